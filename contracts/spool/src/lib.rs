@@ -1,1 +1,61 @@
-//! TBD
+//! The spool: where an experiment leaves its results and the publisher finds them.
+//!
+//! `<spool>/<experiment>/<datatype>/YYYY/MM/DD/<file>`, the date in UTC. A file is
+//! written once, closed once, and then no longer the writer's. Everything that is
+//! still being written lives in `<spool>/<experiment>/.tmp/`, which is the same
+//! file system but outside every datatype, so that a half-written file is never
+//! seen under its name.
+
+mod durable;
+mod experiment_dir;
+mod name;
+mod path;
+mod pending;
+
+pub use durable::{Replace, create_dirs_durable, sync_dir, write_durable};
+pub use experiment_dir::ExperimentDir;
+pub use name::{FileName, Name, NameError};
+pub use path::{PathError, SpoolPath, date_dir, parse_date_dir};
+pub use pending::PendingFile;
+
+use std::io;
+use std::path::PathBuf;
+
+/// A step on the spool that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {path}: {source}")]
+pub struct SpoolError {
+    /// What was being done, for instance `write spool file`.
+    pub operation: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl SpoolError {
+    pub(crate) fn at(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    /// Whether the file system has no room left (`ENOSPC` or `EDQUOT`).
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
+    /// Whether a file of that name stood there already.
+    pub fn is_exists(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+}
