@@ -1,1 +1,25 @@
-//! TBD
+//! What every long-running part of Groma looks like from outside.
+//!
+//! One [`Lifecycle`] per process says how far it is (starting, ready, lame duck,
+//! stopped); [`serve_admin`] shows it over HTTP together with the metrics;
+//! [`until_signal`] and [`drain`] end the process politely. Flags and their
+//! environment follow M-Lab's rules ([`env_name`], [`parse_duration`],
+//! [`parse_byte_count`]), so that a node's configuration carries over.
+
+mod active;
+mod admin;
+mod drain;
+mod lifecycle;
+mod logging;
+mod process_metrics;
+mod signal;
+mod values;
+
+pub use active::{Active, ActiveGuard};
+pub use admin::{OPENMETRICS_CONTENT_TYPE, serve_admin};
+pub use drain::{Drained, drain};
+pub use lifecycle::{Lifecycle, Phase};
+pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, init_logging};
+pub use process_metrics::{Build, register_process_metrics};
+pub use signal::until_signal;
+pub use values::{ByteCountError, DurationError, env_name, parse_byte_count, parse_duration};
