@@ -1,1 +1,96 @@
-//! TBD
+//! The archive: a flat set of objects, each created once and never changed.
+//!
+//! A publisher puts, a loader lists and opens. Both see the same [`Store`], whether the archive is a directory
+//! ([`LocalStore`]) or a bucket. All calls block.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+mod local;
+mod name;
+mod sync;
+mod temporary;
+
+pub use local::LocalStore;
+pub use name::{NameError, check_name};
+
+/// The answer of [`Store::put_new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The object did not exist; it does now, durably.
+    Created,
+    /// An object of this name is there already and was not touched. Compare [`Store::stat`] to know whether it is yours.
+    Exists,
+}
+
+/// What an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Size of the object in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the object, where the store can tell. Without it the caller reads the object.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// Why an archive operation failed. Every kind but [`StoreError::Name`] may pass when tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The name is not one that an archive accepts.
+    #[error("object name {name:?}: {source}")]
+    Name {
+        /// The name as given.
+        name: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// A file or directory operation failed.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+    /// A store that is not a directory failed; also what tests inject.
+    #[error("{operation} {name}: {reason}")]
+    Remote {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The object.
+        name: String,
+        /// What the store answered.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_path_buf();
+        move |source| StoreError::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+}
+
+/// An archive. Names are `/`-separated paths without a leading slash (see [`check_name`]).
+pub trait Store: Send + Sync {
+    /// Stores the file `body` under `name` unless that name is taken. When it answers, the object is durable and
+    /// complete; when it fails, the object may or may not exist, and calling again with the same body is right.
+    fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError>;
+
+    /// Size and checksum of an object, `None` when there is none.
+    fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError>;
+
+    /// Opens an object for reading from its start.
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
+
+    /// All object names that begin with `prefix` (plain text, not a directory; `""` is everything), sorted.
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// Where the object is, or will be, for people and for `ArchiveURL`: `file:///…`, `gs://…`.
+    fn url(&self, name: &str) -> String;
+}
