@@ -1,0 +1,50 @@
+//! What may be kept of what a client says about itself.
+
+use regex_lite::Regex;
+
+/// One parameter that clients may send and that is stored with the result.
+///
+/// The pattern must match the whole value. What a client sends is published
+/// for ever, so nothing is kept that no rule allows.
+#[derive(Debug, Clone)]
+pub struct MetadataRule {
+    /// The parameter's name.
+    pub key: String,
+    /// The longest value in bytes.
+    pub max_length: usize,
+    pattern: Regex,
+}
+
+impl MetadataRule {
+    /// A rule; the pattern is anchored at both ends.
+    pub(crate) fn new(
+        key: String,
+        max_length: usize,
+        pattern: &str,
+    ) -> Result<Self, regex_lite::Error> {
+        Ok(Self {
+            key,
+            max_length,
+            pattern: Regex::new(&format!("^(?:{pattern})$"))?,
+        })
+    }
+
+    /// Whether a value may be stored.
+    pub fn accepts(&self, value: &str) -> bool {
+        value.len() <= self.max_length && self.pattern.is_match(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_must_match_from_end_to_end_and_fit() {
+        let rule = MetadataRule::new("client_os".into(), 8, "[a-z]+|[0-9]+").unwrap();
+        assert!(rule.accepts("linux"));
+        for bad in ["linux1", "1linux", "", "linux\n", "abcdefghi"] {
+            assert!(!rule.accepts(bad), "{bad:?} was accepted");
+        }
+    }
+}
