@@ -1,0 +1,39 @@
+//! The schema files of the datatypes, beside the experiment's directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use groma_manifest::Datatype;
+use groma_spool::{Replace, create_dirs_durable, write_durable};
+
+use crate::SetupError;
+
+/// Writes `<spool>/datatypes/<datatype>.json`, M-Lab's place for them, where it is
+/// missing or differs.
+pub(crate) fn write_schemas(data_dir: &Path, datatypes: &[Datatype]) -> Result<(), SetupError> {
+    let spool = spool_of(data_dir)?;
+    let dir = spool.join("datatypes");
+    create_dirs_durable(&spool, &dir).map_err(|source| SetupError::Schema {
+        path: dir.clone(),
+        source,
+    })?;
+    for datatype in datatypes {
+        let path = dir.join(format!("{}.json", datatype.name));
+        let text = datatype.schema_text.as_bytes();
+        if fs::read(&path).is_ok_and(|found| found == text) {
+            continue;
+        }
+        write_durable(&path, text, Replace::Always)
+            .map_err(|source| SetupError::Schema { path, source })?;
+    }
+    Ok(())
+}
+
+fn spool_of(data_dir: &Path) -> Result<PathBuf, SetupError> {
+    let alone = || SetupError::NoSpool(data_dir.to_owned());
+    let spool = data_dir.parent().ok_or_else(alone)?;
+    match spool.as_os_str().is_empty() {
+        true => Ok(PathBuf::from(".")),
+        false => Ok(spool.to_owned()),
+    }
+}

@@ -1,0 +1,203 @@
+//! One experiment in one process, and which tests it admits.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use groma_manifest::Manifest;
+use groma_service::{Active, Lifecycle, Phase};
+use groma_spool::{ExperimentDir, SpoolError};
+use groma_uuid::Prefix;
+use prometheus_client::registry::Registry;
+
+use crate::Test;
+use crate::datatypes::write_schemas;
+use crate::disk::Disk;
+use crate::metadata::{allows_token, client_metadata, consent, policy_version};
+use crate::metrics::{Load, Metrics};
+
+/// What differs from one place to the next where an experiment runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `<spool>/<experiment>`: where results go. The schema files go to `<spool>/datatypes`.
+    pub data_dir: PathBuf,
+    /// The prefix of this machine's connection UUIDs.
+    pub prefix: Prefix,
+    /// Whether a test needs the `policy_version` that the person accepted.
+    pub require_policy: bool,
+    /// The most tests at one time; at least 1.
+    pub max_tests: usize,
+}
+
+/// Why an experiment cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The spool directory cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A schema file or its directory cannot be written.
+    #[error("write datatype schema {path}: {source}")]
+    Schema {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory has no directory above it.
+    #[error("data directory {0}: it must be <spool>/<experiment>")]
+    NoSpool(PathBuf),
+    /// The manifest would publish access tokens.
+    #[error("manifest of {0}: client metadata must not allow access_token")]
+    TokenAllowed(String),
+    /// `max_tests` is 0.
+    #[error("max_tests is 0: no test could ever run")]
+    NoTests,
+}
+
+/// Why a test is not admitted. Display is a sentence for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The process has stopped.
+    #[error("the server has stopped")]
+    Draining,
+    /// The operator requires the version of the policy that the person accepted.
+    #[error("no accepted policy_version was sent")]
+    PolicyNotAccepted,
+    /// `max_tests` are going on.
+    #[error("as many tests as are allowed are going on")]
+    Busy,
+    /// A result found no room on the disk, and no write has succeeded since.
+    #[error("the disk is full")]
+    DiskFull,
+}
+
+impl Refusal {
+    /// The HTTP status to refuse with: 403 for the policy, else 503, on which M-Lab's
+    /// clients try the next server.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::PolicyNotAccepted => 403,
+            Self::Draining | Self::Busy | Self::DiskFull => 503,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::PolicyNotAccepted => "policy",
+            Self::Busy => "busy",
+            Self::DiskFull => "disk_full",
+        }
+    }
+}
+
+/// One experiment in one process; clones are the same experiment.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    shared: Arc<Shared>,
+}
+
+/// What an experiment and its tests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) manifest: Manifest,
+    pub(crate) dir: ExperimentDir,
+    pub(crate) prefix: Prefix,
+    pub(crate) metrics: Metrics,
+    pub(crate) disk: Arc<Disk>,
+    active: Active,
+    lifecycle: Lifecycle,
+    require_policy: bool,
+    max_tests: usize,
+}
+
+impl Experiment {
+    /// Opens the data directory, removes what a crash left half-written, writes the
+    /// schema files that changed, and registers the metrics `groma_experiment_*`.
+    ///
+    /// Blocking. One experiment per registry: a second one would repeat the metrics' names.
+    pub fn new(
+        manifest: Manifest,
+        settings: Settings,
+        lifecycle: Lifecycle,
+        registry: &mut Registry,
+    ) -> Result<Self, SetupError> {
+        if settings.max_tests == 0 {
+            return Err(SetupError::NoTests);
+        }
+        if allows_token(&manifest) {
+            return Err(SetupError::TokenAllowed(manifest.name.to_string()));
+        }
+        let dir = ExperimentDir::open(settings.data_dir, manifest.name.clone())?;
+        let abandoned = dir.clear_abandoned()?;
+        if abandoned > 0 {
+            tracing::warn!(abandoned, "removed results that a crash left half-written");
+        }
+        write_schemas(dir.path(), &manifest.datatypes)?;
+        let active = Active::new();
+        let disk = Disk::new(&dir.tmp_dir());
+        let load = Load {
+            active: active.clone(),
+            max_tests: settings.max_tests,
+            disk: Arc::clone(&disk),
+        };
+        let metrics = Metrics::register(registry, &manifest, load);
+        let shared = Shared {
+            manifest,
+            dir,
+            prefix: settings.prefix,
+            metrics,
+            disk,
+            active,
+            lifecycle,
+            require_policy: settings.require_policy,
+            max_tests: settings.max_tests,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Admits a test, or says why not. `query` holds the decoded parameters of the
+    /// client, in their order. Never blocks.
+    ///
+    /// A lame duck still admits, as M-Lab's servers do: whoever was sent here a moment
+    /// ago is served. Only a stopped process refuses. Every refusal is counted.
+    pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
+        self.check(query).inspect_err(|refusal| {
+            self.shared.metrics.refused(refusal.reason());
+        })
+    }
+
+    fn check(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
+        let shared = &self.shared;
+        if shared.lifecycle.phase() == Phase::Stopped {
+            return Err(Refusal::Draining);
+        }
+        if shared.disk.is_full() {
+            return Err(Refusal::DiskFull);
+        }
+        let policy = policy_version(query);
+        if shared.require_policy && policy.is_none() {
+            return Err(Refusal::PolicyNotAccepted);
+        }
+        // Last, so that a refused test never takes a place, not even for a moment.
+        let place = shared.active.try_enter(shared.max_tests);
+        let place = place.ok_or(Refusal::Busy)?;
+        let client = client_metadata(query, &shared.manifest, |reason| {
+            shared.metrics.metadata_dropped(reason);
+        });
+        let server = vec![consent(policy)];
+        Ok(Test::new(Arc::clone(shared), place, client, server))
+    }
+
+    /// The tests that are going on; give it to [`groma_service::drain`].
+    pub fn active(&self) -> &Active {
+        &self.shared.active
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+}

@@ -1,0 +1,139 @@
+//! What a client may say about itself, and whether it accepted the policy.
+
+use groma_manifest::Manifest;
+use serde::{Deserialize, Serialize};
+
+/// The name of the consent entry of the server's metadata, and of the client's parameter.
+pub const POLICY_VERSION: &str = "policy_version";
+
+/// The value of the consent entry when the client sent no usable policy version.
+pub const POLICY_NOT_SENT: &str = "not-sent";
+
+/// The most pairs of client metadata that one test keeps.
+pub const MAX_PAIRS: usize = 32;
+
+/// The longest key of client metadata in bytes, whatever pattern allowed it.
+pub const MAX_KEY_BYTES: usize = 64;
+
+const ACCESS_TOKEN: &str = "access_token";
+const SERVER_PREFIX: &str = "server_";
+const MAX_POLICY_BYTES: usize = 32;
+
+/// One entry of `ClientMetadata` or `ServerMetadata` of a result file, with M-Lab's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NameValue {
+    /// The key.
+    #[serde(rename = "Name")]
+    pub name: String,
+    /// The value.
+    #[serde(rename = "Value")]
+    pub value: String,
+}
+
+/// Why a pair of client metadata was dropped: the `reason` of the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// No rule of the manifest allows the key.
+    Key,
+    /// The rule does not accept the value.
+    Value,
+    /// The key or the value is too long.
+    Length,
+    /// The key was kept already.
+    Duplicate,
+    /// The test has [`MAX_PAIRS`] already.
+    Count,
+}
+
+impl Dropped {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Key,
+        Self::Value,
+        Self::Length,
+        Self::Duplicate,
+        Self::Count,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::Length => "length",
+            Self::Duplicate => "duplicate",
+            Self::Count => "count",
+        }
+    }
+}
+
+/// Whether the platform uses the parameter itself, so that it is no metadata:
+/// the access token is a secret, and consent is recorded once, by the server.
+fn is_ours(key: &str) -> bool {
+    key == ACCESS_TOKEN || key == POLICY_VERSION
+}
+
+/// Whether a manifest's rules would let access tokens into the published data.
+pub(crate) fn allows_token(manifest: &Manifest) -> bool {
+    manifest.metadata_rule(ACCESS_TOKEN).is_some()
+}
+
+/// The pairs that the manifest allows, in the order of the query; the others go to `dropped`.
+pub(crate) fn client_metadata(
+    query: &[(String, String)],
+    manifest: &Manifest,
+    mut dropped: impl FnMut(Dropped),
+) -> Vec<NameValue> {
+    let mut kept: Vec<NameValue> = Vec::new();
+    for (key, value) in query.iter().filter(|(key, _)| !is_ours(key)) {
+        match check(&kept, key, value, manifest) {
+            Ok(()) => kept.push(NameValue {
+                name: key.clone(),
+                value: value.clone(),
+            }),
+            Err(reason) => dropped(reason),
+        }
+    }
+    kept
+}
+
+fn check(kept: &[NameValue], key: &str, value: &str, manifest: &Manifest) -> Result<(), Dropped> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(Dropped::Length);
+    }
+    // The prefix is the server's own in ndt7; a client must not speak for it.
+    if key.starts_with(SERVER_PREFIX) {
+        return Err(Dropped::Key);
+    }
+    let rule = manifest.metadata_rule(key).ok_or(Dropped::Key)?;
+    if value.len() > rule.max_length {
+        return Err(Dropped::Length);
+    }
+    if !rule.accepts(value) {
+        return Err(Dropped::Value);
+    }
+    if kept.iter().any(|pair| pair.name == key) {
+        return Err(Dropped::Duplicate);
+    }
+    if kept.len() == MAX_PAIRS {
+        return Err(Dropped::Count);
+    }
+    Ok(())
+}
+
+/// The policy version that the client accepted: the first `policy_version` of the query if it
+/// matches `^[A-Za-z0-9._-]{1,32}$`. The word for "not sent" is no version.
+pub(crate) fn policy_version(query: &[(String, String)]) -> Option<&str> {
+    let (_, version) = query.iter().find(|(key, _)| key == POLICY_VERSION)?;
+    let well_formed = (1..=MAX_POLICY_BYTES).contains(&version.len())
+        && version
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    (well_formed && version != POLICY_NOT_SENT).then_some(version.as_str())
+}
+
+/// The server's entry about consent.
+pub(crate) fn consent(version: Option<&str>) -> NameValue {
+    NameValue {
+        name: POLICY_VERSION.to_owned(),
+        value: version.unwrap_or(POLICY_NOT_SENT).to_owned(),
+    }
+}

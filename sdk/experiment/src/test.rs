@@ -1,0 +1,183 @@
+//! One test, from admission to its result file.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use groma_service::ActiveGuard;
+use groma_spool::{FileName, Name, SpoolError, SpoolPath};
+use groma_uuid::Uuid;
+use jiff::civil::Date;
+
+use crate::NameValue;
+use crate::experiment::Shared;
+use crate::metrics::ABORTED;
+
+/// The one file in which a test leaves its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultFile {
+    /// A datatype that the manifest declares.
+    pub datatype: Name,
+    /// The file's name; it must hold a UUID or something else that never repeats.
+    pub name: FileName,
+    /// The UTC date under which it is filed: M-Lab takes that of the writing.
+    pub date: Date,
+    /// Its content, in the form that the datatype's schema describes.
+    pub body: Vec<u8>,
+}
+
+/// Why a result file was not written. The test is counted under its outcome all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// The manifest declares no such datatype.
+    #[error("write result of {experiment}: its manifest declares no datatype {datatype}")]
+    UndeclaredDatatype {
+        /// The experiment.
+        experiment: Name,
+        /// The datatype of the file.
+        datatype: Name,
+    },
+    /// The spool did not take it.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// An admitted test. It holds one of the experiment's places until it is finished.
+///
+/// Dropped without [`finish`](Test::finish) it is counted as `aborted`.
+#[derive(Debug)]
+pub struct Test {
+    shared: Arc<Shared>,
+    // Held for its Drop, which gives the place back.
+    _place: ActiveGuard,
+    client_metadata: Vec<NameValue>,
+    server_metadata: Vec<NameValue>,
+    uuids: Vec<Uuid>,
+    began: Instant,
+    counted: bool,
+}
+
+impl Test {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        place: ActiveGuard,
+        client_metadata: Vec<NameValue>,
+        server_metadata: Vec<NameValue>,
+    ) -> Self {
+        Self {
+            shared,
+            _place: place,
+            client_metadata,
+            server_metadata,
+            uuids: Vec::new(),
+            began: Instant::now(),
+            counted: false,
+        }
+    }
+
+    /// Adds a connection to the test and returns its UUID, the key by which the result
+    /// joins what the sidecars record. A connection may be given more than once.
+    ///
+    /// When the kernel tells no socket cookie, the UUID is `INVALID_UUID`, as M-Lab's
+    /// library has it: the result is kept, but nothing can be joined to it.
+    pub fn connection(&mut self, fd: impl AsFd) -> Uuid {
+        let uuid = match groma_sock::cookie(fd) {
+            Ok(cookie) => self.shared.prefix.uuid(cookie),
+            Err(source) => {
+                tracing::error!(%source, "read SO_COOKIE: this test will join with nothing");
+                self.error("socket_cookie");
+                Uuid::invalid()
+            }
+        };
+        if !self.uuids.contains(&uuid) {
+            self.uuids.push(uuid.clone());
+        }
+        uuid
+    }
+
+    /// The UUIDs of all its connections so far, each once, in the order of their coming.
+    pub fn uuids(&self) -> &[Uuid] {
+        &self.uuids
+    }
+
+    /// What the client said about itself, as far as the manifest allows it.
+    pub fn client_metadata(&self) -> &[NameValue] {
+        &self.client_metadata
+    }
+
+    /// What the server says about the test: `policy_version`, the version that the
+    /// person accepted, or `not-sent`.
+    pub fn server_metadata(&self) -> &[NameValue] {
+        &self.server_metadata
+    }
+
+    /// Adds measured bytes to `groma_experiment_bytes_total`: what came since the last call.
+    pub fn bytes(&self, sent: u64, received: u64) {
+        self.shared.metrics.sent.inc_by(sent);
+        self.shared.metrics.received.inc_by(received);
+    }
+
+    /// Counts a failed operation in `groma_experiment_errors_total`. `operation` is from a
+    /// small fixed set of the experiment, such as `read_message`.
+    pub fn error(&self, operation: &'static str) {
+        self.shared.metrics.error(operation);
+    }
+
+    /// Ends the test: counts it under `outcome`, one of the manifest's results, and writes
+    /// its file if it has one. Returns the file's path.
+    ///
+    /// Blocking (`fsync`): from asynchronous code call it inside `spawn_blocking`.
+    /// An outcome that the manifest does not declare is counted as `undeclared`.
+    /// An error is the experiment's to log; it is counted, and after one for want of
+    /// room no test is admitted until the disk has room again.
+    pub fn finish(
+        mut self,
+        outcome: &str,
+        file: Option<ResultFile>,
+    ) -> Result<Option<PathBuf>, FinishError> {
+        self.count(outcome);
+        let Some(file) = file else {
+            return Ok(None);
+        };
+        let written = self.write(file);
+        if written.is_err() {
+            self.error("write_result");
+        }
+        written.map(Some)
+    }
+
+    fn write(&self, file: ResultFile) -> Result<PathBuf, FinishError> {
+        let Shared { manifest, dir, .. } = &*self.shared;
+        if manifest.datatype(file.datatype.as_str()).is_none() {
+            return Err(FinishError::UndeclaredDatatype {
+                experiment: manifest.name.clone(),
+                datatype: file.datatype,
+            });
+        }
+        let path = SpoolPath {
+            datatype: file.datatype,
+            date: file.date,
+            file: file.name,
+        };
+        let written = dir.write(&path, &file.body);
+        if written.as_ref().is_err_and(SpoolError::is_full) {
+            self.shared.disk.found_full(file.body.len());
+        }
+        Ok(written?)
+    }
+
+    fn count(&mut self, outcome: &str) {
+        let metrics = &self.shared.metrics;
+        metrics.test_ended(outcome, self.began.elapsed());
+        self.counted = true;
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        if !self.counted {
+            self.count(ABORTED);
+        }
+    }
+}
