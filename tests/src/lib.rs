@@ -1,1 +1,54 @@
-//! TBD
+//! What every test of the workspace shares: where real data is, and how a test
+//! says that it cannot run here.
+
+use std::path::{Path, PathBuf};
+
+/// Says why a test is skipped. Where nothing may be skipped
+/// (`GROMA_REQUIRE_ALL=1`, as in CI) that is a failure.
+///
+/// # Panics
+///
+/// If `GROMA_REQUIRE_ALL` is set.
+#[allow(
+    clippy::print_stdout,
+    reason = "a skipped test must be seen in the runner's output"
+)]
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("GROMA_REQUIRE_ALL").is_none(),
+        "nothing may be skipped here, but: {reason}"
+    );
+    println!("skipped: {reason}");
+}
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate stands one folder below the workspace")
+}
+
+/// Real measurements: `GROMA_TEST_DATA`, else `../shared/data` beside the
+/// workspace. `None`, after saying so, where there are none.
+pub fn real_data() -> Option<PathBuf> {
+    let dir = std::env::var_os("GROMA_TEST_DATA")
+        .map_or_else(|| workspace().join("../shared/data"), PathBuf::from);
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    skip(&format!(
+        "no real measurements at {}; set GROMA_TEST_DATA",
+        dir.display()
+    ));
+    None
+}
+
+/// Whether this process is root; says so and skips where it is not.
+pub fn root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+    if !is_root {
+        skip("this test needs root");
+    }
+    is_root
+}
