@@ -1,1 +1,23 @@
-//! TBD
+//! Carries the files of one experiment from the spool into the archive.
+//!
+//! Invariants:
+//!
+//! - Every file that was closed in the spool ends in exactly one archive object, or in quarantine; a crash at any
+//!   instant changes nothing of that.
+//! - A bundle's name, members and checksums are durable before the first attempt to put it; every attempt puts those
+//!   bytes under that name, and the archive creates only. So a lost answer is found out by comparison.
+//! - Nothing is unlinked before the receipt is durable, and nothing that is not the very file the journal describes.
+//! - Memory is bounded: bodies are streamed, the queue of files is the directory of claimed files.
+//!
+//! A file goes: spool → `.claimed/` → `<state>/bundles/<id>/` → archive → `<state>/receipts/` → unlinked.
+
+mod config;
+mod error;
+mod files;
+mod journal;
+mod publisher;
+
+pub use config::{Config, DatatypeConfig, Form, WriterProbe};
+pub use error::PublishError;
+pub use journal::{Receipt, find_receipt};
+pub use publisher::Publisher;

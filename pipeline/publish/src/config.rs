@@ -1,0 +1,104 @@
+//! What a publisher is told.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use groma_names::Node;
+use groma_schema::Schema;
+use groma_spool::{ExperimentDir, Name};
+
+/// How the files of a datatype are bundled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A gzipped tar of the files as they are (M-Lab's pusher).
+    Tgz,
+    /// Gzipped JSON lines, each file wrapped in the standard columns, and an index beside it (M-Lab's jostler).
+    Jsonl,
+}
+
+/// One datatype to publish.
+#[derive(Clone, Debug)]
+pub struct DatatypeConfig {
+    /// Its directory in the spool.
+    pub name: Name,
+    /// Its bundles.
+    pub form: Form,
+    /// With [`Form::Jsonl`] every file must keep to it and it is published as the table's schema; with
+    /// [`Form::Tgz`] it says that `.json` members must be well-formed JSON.
+    pub schema: Option<Schema>,
+}
+
+/// Answers whether some process has the file open for writing. The file is open read-only.
+pub type WriterProbe = fn(BorrowedFd<'_>) -> io::Result<bool>;
+
+/// Everything a [`Publisher`](crate::Publisher) needs to know. [`Config::new`] has M-Lab's production values.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The experiment's directory in the spool.
+    pub spool: ExperimentDir,
+    /// The publisher's own directory: bundles on their way, receipts, quarantine. One publisher at a time.
+    pub state_dir: PathBuf,
+    /// The datatypes; files of others are left alone.
+    pub datatypes: Vec<DatatypeConfig>,
+    /// The measurement node, part of every object name.
+    pub node: Node,
+    /// First part of the names of JSON-line objects, `autoload/v2`.
+    pub data_prefix: String,
+    /// The organization of an `autoload/v2` name.
+    pub organization: Option<String>,
+    /// A bundle is sealed when its oldest file was picked up this long ago …
+    pub flush_age: Duration,
+    /// … or when the files picked up for it have this many bytes.
+    pub flush_bytes: u64,
+    /// A bundle has at most this many members.
+    pub max_members: usize,
+    /// A JSON file larger than this, after decompression, goes to quarantine.
+    pub max_json_bytes: u64,
+    /// PAX records of every tar member beside `MLAB.datatype`: key and value.
+    pub metadata: Vec<(String, String)>,
+    /// `Archiver.Version` of a line.
+    pub version: String,
+    /// `Archiver.GitCommit` of a line.
+    pub git_commit: String,
+    /// A file whose closing was not seen is picked up when it was last modified this long ago and no probe says more.
+    /// Zero is right where every writer renames finished files into place, as `groma_spool` does.
+    pub settle: Duration,
+    /// Lets a file whose closing was not seen be picked up as soon as no writer has it open, whatever its age.
+    pub writer_probe: Option<WriterProbe>,
+    /// How long [`Publisher::run`](crate::Publisher::run) goes on delivering after it was told to stop.
+    pub grace: Duration,
+    /// Longest pause between two attempts to deliver a bundle; the first pause is 100 ms and each is about twice the last.
+    pub retry_max: Duration,
+    #[cfg(test)]
+    pub(crate) crash_at: Option<crate::fault::CrashPoint>,
+}
+
+impl Config {
+    /// A configuration without datatypes, with the limits that M-Lab uses in production.
+    pub fn new(spool: ExperimentDir, state_dir: impl Into<PathBuf>, node: Node) -> Config {
+        Config {
+            spool,
+            state_dir: state_dir.into(),
+            datatypes: Vec::new(),
+            node,
+            data_prefix: "autoload/v2".to_owned(),
+            organization: None,
+            flush_age: Duration::from_secs(60 * 60),
+            flush_bytes: 50 * 1024 * 1024,
+            max_members: 10_000,
+            max_json_bytes: 64 * 1024 * 1024,
+            metadata: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: String::new(),
+            settle: Duration::from_secs(2 * 60 * 60),
+            writer_probe: None,
+            grace: Duration::from_secs(30),
+            retry_max: Duration::from_secs(5 * 60),
+            #[cfg(test)]
+            crash_at: None,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use groma_archive::StoreError;
+
+/// A publisher could not be opened or had to end. What goes wrong with single files or bundles while it runs is
+/// logged, counted and tried again instead.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A file or directory operation failed.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+    /// Another publisher works on this directory.
+    #[error("{path} is in use by another publisher")]
+    InUse {
+        /// The state directory or the directory of claimed files.
+        path: PathBuf,
+    },
+    /// The configuration names a datatype twice.
+    #[error("datatype {datatype} is configured twice")]
+    Twice {
+        /// The datatype.
+        datatype: String,
+    },
+    /// An object name cannot be made of the configuration.
+    #[error("name an object of {datatype}: {reason}")]
+    ObjectName {
+        /// The datatype.
+        datatype: String,
+        /// What the names' grammar does not allow.
+        reason: String,
+    },
+    /// The archive failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The worker of a datatype ended by a broken invariant; nothing is lost, a new start recovers.
+    #[error("the worker of {datatype} ended unexpectedly")]
+    WorkerDied {
+        /// The datatype.
+        datatype: String,
+    },
+}
+
+impl PublishError {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> PublishError {
+        let path = path.to_path_buf();
+        move |source| PublishError::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The journal: what a bundle is made of, written durably before its first byte leaves, and the receipt of its arrival.
+//!
+//! `<state>/bundles/<id>/bundle.json` says which bytes go under which names and which files they came from. It becomes
+//! `<state>/receipts/YYYY-MM-DD/<id>.json` when the archive has them, and only then may a file be unlinked.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use groma_spool::{Name, Replace, SpoolPath, create_dirs_durable, write_durable};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::{Form, PublishError};
+
+/// Which file it was: changes when the file is replaced, truncated, appended to or written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) dev: u64,
+    pub(crate) inode: u64,
+    pub(crate) size_bytes: u64,
+    pub(crate) mtime_s: i64,
+    pub(crate) mtime_ns: u32,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    /// Path below the experiment's directory, as its writer knew it.
+    pub(crate) path: String,
+    /// Name within the object: tar member name, or `Archiver.Filename` of a line.
+    pub(crate) member: String,
+    /// SHA-256 of the file, in hex.
+    pub(crate) sha256: String,
+    #[serde(flatten)]
+    pub(crate) identity: Identity,
+}
+
+impl Member {
+    pub(crate) fn spool_path(&self) -> Option<SpoolPath> {
+        self.path.parse().ok()
+    }
+}
+
+/// One object of a bundle; its bytes are the file `body` beside the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Object {
+    pub(crate) name: String,
+    pub(crate) body: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) sha256: String,
+}
+
+/// A sealed bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bundle {
+    pub(crate) id: String,
+    pub(crate) experiment: Name,
+    pub(crate) datatype: Name,
+    pub(crate) date: Date,
+    pub(crate) form: Form,
+    /// In the order in which they are put; the first holds the members.
+    pub(crate) objects: Vec<Object>,
+    pub(crate) members: Vec<Member>,
+    /// When the archive had all of it; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) published_at: Option<Timestamp>,
+}
+
+/// Where a file went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Path below the experiment's directory: `<datatype>/YYYY/MM/DD/<file>`.
+    pub file: String,
+    /// Name of the object that holds it.
+    pub object: String,
+    /// Its name there: the tar member's name, or `Archiver.Filename` of its line.
+    pub member: String,
+    /// SHA-256 of the file as it was picked up, in hex.
+    pub sha256: String,
+    /// When the archive had it.
+    pub published_at: Timestamp,
+}
+
+pub(crate) const JOURNAL_FILE: &str = "bundle.json";
+const RECEIPTS_DIR: &str = "receipts";
+
+impl Bundle {
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), PublishError> {
+        let path = dir.join(JOURNAL_FILE);
+        write_durable(&path, &to_json(self), Replace::Always)
+            .map_err(PublishError::io("write bundle journal", &path))
+    }
+
+    /// The journal of a bundle directory, `None` when it was never sealed.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Bundle>, PublishError> {
+        read_json(&dir.join(JOURNAL_FILE))
+    }
+
+    fn receipt_path(&self, state_dir: &Path, day: Date) -> PathBuf {
+        state_dir
+            .join(RECEIPTS_DIR)
+            .join(day.to_string())
+            .join(format!("{}.json", self.id))
+    }
+
+    /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.
+    pub(crate) fn acknowledge(&mut self, state_dir: &Path, dir: &Path) -> Result<(), PublishError> {
+        let now = *self.published_at.get_or_insert_with(Timestamp::now);
+        self.write(dir)?;
+        let path = self.receipt_path(state_dir, now.to_zoned(jiff::tz::TimeZone::UTC).date());
+        let parent = path
+            .parent()
+            .expect("a receipt stands in a day's directory");
+        create_dirs_durable(state_dir, parent).map_err(PublishError::io("create", parent))?;
+        write_durable(&path, &to_json(self), Replace::Always)
+            .map_err(PublishError::io("write receipt", &path))
+    }
+
+    fn receipt_of(&self, needle: &str) -> Option<Receipt> {
+        let member = self
+            .members
+            .iter()
+            .find(|member| member.path.contains(needle))?;
+        Some(Receipt {
+            file: member.path.clone(),
+            object: self.objects.first()?.name.clone(),
+            member: member.member.clone(),
+            sha256: member.sha256.clone(),
+            published_at: self.published_at?,
+        })
+    }
+}
+
+fn to_json(bundle: &Bundle) -> Vec<u8> {
+    serde_json::to_vec(bundle).expect("a journal has string keys only")
+}
+
+fn read_json(path: &Path) -> Result<Option<Bundle>, PublishError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(PublishError::io("open journal", path)(error)),
+    };
+    serde_json::from_reader(BufReader::new(file))
+        .map(Some)
+        .map_err(|error| PublishError::io("read journal", path)(error.into()))
+}
+
+/// Finds where a published file went: the newest receipt with a file whose path contains `file_contains` (a UUID, a
+/// name). Reads receipts one at a time, newest day first; `None` when nothing of that name was published.
+pub fn find_receipt(
+    state_dir: &Path,
+    file_contains: &str,
+) -> Result<Option<Receipt>, PublishError> {
+    for day in sorted_newest_first(&state_dir.join(RECEIPTS_DIR))? {
+        for path in sorted_newest_first(&day)? {
+            if let Some(receipt) =
+                read_json(&path)?.and_then(|bundle| bundle.receipt_of(file_contains))
+            {
+                return Ok(Some(receipt));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn sorted_newest_first(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
+    let mut paths = crate::files::visible_entries(dir)?;
+    paths.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(paths)
+}
