@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::Phase;
 
-    const NEVER: Duration = Duration::from_secs(3600);
+    const NEVER: Duration = Duration::from_hours(1);
 
     #[tokio::test]
     async fn an_idle_process_stops_at_once() {

@@ -32,8 +32,7 @@ pub(crate) fn write_schemas(data_dir: &Path, datatypes: &[Datatype]) -> Result<(
 fn spool_of(data_dir: &Path) -> Result<PathBuf, SetupError> {
     let alone = || SetupError::NoSpool(data_dir.to_owned());
     let spool = data_dir.parent().ok_or_else(alone)?;
-    match spool.as_os_str().is_empty() {
-        true => Ok(PathBuf::from(".")),
-        false => Ok(spool.to_owned()),
-    }
+    // A bare name has an empty parent, which is no path that can be opened.
+    let spool = Some(spool).filter(|dir| !dir.as_os_str().is_empty());
+    Ok(spool.unwrap_or(Path::new(".")).to_owned())
 }

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use groma_experiment::{Refusal, Settings};
+use groma_service::{Drained, Phase, drain};
+
+use crate::common::{Lab, query, result_file};
+
+#[test]
+fn every_phase_but_the_last_admits() {
+    let mut lab = Lab::new();
+    let experiment = lab.experiment();
+    assert!(experiment.admit(&[]).is_ok());
+    lab.lifecycle.ready();
+    assert!(experiment.admit(&[]).is_ok());
+    lab.lifecycle.lame_duck();
+    assert!(experiment.admit(&[]).is_ok());
+    lab.lifecycle.stop();
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::Draining);
+    assert_eq!(lab.sample("refusals_total", r#"reason="draining""#), "1");
+}
+
+#[test]
+fn places_are_limited_and_given_back() {
+    let mut lab = Lab::new();
+    let settings = Settings {
+        max_tests: 2,
+        ..lab.settings()
+    };
+    let experiment = lab.open(settings).unwrap();
+    let first = experiment.admit(&[]).unwrap();
+    assert_eq!(lab.sample("saturation_ratio", ""), "0.5");
+    let second = experiment.admit(&[]).unwrap();
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::Busy);
+    assert_eq!(lab.sample("active_tests", ""), "2");
+    assert_eq!(lab.sample("refusals_total", r#"reason="busy""#), "1");
+    first.finish("okay", None).unwrap();
+    let third = experiment.admit(&[]).unwrap();
+    drop((second, third));
+    assert_eq!(lab.sample("active_tests", ""), "0");
+    assert_eq!(lab.sample("saturation_ratio", ""), "0");
+}
+
+#[test]
+fn a_required_policy_must_be_sent() {
+    let mut lab = Lab::new();
+    let settings = Settings {
+        require_policy: true,
+        ..lab.settings()
+    };
+    let experiment = lab.open(settings).unwrap();
+    for bad in ["", "v 5", "not-sent", "v5\n", "<b>", &"v".repeat(33)] {
+        let query = query(&[("policy_version", bad)]);
+        let refusal = experiment.admit(&query).unwrap_err();
+        assert_eq!(refusal, Refusal::PolicyNotAccepted, "{bad:?}");
+    }
+    assert_eq!(
+        experiment.admit(&[]).unwrap_err(),
+        Refusal::PolicyNotAccepted
+    );
+    let test = experiment
+        .admit(&query(&[("policy_version", "v5")]))
+        .unwrap();
+    assert_eq!(test.server_metadata()[0].value, "v5");
+    assert_eq!(
+        experiment.active().count(),
+        1,
+        "a refused test took a place"
+    );
+}
+
+#[test]
+fn a_refusal_has_a_status_that_clients_understand() {
+    let cases = [
+        (Refusal::PolicyNotAccepted, 403),
+        (Refusal::Draining, 503),
+        (Refusal::Busy, 503),
+        (Refusal::DiskFull, 503),
+    ];
+    for (refusal, status) in cases {
+        assert_eq!(refusal.http_status(), status);
+    }
+}
+
+#[tokio::test]
+async fn drain_waits_until_the_last_result_is_written() {
+    let mut lab = Lab::new();
+    let experiment = lab.experiment();
+    lab.lifecycle.ready();
+    let test = experiment.admit(&[]).unwrap();
+    let draining = tokio::spawn({
+        let (lifecycle, active) = (lab.lifecycle.clone(), experiment.active().clone());
+        async move { drain(&lifecycle, &active, Duration::from_hours(1)).await }
+    });
+    lab.lifecycle.reached(Phase::LameDuck).await;
+    let late = experiment.admit(&[]).unwrap();
+    drop(late);
+    tokio::task::yield_now().await;
+    assert_eq!(lab.lifecycle.phase(), Phase::LameDuck);
+    let file = result_file("rows", "row.json", b"{}");
+    let finished = tokio::task::spawn_blocking(move || test.finish("okay", Some(file)));
+    assert_eq!(draining.await.unwrap(), Drained::Idle);
+    assert_eq!(lab.lifecycle.phase(), Phase::Stopped);
+    assert!(lab.data_dir().join("rows/2026/11/22/row.json").exists());
+    finished.await.unwrap().unwrap();
+}

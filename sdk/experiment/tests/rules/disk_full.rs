@@ -1,0 +1,87 @@
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use groma_experiment::{Refusal, Settings};
+
+use crate::common::{Lab, result_file};
+
+/// A file system of 1 MiB, unmounted at the end.
+struct Tiny(PathBuf);
+
+impl Tiny {
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(at)
+            .status();
+        mounted
+            .is_ok_and(|s| s.success())
+            .then(|| Self(at.to_owned()))
+    }
+
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_admission_until_a_write_succeeds_again() {
+    let mut lab = Lab::new();
+    let Some(tiny) = Tiny::mount(&lab.dir.path().join("tiny")) else {
+        println!("skipped: mounting a tmpfs needs root");
+        return;
+    };
+    let settings = Settings {
+        data_dir: tiny.0.join("spool/sample"),
+        ..lab.settings()
+    };
+    let experiment = lab.open(settings).unwrap();
+    let waiting = experiment.admit(&[]).unwrap();
+    let filler = tiny.fill();
+    let body = vec![b' '; 200_000];
+    let file = result_file("rows", "row-1.json", &body);
+    waiting.finish("okay", Some(file)).unwrap_err();
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
+    assert_eq!(lab.sample("disk_full", ""), "1");
+    assert_eq!(lab.sample("refusals_total", r#"reason="disk_full""#), "1");
+
+    // Room for less than what failed is not enough: the probe writes as much.
+    File::options()
+        .write(true)
+        .open(&filler)
+        .unwrap()
+        .set_len(900_000)
+        .unwrap();
+    let probes = 3;
+    std::thread::sleep(Duration::from_secs(probes));
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
+
+    fs::remove_file(filler).unwrap();
+    let admitted = loop {
+        match experiment.admit(&[]) {
+            Ok(test) => break test,
+            Err(refusal) => assert_eq!(refusal, Refusal::DiskFull),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(lab.sample("disk_full", ""), "0");
+    let file = result_file("rows", "row-2.json", &body);
+    admitted.finish("okay", Some(file)).unwrap();
+    let left = fs::read_dir(tiny.0.join("spool/sample/.tmp"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0, "the probe left its file");
+}

@@ -1,0 +1,9 @@
+//! The rules of an experiment, as a server that links it meets them.
+
+mod admission;
+mod common;
+mod disk_full;
+mod metadata;
+mod metrics;
+mod results;
+mod setup;
