@@ -135,15 +135,14 @@ fn read_date(directories: &[Cursor<'_>]) -> Result<Option<Date>, Fault> {
     }
 }
 
-/// Takes `-<datatype>` where a node follows it: a datatype could be called like a machine.
+/// Takes `-<datatype>`, unless that is the machine: a datatype could be called like one.
 fn skip_datatype(cursor: &mut Cursor<'_>, datatype: &Label) -> bool {
+    let node_follows = |mut from: Cursor<'_>| from.skip("-") && Node::read(&mut from).is_ok();
     let mut ahead = *cursor;
     let found = ahead.skip("-")
         && ahead.skip(datatype.as_str())
-        && ahead
-            .text
-            .strip_prefix('-')
-            .is_some_and(|text| Node::read(&mut Cursor { text, at: 0 }).is_ok());
+        && ahead.text.starts_with('-')
+        && (node_follows(ahead) || !node_follows(*cursor));
     if found {
         *cursor = ahead;
     }

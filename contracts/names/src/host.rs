@@ -127,14 +127,14 @@ fn read_v1(service: Option<[Cursor<'_>; 2]>, rest: [Cursor<'_>; 4]) -> Result<Ho
         None => None,
     };
     let node = node_of(machine, site, false)?;
-    no_suffix(read_domain([domain, tld])?, tld)?;
+    no_suffix(read_domain([domain, tld])?.as_deref(), tld)?;
     Ok(HostName::of(Form::Dotted, service, node))
 }
 
 fn read_flat_v1(first: Cursor<'_>, domain: [Cursor<'_>; 2]) -> Result<HostName, Fault> {
     let (service, machine, site) = split_first(first)?;
     let node = node_of(machine, site, false)?;
-    no_suffix(read_domain(domain)?, domain[1])?;
+    no_suffix(read_domain(domain)?.as_deref(), domain[1])?;
     Ok(HostName::of(Form::Flat, service, node))
 }
 
@@ -163,7 +163,7 @@ fn read_v3(first: Cursor<'_>, rest: [Cursor<'_>; 4]) -> Result<HostName, Fault> 
     }
     let organization = Some(organization.text.to_owned());
     let project = Some(Label::read("project", project)?.as_str().to_owned());
-    no_suffix(read_domain([domain, tld])?, tld)?;
+    no_suffix(read_domain([domain, tld])?.as_deref(), tld)?;
     Ok(HostName {
         organization,
         project,
@@ -172,9 +172,7 @@ fn read_v3(first: Cursor<'_>, rest: [Cursor<'_>; 4]) -> Result<HostName, Fault> 
 }
 
 /// `[<service>-]<a>-<b>`, read from the right because a service may have hyphens.
-fn split_first<'a>(
-    mut first: Cursor<'a>,
-) -> Result<(Option<String>, Cursor<'a>, Cursor<'a>), Fault> {
+fn split_first(mut first: Cursor<'_>) -> Result<(Option<String>, Cursor<'_>, Cursor<'_>), Fault> {
     let Some(last) = first.text.rfind('-') else {
         return first.fault("site", "expected `-` before it");
     };
@@ -237,7 +235,7 @@ fn read_domain([domain, mut tld]: [Cursor<'_>; 2]) -> Result<Option<String>, Fau
     Ok(Some(tld.text.to_owned()))
 }
 
-fn no_suffix(suffix: Option<String>, tld: Cursor<'_>) -> Result<(), Fault> {
+fn no_suffix(suffix: Option<&str>, tld: Cursor<'_>) -> Result<(), Fault> {
     match suffix {
         Some(_) => tld.fault("suffix", "only version 2 has one"),
         None => Ok(()),
