@@ -72,6 +72,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Draining,
+        Self::PolicyNotAccepted,
+        Self::Busy,
+        Self::DiskFull,
+    ];
+
     /// The HTTP status to refuse with: 403 for the policy, else 503, on which M-Lab's
     /// clients try the next server.
     pub fn http_status(self) -> u16 {
@@ -81,7 +88,7 @@ impl Refusal {
         }
     }
 
-    fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Draining => "draining",
             Self::PolicyNotAccepted => "policy",

@@ -14,11 +14,14 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::Refusal;
 use crate::disk::Disk;
 use crate::metadata::Dropped;
 
 pub(crate) const ABORTED: &str = "aborted";
 const UNDECLARED: &str = "undeclared";
+pub(crate) const WRITE_RESULT: &str = "write_result";
+pub(crate) const SOCKET_COOKIE: &str = "socket_cookie";
 
 // Around the 10 s of M-Lab's tests, with the early exits below and the time-outs above.
 const DURATION_BUCKETS_S: [f64; 14] = [
@@ -131,15 +134,30 @@ impl Metrics {
             received: direction("received"),
             declared: manifest.results.clone(),
         };
-        // A rate over a counter needs its zero: everything known beforehand exists from the start.
-        for result in metrics.declared.iter().map(String::as_str).chain([ABORTED]) {
-            drop(metrics.tests.get_or_create(&label("result", result)));
-        }
-        for reason in Dropped::ALL {
-            let reason = label("reason", reason.as_str());
-            drop(metrics.metadata_dropped.get_or_create(&reason));
-        }
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// A rate over a counter needs its zero: every label known beforehand exists from the start.
+    fn begin_at_zero(&self) {
+        let declared = self.declared.iter().map(String::as_str);
+        let results = declared.chain([ABORTED, UNDECLARED]);
+        let reasons = Dropped::ALL.map(Dropped::as_str);
+        let families: [(_, _, Vec<&str>); 4] = [
+            (&self.tests, "result", results.collect()),
+            (&self.metadata_dropped, "reason", reasons.to_vec()),
+            (
+                &self.refusals,
+                "reason",
+                Refusal::ALL.map(Refusal::reason).to_vec(),
+            ),
+            (&self.errors, "operation", vec![WRITE_RESULT, SOCKET_COOKIE]),
+        ];
+        for (family, name, values) in families {
+            for value in values {
+                drop(family.get_or_create(&label(name, value)));
+            }
+        }
     }
 
     pub(crate) fn test_ended(&self, result: &str, after: Duration) {

@@ -12,7 +12,7 @@ use jiff::civil::Date;
 
 use crate::NameValue;
 use crate::experiment::Shared;
-use crate::metrics::ABORTED;
+use crate::metrics::{ABORTED, SOCKET_COOKIE, WRITE_RESULT};
 
 /// The one file in which a test leaves its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Test {
             Ok(cookie) => self.shared.prefix.uuid(cookie),
             Err(source) => {
                 tracing::error!(%source, "read SO_COOKIE: this test will join with nothing");
-                self.error("socket_cookie");
+                self.error(SOCKET_COOKIE);
                 Uuid::invalid()
             }
         };
@@ -142,7 +142,7 @@ impl Test {
         };
         let written = self.write(file);
         if written.is_err() {
-            self.error("write_result");
+            self.error(WRITE_RESULT);
         }
         written.map(Some)
     }

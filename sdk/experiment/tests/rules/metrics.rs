@@ -77,7 +77,10 @@ fn counters_are_zero_before_the_first_test() {
         r#"tests_total{experiment="sample",result="error"} 0"#,
         r#"tests_total{experiment="sample",result="aborted"} 0"#,
         r#"bytes_total{experiment="sample",direction="sent"} 0"#,
+        r#"tests_total{experiment="sample",result="undeclared"} 0"#,
         r#"metadata_dropped_total{experiment="sample",reason="key"} 0"#,
+        r#"refusals_total{experiment="sample",reason="busy"} 0"#,
+        r#"errors_total{experiment="sample",operation="write_result"} 0"#,
     ] {
         assert!(text.contains(series), "{series} in\n{text}");
     }
