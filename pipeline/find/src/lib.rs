@@ -1,1 +1,108 @@
-//! TBD
+//! Where a test is on its way from the server's disk to the tables.
+//!
+//! [`show`] looks in the order in which data moves, at whatever part of the pipeline exists: the spool, what the publisher has
+//! claimed, its receipts, and the lake. It only reads, and never writes anywhere.
+
+mod error;
+mod lake;
+mod row;
+mod spool;
+
+use std::path::{Path, PathBuf};
+
+use groma_publish::{Receipt, find_receipt};
+use groma_uuid::Uuid;
+use serde_json::Value;
+
+pub use error::FindError;
+
+/// Where the parts of the pipeline keep their files; none of them has to exist.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// Parent of the experiments' spools.
+    pub spool: PathBuf,
+    /// Parent of the publishers' state, one directory per experiment.
+    pub publish_state: PathBuf,
+    /// The lake's root.
+    pub lake: PathBuf,
+}
+
+impl Dirs {
+    /// The directories of a lab: `spool`, `state/publish` and `lake` below `dir`.
+    pub fn of_lab(dir: &Path) -> Dirs {
+        Dirs {
+            spool: dir.join("spool"),
+            publish_state: dir.join("state/publish"),
+            lake: dir.join("lake"),
+        }
+    }
+}
+
+/// How far a test has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not found anywhere.
+    Unknown,
+    /// Its file is in the spool.
+    Pending,
+    /// The publisher has its file.
+    Claimed,
+    /// Its file is in an archive object.
+    Published,
+    /// Its row is in a table.
+    Loaded,
+}
+
+/// Everything that was found about a UUID.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The furthest stage that was seen.
+    pub stage: Stage,
+    /// The file in the spool or among the claimed.
+    pub spool_file: Option<PathBuf>,
+    /// What the publisher put on record.
+    pub receipt: Option<Receipt>,
+    /// The Parquet file that holds the row.
+    pub table_file: Option<PathBuf>,
+    /// The row as JSON, nested, with its `date`.
+    pub row: Option<Value>,
+    /// Table files that could not be read, so that the row may be in one of them.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// Looks for the test with this connection UUID. An unreadable table file does not end the search.
+pub fn show(dirs: &Dirs, uuid: &str) -> Result<Report, FindError> {
+    let uuid: Uuid = uuid.parse().map_err(|source| FindError::Uuid { source })?;
+    let in_spool = spool::find(&dirs.spool, uuid.as_str())?;
+    let receipt = receipt(&dirs.publish_state, uuid.as_str())?;
+    let in_lake = lake::find(&dirs.lake, uuid.as_str())?;
+    let (table_file, row) = in_lake.found.unzip();
+    let spool_stage = in_spool.as_ref().map(|found| found.stage);
+    let stages = [
+        spool_stage,
+        receipt.as_ref().map(|_| Stage::Published),
+        row.as_ref().map(|_| Stage::Loaded),
+    ];
+    Ok(Report {
+        stage: stages.into_iter().flatten().max().unwrap_or(Stage::Unknown),
+        spool_file: in_spool.map(|found| found.path),
+        receipt,
+        table_file,
+        row,
+        unreadable: in_lake.unreadable,
+    })
+}
+
+/// The newest receipt of any experiment.
+fn receipt(state: &Path, uuid: &str) -> Result<Option<Receipt>, FindError> {
+    for experiment in spool::directories(state)? {
+        let found = find_receipt(&experiment, uuid).map_err(|error| FindError::Receipts {
+            path: experiment.clone(),
+            reason: error.to_string(),
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}

@@ -1,1 +1,27 @@
-//! TBD
+//! Loads archive objects into the lake: one typed, nested Parquet file per object, created once.
+//!
+//! A row has `id`, `archiver` (provenance), `a` (summary, where the datatype has one) and `raw` (as measured); `date` stands
+//! in the path only, and nothing of our own clock or machine in a row. Loading an object twice, or from two machines at once,
+//! therefore changes nothing: the same object gives the same bytes under the same name.
+//!
+//! An object is read as a stream. What cannot be read in it becomes an entry of an error list beside the table, and the rest
+//! goes on; `members = rows + errors + skipped`.
+
+mod datatype;
+mod error;
+mod follow;
+mod lake;
+mod limits;
+mod load;
+mod loader;
+mod object;
+mod row;
+mod source;
+mod sweep;
+
+pub use datatype::{Rule, Rules, ndt7};
+pub use error::LoadError;
+pub use lake::Lake;
+pub use limits::Limits;
+pub use loader::{LoadDatatype, Loaded, Loader};
+pub use sweep::Swept;

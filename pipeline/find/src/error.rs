@@ -1,0 +1,47 @@
+//! Why a search failed.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A search that could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// A directory or file cannot be read.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+    /// The publisher's receipts cannot be read.
+    #[error("search receipts in {path}: {reason}")]
+    Receipts {
+        /// The publisher's state directory.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+    /// No UUID can be this text.
+    #[error(transparent)]
+    Uuid {
+        /// What is wrong with it.
+        source: groma_uuid::UuidError,
+    },
+}
+
+impl FindError {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> FindError {
+        let path = path.into();
+        move |source| FindError::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a load failed as a whole. What is wrong with one member is an entry of the error list instead.
+
+use std::io;
+use std::path::PathBuf;
+
+use groma_archive::StoreError;
+
+/// A load that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The name says too little: not an archive object, no date, or not one of data.
+    #[error("object {name}: {reason}")]
+    Name {
+        /// The object's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No datatype is configured for the object.
+    #[error("object {name}: no schema for {experiment}/{datatype}")]
+    UnknownDatatype {
+        /// The object's name.
+        name: String,
+        /// Its experiment.
+        experiment: String,
+        /// Its datatype.
+        datatype: String,
+    },
+    /// The archive could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive failed while the object was read, or ended before the object did.
+    #[error("read object {name}: {source}")]
+    Read {
+        /// The object's name.
+        name: String,
+        /// What the archive said.
+        source: io::Error,
+    },
+    /// The lake could not be written.
+    #[error("{operation} {path}: {source}")]
+    Lake {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+    /// Rows could not be encoded.
+    #[error("encode {path}: {reason}")]
+    Encode {
+        /// The Parquet file.
+        path: PathBuf,
+        /// What Arrow or Parquet said.
+        reason: String,
+    },
+    /// The archive's directory cannot be watched.
+    #[error("watch {path}: {reason}")]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// What the watcher said.
+        reason: String,
+    },
+}
+
+impl LoadError {
+    /// Whether trying again cannot help: the name or the configuration is at fault.
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            LoadError::Name { .. }
+                | LoadError::UnknownDatatype { .. }
+                | LoadError::Store(StoreError::Name { .. })
+        )
+    }
+
+    pub(crate) fn lake(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> LoadError {
+        let path = path.into();
+        move |source| LoadError::Lake {
+            operation,
+            path,
+            source,
+        }
+    }
+}

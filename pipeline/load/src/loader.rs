@@ -1,0 +1,246 @@
+//! The loader: archive objects in, Parquet files out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use groma_archive::Store;
+use groma_schema::Schema;
+use groma_spool::Name;
+use jiff::civil::Date;
+
+use crate::lake::{Committed, ErrorLog, Lake, ParquetFile};
+use crate::load::Load;
+use crate::object::{Form, Object};
+use crate::row::{Shape, table_schema};
+use crate::source::{Observed, read_jsonl, read_tar};
+use crate::{Limits, LoadError, Rules};
+
+/// A datatype that the loader knows.
+#[derive(Clone, Debug)]
+pub struct LoadDatatype {
+    /// Experiment as the archive names it (`ndt`).
+    pub experiment: Name,
+    /// Datatype (`ndt7`).
+    pub datatype: Name,
+    /// Schema of the measurement, which becomes the column `raw`.
+    pub schema: Schema,
+    /// Rules beyond the schema.
+    pub rules: Rules,
+}
+
+impl LoadDatatype {
+    /// A datatype with the rules that we have for its name ([`Rules::for_datatype`]).
+    pub fn new(experiment: Name, datatype: Name, schema: Schema) -> Self {
+        let rules = Rules::for_datatype(datatype.as_str());
+        LoadDatatype {
+            experiment,
+            datatype,
+            schema,
+            rules,
+        }
+    }
+}
+
+/// What became of an object. Every member is one of `rows`, `errors` and `skipped`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Rows written.
+    pub rows: u64,
+    /// Members that could not be made a row; one more when the object itself is damaged. See [`Lake::errors_path`].
+    pub errors: u64,
+    /// Members that are no measurements of the datatype.
+    pub skipped: u64,
+    /// The rows were there before; nothing was done, and the counts are 0.
+    pub already: bool,
+    /// The Parquet file.
+    pub path: PathBuf,
+    /// Fields that the schema does not know and the rows therefore lack: dotted path → occurrences. At most 64 paths.
+    pub unknown_fields: BTreeMap<String, u64>,
+}
+
+/// A datatype made ready.
+pub(crate) struct Table {
+    experiment: Name,
+    datatype: Name,
+    pub(crate) rules: Rules,
+    pub(crate) schema: SchemaRef,
+    pub(crate) shape: Shape,
+}
+
+/// Loads objects of an archive into a lake. All calls block; one loader may be used from several threads.
+pub struct Loader {
+    pub(crate) store: Arc<dyn Store>,
+    lake: Lake,
+    tables: Vec<Table>,
+    limits: Limits,
+    pub(crate) watch_root: Option<PathBuf>,
+}
+
+impl Loader {
+    /// A loader of these datatypes.
+    pub fn new(store: Arc<dyn Store>, lake: Lake, datatypes: Vec<LoadDatatype>) -> Loader {
+        Loader {
+            store,
+            lake,
+            tables: datatypes.into_iter().map(Table::new).collect(),
+            limits: Limits::default(),
+            watch_root: None,
+        }
+    }
+
+    /// The same loader with other bounds.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Loader {
+        Loader { limits, ..self }
+    }
+
+    /// The same loader, for an archive that is a directory: [`Loader::follow`] then learns of new objects at once. Without a
+    /// directory to watch it lists the archive every few seconds.
+    #[must_use]
+    pub fn watching(self, archive_root: impl Into<PathBuf>) -> Loader {
+        Loader {
+            watch_root: Some(archive_root.into()),
+            ..self
+        }
+    }
+
+    /// The lake written to.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Loads one object, unless its rows are there already. The rows' date is `date`, else that of the object's name.
+    ///
+    /// Damage inside the object is an entry in its error list; an error means that nothing was loaded and that, unless it
+    /// [is permanent](LoadError::is_permanent), trying again may help.
+    pub fn load_object(&self, name: &str, date: Option<Date>) -> Result<Loaded, LoadError> {
+        let object = Object::parse(name)?.ok_or_else(|| LoadError::Name {
+            name: name.to_owned(),
+            reason: "it holds no rows".to_owned(),
+        })?;
+        let table = self.table(name, &object)?;
+        let date = date.unwrap_or(object.date);
+        let Object {
+            experiment,
+            datatype,
+            stem,
+            ..
+        } = &object;
+        let path = self.lake.live_path(experiment, datatype, date, stem);
+        if path.exists() {
+            return Ok(Loaded::already(path));
+        }
+        let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
+        let errors = ErrorLog::new(&self.lake, errors_path, name);
+        let schema = Arc::clone(&table.schema);
+        let parquet = ParquetFile::create(
+            &self.lake,
+            path.clone(),
+            schema,
+            self.limits.row_group_bytes,
+        )?;
+        let mut load = Load::new(table, self.limits, parquet, errors);
+        self.read(name, object.form, table.rules, &mut load)?;
+        let (committed, counts) = load.commit()?;
+        if committed == Committed::Existed {
+            return Ok(Loaded::already(path));
+        }
+        if !counts.unknown_fields.is_empty() {
+            let fields = &counts.unknown_fields;
+            tracing::warn!(
+                object = name,
+                ?fields,
+                "fields that the schema does not know were left out"
+            );
+        }
+        Ok(Loaded {
+            rows: counts.rows,
+            errors: counts.errors,
+            skipped: counts.skipped,
+            already: false,
+            path,
+            unknown_fields: counts.unknown_fields,
+        })
+    }
+
+    /// Whether a name is that of an object this loader has a datatype for.
+    pub fn is_loadable(&self, name: &str) -> bool {
+        matches!(Object::parse(name), Ok(Some(object)) if self.table(name, &object).is_ok())
+    }
+
+    fn table(&self, name: &str, object: &Object) -> Result<&Table, LoadError> {
+        self.tables
+            .iter()
+            .find(|t| t.experiment == object.experiment && t.datatype == object.datatype)
+            .ok_or_else(|| LoadError::UnknownDatatype {
+                name: name.to_owned(),
+                experiment: object.experiment.to_string(),
+                datatype: object.datatype.to_string(),
+            })
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        form: Form,
+        rules: Rules,
+        load: &mut Load<'_>,
+    ) -> Result<(), LoadError> {
+        let (reader, seen) = Observed::new(self.store.open(name)?);
+        let wanted = |member: &str| rules.wants(member);
+        let visit = &mut |member| load.member(member);
+        let result = match form {
+            Form::Tar { gzip } => {
+                let url = self.store.url(name);
+                read_tar(reader, gzip, &url, &self.limits, &wanted, visit)
+            }
+            Form::Jsonl => read_jsonl(reader, &self.limits, &wanted, visit),
+        };
+        let failed = |source| LoadError::Read {
+            name: name.to_owned(),
+            source,
+        };
+        if let Some(failure) = seen.take_failure() {
+            return Err(failed(failure));
+        }
+        result?;
+        // Only gzip tells a cut stream from a whole one by itself, and tells it as damage.
+        let may_be_short = load.errors() > 0 || form == (Form::Tar { gzip: false });
+        if may_be_short
+            && let Some(stat) = self.store.stat(name)?
+            && seen.is_short_of(stat.size_bytes)
+        {
+            return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn already(path: PathBuf) -> Loaded {
+        Loaded {
+            rows: 0,
+            errors: 0,
+            skipped: 0,
+            already: true,
+            path,
+            unknown_fields: BTreeMap::new(),
+        }
+    }
+}
+
+impl Table {
+    fn new(datatype: LoadDatatype) -> Table {
+        let raw = datatype.schema.to_arrow();
+        let rules = datatype.rules;
+        Table {
+            experiment: datatype.experiment,
+            datatype: datatype.datatype,
+            rules,
+            shape: Shape::of(&raw, rules.zero_filled()),
+            schema: Arc::new(table_schema(rules.summary(), raw)),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! All objects of an archive, once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{LoadError, Loaded, Loader};
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Objects loaded now.
+    pub objects: u64,
+    /// Objects that were loaded before.
+    pub already: u64,
+    /// Rows of the objects loaded now.
+    pub rows: u64,
+    /// Entries in their error lists.
+    pub errors: u64,
+    /// Members that were no measurements of their datatype.
+    pub skipped: u64,
+    /// Objects that could not be loaded, and why.
+    pub failed: Vec<(String, LoadError)>,
+}
+
+impl Swept {
+    fn add(&mut self, loaded: &Loaded) {
+        if loaded.already {
+            self.already += 1;
+        } else {
+            self.objects += 1;
+        }
+        self.rows += loaded.rows;
+        self.errors += loaded.errors;
+        self.skipped += loaded.skipped;
+    }
+}
+
+impl Loader {
+    /// Loads every object whose name begins with `prefix` and that has a datatype here (see [`Loader::is_loadable`]), oldest
+    /// name first. One that fails does not stop the others; an error means that the archive cannot be listed.
+    pub fn sweep(&self, prefix: &str) -> Result<Swept, LoadError> {
+        self.sweep_until(prefix, &AtomicBool::new(false))
+    }
+
+    /// As [`Loader::sweep`], ending after the object in hand once `stop` is set.
+    pub fn sweep_until(&self, prefix: &str, stop: &AtomicBool) -> Result<Swept, LoadError> {
+        let mut swept = Swept::default();
+        for name in self.store.list(prefix)? {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if !self.is_loadable(&name) {
+                continue;
+            }
+            match self.load_object(&name, None) {
+                Ok(loaded) => swept.add(&loaded),
+                Err(error) => swept.failed.push((name, error)),
+            }
+        }
+        Ok(swept)
+    }
+}
