@@ -1,0 +1,71 @@
+//! What the small commands promise to scripts.
+
+use crate::groma::{groma, run, run_json, told};
+use crate::stored;
+
+#[test]
+fn an_unknown_uuid_is_exit_code_one() {
+    let temporary = tempfile::tempdir().unwrap();
+    let at = temporary.path().to_str().unwrap();
+    let output = run(&mut groma([
+        "show",
+        "host_1700000000_00000000000000AB",
+        "--dir",
+        at,
+        "--json",
+    ]));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["stage"], "unknown", "{report}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    for arguments in [
+        vec![],
+        vec!["survey"],
+        vec!["up", "--ws-port", "many"],
+        vec!["load"],
+    ] {
+        let output = run(&mut groma(arguments.iter().copied()));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            told(&output)
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", told(&output));
+    }
+}
+
+#[test]
+fn completions_complete_the_commands() {
+    let output = run(&mut groma(["completions", "bash"]));
+    assert!(output.status.success(), "{}", told(&output));
+    let script = String::from_utf8(output.stdout).unwrap();
+    for command in ["demo", "up", "measure", "show", "load"] {
+        assert!(script.contains(command), "no {command}");
+    }
+}
+
+#[test]
+fn a_bundle_of_real_measurements_becomes_rows_once() {
+    let Some(data) = groma_tests::real_data() else {
+        return;
+    };
+    let bundles = stored::files(&data.join("archives"), "ndt.tgz");
+    assert!(!bundles.is_empty(), "no bundles in {}", data.display());
+    let temporary = tempfile::tempdir().unwrap();
+    let lake = temporary.path().join("lake");
+    let bundle = bundles[0].to_str().unwrap();
+    let arguments = ["load", bundle, "--lake", lake.to_str().unwrap(), "--json"];
+    run_json(&mut groma(arguments));
+    let first = stored::rows(temporary.path());
+    assert!(!first.is_empty());
+    run_json(&mut groma(arguments));
+    assert_eq!(
+        stored::rows(temporary.path()),
+        first,
+        "a second load changed the rows"
+    );
+}

@@ -1,0 +1,100 @@
+//! `groma demo` needs nothing: no root, no account, no configuration.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::groma::{command, program, run_json};
+use crate::stored;
+
+/// A user that owns nothing.
+const NOBODY: &str = "65534";
+
+fn assert_both_tests_have_rows(demo: &Value) {
+    assert_eq!(demo["ok"], true, "{demo}");
+    let tests = demo["tests"].as_array().expect("tests are a list");
+    let mut directions: Vec<_> = tests
+        .iter()
+        .map(|test| test["direction"].as_str())
+        .collect();
+    directions.sort_unstable();
+    assert_eq!(directions, [Some("download"), Some("upload")], "{demo}");
+    for test in tests {
+        assert!(test["uuid"].is_string(), "{test}");
+        assert_eq!(test["row"]["id"], test["uuid"], "{test}");
+        assert_eq!(test["row"]["a"]["UUID"], test["uuid"], "{test}");
+        assert!(test["mean_mbps"].as_f64() > Some(0.0), "{test}");
+        assert!(test["min_rtt_ms"].as_f64() > Some(0.0), "{test}");
+        assert!(test["retransmission_ratio"].as_f64() >= Some(0.0), "{test}");
+        for step in [
+            "test_end_to_closed",
+            "closed_to_archived",
+            "archived_to_row",
+            "test_end_to_row",
+        ] {
+            assert!(
+                test["seconds"][step].as_f64() >= Some(0.0),
+                "{step} of {test}"
+            );
+        }
+    }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir)
+        .expect("the folder is ours")
+        .next()
+        .is_none()
+}
+
+#[test]
+fn the_demo_measures_shows_rows_and_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let demo = run_json(command(program(), ["demo", "--json"]).env("TMPDIR", temporary.path()));
+    assert_both_tests_have_rows(&demo);
+    assert!(is_empty(temporary.path()), "the demo left its folder");
+}
+
+#[test]
+fn the_demo_runs_without_any_privilege_and_keeps_its_data_on_request() {
+    if !groma_tests::root() {
+        return;
+    }
+    let temporary = open_to_everyone();
+    let copy = temporary.path().join("groma");
+    fs::copy(program(), &copy).unwrap();
+    let data = temporary.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
+
+    let become_nobody = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
+    let copy = copy.to_str().unwrap();
+    let arguments = become_nobody
+        .into_iter()
+        .chain([copy, "demo", "--json", "--keep"]);
+    let demo = run_json(
+        command(Path::new("setpriv"), arguments)
+            .env("TMPDIR", &data)
+            .env("HOME", &data)
+            .current_dir(&data),
+    );
+    assert_both_tests_have_rows(&demo);
+    let kept: Vec<_> = fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let [kept] = kept.as_slice() else {
+        panic!("one folder should be kept: {kept:?}");
+    };
+    assert_eq!(stored::rows(kept).len(), 2);
+    assert_eq!(stored::archived(kept).len(), 2);
+}
+
+fn open_to_everyone() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    dir
+}

@@ -1,0 +1,13 @@
+//! The `groma` program as its users see it, from outside: one module per thing
+//! that must hold.
+
+mod browser;
+mod client;
+mod commands;
+mod consent;
+mod demo;
+mod drain;
+mod groma;
+mod kill;
+mod lab;
+mod stored;

@@ -1,0 +1,68 @@
+//! The arrows between the rooms point one way.
+
+use crate::crates::{Crate, crates};
+
+/// Each room and the rooms that its crates may depend on.
+const ROOMS: [(&str, &[&str]); 9] = [
+    ("contracts", &["contracts"]),
+    ("kernel", &[]),
+    ("service", &["contracts"]),
+    ("sdk", &["contracts", "kernel", "service"]),
+    ("experiments", &["contracts", "kernel", "service", "sdk"]),
+    ("pipeline", &["contracts", "kernel", "service", "pipeline"]),
+    (
+        "lab",
+        &[
+            "contracts",
+            "kernel",
+            "service",
+            "sdk",
+            "experiments",
+            "pipeline",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "contracts",
+            "kernel",
+            "service",
+            "sdk",
+            "experiments",
+            "pipeline",
+            "lab",
+        ],
+    ),
+    ("tests", &[]),
+];
+
+/// What is wrong with the dependencies of one crate.
+fn against_the_arrows(this: &Crate) -> Vec<String> {
+    let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == this.room) else {
+        return vec![format!("{} stands in no known room", this.name)];
+    };
+    this.uses
+        .iter()
+        .filter(|used| !allowed.contains(&used.room.as_str()))
+        .map(|used| {
+            format!(
+                "{} ({}) uses {} ({})",
+                this.name, this.room, used.name, used.room
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn dependencies_follow_the_way_of_the_data() {
+    let wrong: Vec<String> = crates().iter().flat_map(against_the_arrows).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn an_arrow_against_the_way_is_seen() {
+    let wrong = Crate::example("pipeline", &["contracts", "experiments", "cli"]);
+    assert_eq!(against_the_arrows(&wrong).len(), 2);
+    let stranger = Crate::example("attic", &[]);
+    assert_eq!(against_the_arrows(&stranger).len(), 1);
+}
