@@ -11,11 +11,26 @@
 //!
 //! A file goes: spool → `.claimed/` → `<state>/bundles/<id>/` → archive → `<state>/receipts/` → unlinked.
 
+mod backlog;
+mod bundle;
 mod config;
+mod deliver;
 mod error;
+mod fault;
 mod files;
 mod journal;
+mod json;
+mod metrics;
+mod naming;
+mod pickup;
 mod publisher;
+mod quarantine;
+mod recover;
+mod seal;
+mod shared;
+mod table;
+mod tree;
+mod worker;
 
 pub use config::{Config, DatatypeConfig, Form, WriterProbe};
 pub use error::PublishError;

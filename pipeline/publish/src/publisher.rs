@@ -1,32 +1,161 @@
 //! The publisher as its caller sees it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use groma_archive::Store;
+use groma_spool::Name;
+use groma_watch::{Change, TreeWatch, WatchError};
 use prometheus_client::registry::Registry;
 
+use crate::pickup::Picker;
+use crate::recover::{Inheritance, recover};
+use crate::shared::Shared;
+use crate::worker::Worker;
 use crate::{Config, PublishError};
+
+/// How soon the end is noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// How often files are tried again that stood behind one of the same name.
+const BLOCKED_EVERY: Duration = Duration::from_secs(1);
+/// How often the trees are walked although the watch misses nothing: files age, and settle.
+const SCAN_EVERY: Duration = Duration::from_secs(60);
 
 /// Publishes the files of one experiment. Blocking: give it a thread of its own.
 pub struct Publisher {
-    config: Config,
-    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    watch: TreeWatch,
+    inheritance: BTreeMap<Name, Inheritance>,
 }
 
+type Workers = Vec<(Name, JoinHandle<()>)>;
+
 impl Publisher {
-    /// Takes possession of the spool and state directories and recovers what an earlier run left.
+    /// Takes possession of the spool and state directories and looks at what an earlier run left. From here on no
+    /// closed file is missed.
     pub fn open(
         config: Config,
         store: Arc<dyn Store>,
-        _registry: &mut Registry,
+        registry: &mut Registry,
     ) -> Result<Publisher, PublishError> {
-        Ok(Publisher { config, store })
+        let shared = Arc::new(Shared::open(config, store, registry)?);
+        let watch = TreeWatch::new(shared.tree.path()).map_err(watch_error)?;
+        let inheritance = recover(&shared)?;
+        Ok(Publisher {
+            shared,
+            watch,
+            inheritance,
+        })
     }
 
-    /// Publishes until `stop` is set; then everything closed by that time is still delivered, within the grace time.
-    pub fn run(self, stop: Arc<AtomicBool>) -> Result<(), PublishError> {
-        let _ = (self.config, self.store, stop);
-        Ok(())
+    /// Publishes until `stop` is set; then everything closed by that time is still delivered, within the grace time of
+    /// the configuration. What cannot be is kept for the next start.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller shares it with the thread that this runs in"
+    )]
+    pub fn run(mut self, stop: Arc<AtomicBool>) -> Result<(), PublishError> {
+        let mut picker = Picker::new(Arc::clone(&self.shared));
+        let mut workers = self.start_workers()?;
+        picker.scan();
+        let (mut scanned, mut retried) = (Instant::now(), Instant::now());
+        while !stop.load(Ordering::Acquire) {
+            self.pick_up(&mut picker, TICK);
+            if retried.elapsed() >= BLOCKED_EVERY {
+                picker.offer_blocked();
+                retried = Instant::now();
+                self.show_ages();
+            }
+            if scanned.elapsed() >= SCAN_EVERY {
+                picker.scan();
+                scanned = Instant::now();
+            }
+            if let Some((name, _)) = workers.iter().find(|(_, worker)| worker.is_finished()) {
+                return Err(PublishError::WorkerDied {
+                    datatype: name.to_string(),
+                });
+            }
+        }
+        self.pick_up(&mut picker, Duration::ZERO);
+        picker.scan();
+        let deadline = Instant::now() + self.shared.config.grace;
+        for lane in self.shared.lanes.values() {
+            lane.backlog.stop(deadline);
+        }
+        finish(&mut workers, deadline)
+    }
+
+    fn start_workers(&mut self) -> Result<Workers, PublishError> {
+        let mut workers = Vec::new();
+        for name in self.shared.lanes.keys() {
+            let Inheritance { bundles, held } = self.inheritance.remove(name).unwrap_or_default();
+            let worker = Worker::new(Arc::clone(&self.shared), name.clone(), held);
+            let thread = std::thread::Builder::new()
+                .name(format!("publish-{name}"))
+                .spawn(move || worker.run(bundles))
+                .map_err(PublishError::io(
+                    "start a thread for",
+                    self.shared.tree.path(),
+                ))?;
+            workers.push((name.clone(), thread));
+        }
+        Ok(workers)
+    }
+
+    fn pick_up(&mut self, picker: &mut Picker, timeout: Duration) {
+        let changes = self.watch.wait(timeout).unwrap_or_else(|error| {
+            tracing::error!(%error, "the watch failed; starting another");
+            match TreeWatch::new(self.shared.tree.path()) {
+                Ok(watch) => self.watch = watch,
+                // The next wait fails as well, and until a watch stands again the walks find the files.
+                Err(error) => {
+                    tracing::error!(%error, "could not start another watch");
+                    std::thread::sleep(BLOCKED_EVERY);
+                }
+            }
+            vec![Change::Rescan]
+        });
+        for change in changes {
+            match change {
+                Change::File { path, closed } => picker.offer_path(&path, closed),
+                Change::Rescan => picker.scan(),
+            }
+        }
+    }
+
+    fn show_ages(&self) {
+        for lane in self.shared.lanes.values() {
+            lane.metrics.oldest_pending(lane.backlog.oldest().as_secs());
+        }
+    }
+}
+
+/// Waits for the workers, but not much longer than the deadline: an archive that hangs would hold them for ever.
+fn finish(workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> {
+    while let Some((name, worker)) = workers.pop() {
+        while !worker.is_finished() {
+            if Instant::now() > deadline + BLOCKED_EVERY {
+                tracing::warn!(datatype = %name, "the archive does not answer; leaving its worker behind");
+                break;
+            }
+            std::thread::sleep(TICK / 10);
+        }
+        if worker.is_finished() && worker.join().is_err() {
+            return Err(PublishError::WorkerDied {
+                datatype: name.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn watch_error(error: WatchError) -> PublishError {
+    PublishError::Io {
+        operation: error.operation,
+        path: error.path,
+        source: error.source,
     }
 }

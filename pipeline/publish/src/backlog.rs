@@ -1,0 +1,202 @@
+//! What waits to be bundled, per datatype. The files themselves wait in the directory of claimed files; here is only
+//! how much and since when, so that a dead archive costs disk and no memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use jiff::civil::Date;
+
+/// Files of one date that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) oldest: Instant,
+    pub(crate) size_bytes: u64,
+}
+
+/// When a batch becomes a bundle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) age: Duration,
+    pub(crate) size_bytes: u64,
+}
+
+/// Shared by the picker, which adds, and the datatype's worker, which takes.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: BTreeMap<Date, Batch>,
+    /// Since when the files wait that the worker has taken last.
+    in_hand: Option<Instant>,
+    /// Nothing more will come, and after this instant nobody waits for what is left.
+    deadline: Option<Instant>,
+}
+
+impl Backlog {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is a single assignment, so a panic elsewhere cannot leave it half done.
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Says that files stand in the directory of claimed files. Saying it twice, or too late, is harmless.
+    pub(crate) fn add(&self, date: Date, size_bytes: u64, since: Instant) {
+        let mut state = self.lock();
+        let batch = state.batches.entry(date).or_insert(Batch {
+            oldest: since,
+            size_bytes: 0,
+        });
+        batch.oldest = batch.oldest.min(since);
+        batch.size_bytes += size_bytes;
+        self.changed.notify_all();
+    }
+
+    /// How many dates wait.
+    pub(crate) fn dates(&self) -> usize {
+        self.lock().batches.len()
+    }
+
+    /// For how long the oldest file has been waiting, those included that the worker has in hand.
+    pub(crate) fn oldest(&self) -> Duration {
+        let state = self.lock();
+        let waiting = state.batches.values().map(|batch| batch.oldest);
+        waiting
+            .chain(state.in_hand)
+            .map(|since| since.elapsed())
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Ends the wait of the worker: everything is due now, and after `deadline` nothing is.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        self.lock().deadline = Some(deadline);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a batch that is due and takes it. The caller lists the claimed files after this returned, so that what
+    /// is added meanwhile is seen by the listing or makes a new batch, or both. `None` at the end.
+    pub(crate) fn take(&self, limits: Limits) -> Option<(Date, Batch)> {
+        let mut state = self.lock();
+        state.in_hand = None;
+        loop {
+            let now = Instant::now();
+            if state.deadline.is_some_and(|deadline| now >= deadline) {
+                return None;
+            }
+            let stopping = state.deadline.is_some();
+            let due = |batch: &Batch| {
+                if stopping || batch.size_bytes >= limits.size_bytes {
+                    now
+                } else {
+                    batch.oldest + limits.age
+                }
+            };
+            let Some((date, at)) = state
+                .batches
+                .iter()
+                .map(|(date, batch)| (*date, due(batch)))
+                .min_by_key(|(_, at)| *at)
+            else {
+                if stopping {
+                    return None;
+                }
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                continue;
+            };
+            if at <= now {
+                let batch = state.batches.remove(&date)?;
+                state.in_hand = Some(batch.oldest);
+                return Some((date, batch));
+            }
+            state = self.wait_until(state, at);
+        }
+    }
+
+    /// Waits, but not beyond the deadline. Answers whether there is any time left.
+    pub(crate) fn pause(&self, duration: Duration) -> bool {
+        let until = Instant::now() + duration;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if state.deadline.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            let until = state.deadline.map_or(until, |deadline| deadline.min(until));
+            if now >= until {
+                return true;
+            }
+            state = self.wait_until(state, until);
+        }
+    }
+
+    fn wait_until<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        until: Instant,
+    ) -> MutexGuard<'a, State> {
+        let timeout = until.saturating_duration_since(Instant::now());
+        self.changed
+            .wait_timeout(state, timeout)
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const LIMITS: Limits = Limits {
+        age: HOUR,
+        size_bytes: 100,
+    };
+
+    fn day(day: i8) -> Date {
+        Date::constant(2026, 1, day)
+    }
+
+    #[test]
+    fn size_and_age_make_a_batch_due() {
+        let backlog = Backlog::default();
+        let now = Instant::now();
+        backlog.add(day(1), 99, now);
+        backlog.add(day(2), 60, now);
+        backlog.add(day(2), 40, now);
+        assert_eq!(backlog.take(LIMITS).unwrap().0, day(2));
+        let old = Limits {
+            age: Duration::ZERO,
+            ..LIMITS
+        };
+        assert_eq!(backlog.take(old).unwrap().0, day(1));
+        assert_eq!(backlog.dates(), 0);
+    }
+
+    #[test]
+    fn stopping_makes_all_due_and_then_ends() {
+        let backlog = Backlog::default();
+        backlog.add(day(1), 1, Instant::now());
+        backlog.add(day(2), 1, Instant::now());
+        backlog.stop(Instant::now() + HOUR);
+        assert!(backlog.take(LIMITS).is_some());
+        assert!(backlog.take(LIMITS).is_some());
+        assert_eq!(backlog.take(LIMITS), None);
+        backlog.add(day(3), 1, Instant::now());
+        backlog.stop(Instant::now());
+        assert_eq!(
+            backlog.take(LIMITS),
+            None,
+            "after the deadline nothing is due"
+        );
+        assert!(!backlog.pause(HOUR));
+    }
+}

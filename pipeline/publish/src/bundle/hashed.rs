@@ -1,0 +1,59 @@
+//! Counting and hashing what passes.
+
+use std::io::{self, Read, Write};
+
+use sha2::{Digest, Sha256};
+
+use crate::files::hex;
+
+/// A reader or writer that knows how much went through it and its SHA-256.
+#[derive(Debug)]
+pub(crate) struct Hashed<T> {
+    inner: T,
+    hasher: Sha256,
+    size_bytes: u64,
+}
+
+impl<T> Hashed<T> {
+    pub(crate) fn new(inner: T) -> Hashed<T> {
+        Hashed {
+            inner,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+        }
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// What was wrapped, its size in bytes and its SHA-256 in hex.
+    pub(crate) fn into_parts(self) -> (T, u64, String) {
+        (self.inner, self.size_bytes, hex(&self.hasher.finalize()))
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.pass(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.pass(&buffer[..read]);
+        Ok(read)
+    }
+}

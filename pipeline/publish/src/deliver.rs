@@ -1,0 +1,166 @@
+//! Delivering a sealed bundle: put, acknowledge, unlink, forget. Every step may be repeated.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use groma_archive::StoreError;
+
+use crate::fault::{CrashPoint, reach};
+use crate::files::{digest, hex, move_dir, remove_dir};
+use crate::journal::{Bundle, Member, Object};
+use crate::shared::{CONFLICT_DIR, Lane, Shared};
+use crate::{Form, PublishError, tree};
+
+/// How a delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Done,
+    /// The archive has something else under one of the names; the bundle was set aside with everything in its place.
+    Conflict,
+}
+
+/// Takes a sealed bundle as far as it goes. After an error, call again with the same bundle.
+pub(crate) fn deliver(
+    shared: &Shared,
+    lane: &Lane,
+    bundle: &mut Bundle,
+    dir: &Path,
+) -> Result<Delivery, PublishError> {
+    if bundle.published_at.is_none() {
+        for (number, object) in bundle.objects.iter().enumerate() {
+            if !put(shared, object, dir)? {
+                set_aside(shared, bundle, dir)?;
+                return Ok(Delivery::Conflict);
+            }
+            if number == 0 {
+                reach(&shared.config, CrashPoint::FirstObjectPut);
+            }
+        }
+        reach(&shared.config, CrashPoint::AllPut);
+        count(lane, bundle);
+    }
+    bundle.acknowledge(&shared.config.state_dir, dir)?;
+    reach(&shared.config, CrashPoint::Acknowledged);
+    unlink_members(shared, lane, bundle)?;
+    reach(&shared.config, CrashPoint::AllUnlinked);
+    remove_dir(dir)?;
+    Ok(Delivery::Done)
+}
+
+/// Puts one object; false if another one has its name. What counts is what the archive says it holds, not how it
+/// answered: so an upload whose answer was lost, and one that was cut short unnoticed, are both found out.
+fn put(shared: &Shared, object: &Object, dir: &Path) -> Result<bool, PublishError> {
+    let body = dir.join(&object.body);
+    let put = shared.store.put_new(&object.name, &body)?;
+    let found = held_by_store(shared, &object.name)?.ok_or_else(|| StoreError::Remote {
+        operation: "find after putting",
+        name: object.name.clone(),
+        reason: format!("it answered {put:?} and has no such object"),
+    })?;
+    let same = found == (object.size_bytes, object.sha256.clone());
+    if !same {
+        tracing::error!(
+            object = object.name,
+            ?put,
+            "the archive has other bytes under this name"
+        );
+    }
+    Ok(same)
+}
+
+/// Size and SHA-256 of an object, read through where the store does not know its checksum.
+fn held_by_store(shared: &Shared, name: &str) -> Result<Option<(u64, String)>, PublishError> {
+    let Some(stat) = shared.store.stat(name)? else {
+        return Ok(None);
+    };
+    match stat.sha256 {
+        Some(sha256) => Ok(Some((stat.size_bytes, hex(&sha256)))),
+        None => digest(shared.store.open(name)?)
+            .map(Some)
+            .map_err(PublishError::io("read object", Path::new(name))),
+    }
+}
+
+fn count(lane: &Lane, bundle: &Bundle) {
+    let sizes: Vec<u64> = bundle
+        .objects
+        .iter()
+        .map(|object| object.size_bytes)
+        .collect();
+    match (bundle.form, &sizes[..]) {
+        (Form::Tgz, [size, ..]) => lane.metrics.tarfile_delivered(bundle.members.len(), *size),
+        (Form::Jsonl, [data, index, ..]) => lane.metrics.jsonl_delivered(*data, *index),
+        _ => {}
+    }
+}
+
+/// Unlinks the members that still are the files of the journal; any other stays as a file to be published anew.
+fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), PublishError> {
+    let relative = tree::claimed_dir(&bundle.datatype, bundle.date);
+    let failed = |operation| PublishError::io(operation, Path::new(&relative));
+    let claimed = match shared.tree.dir(&relative) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("open claimed directory")(error)),
+    };
+    for (number, member) in bundle.members.iter().enumerate() {
+        let Some(path) = member.spool_path() else {
+            continue;
+        };
+        let name = path.file.as_str();
+        match tree::look(&claimed, name).map_err(failed("look into"))? {
+            None => {}
+            Some(found) if found.identity == member.identity => {
+                tree::unlink(&claimed, name).map_err(failed("unlink a file of"))?;
+                lane.metrics.published();
+            }
+            Some(_) => keep(lane, bundle, member),
+        }
+        if number == 0 {
+            reach(&shared.config, CrashPoint::FirstUnlinked);
+        }
+    }
+    // Before the bundle is forgotten: else a file could come back after a power cut that no journal knows.
+    tree::sync(&claimed).map_err(failed("sync"))?;
+    shared
+        .tree
+        .remove_empty_dir(&relative)
+        .map_err(failed("remove empty"))
+}
+
+fn keep(lane: &Lane, bundle: &Bundle, member: &Member) {
+    lane.metrics.violation("rewritten");
+    // One version is published, and one more is there to be.
+    lane.metrics.published();
+    lane.metrics.spooled();
+    lane.backlog.add(bundle.date, 0, Instant::now());
+    tracing::warn!(
+        file = member.path,
+        bundle = bundle.id,
+        "a published file had changed; it will be published again"
+    );
+}
+
+/// Puts a bundle out of the way with all it has, for an operator to judge; its files stay claimed.
+pub(crate) fn set_aside(shared: &Shared, bundle: &Bundle, dir: &Path) -> Result<(), PublishError> {
+    move_dir(
+        dir,
+        &shared.config.state_dir.join(CONFLICT_DIR).join(&bundle.id),
+    )?;
+    tracing::error!(
+        bundle = bundle.id,
+        "the bundle is set aside; move it back among the bundles to try again"
+    );
+    Ok(())
+}
+
+/// The paths of a bundle's files below the experiment's directory.
+pub(crate) fn member_paths(bundle: &Bundle) -> BTreeSet<String> {
+    bundle
+        .members
+        .iter()
+        .map(|member| member.path.clone())
+        .collect()
+}

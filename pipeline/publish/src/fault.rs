@@ -1,0 +1,42 @@
+//! The instants between the steps on disk, named so that tests can let the publisher die at each.
+
+use crate::Config;
+
+/// A step that has just been completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CrashPoint {
+    Claimed,
+    BodyWritten,
+    Sealed,
+    FirstObjectPut,
+    AllPut,
+    Acknowledged,
+    FirstUnlinked,
+    AllUnlinked,
+    Quarantined,
+}
+
+impl CrashPoint {
+    #[cfg(test)]
+    pub(crate) const ALL: [CrashPoint; 9] = [
+        CrashPoint::Claimed,
+        CrashPoint::BodyWritten,
+        CrashPoint::Sealed,
+        CrashPoint::FirstObjectPut,
+        CrashPoint::AllPut,
+        CrashPoint::Acknowledged,
+        CrashPoint::FirstUnlinked,
+        CrashPoint::AllUnlinked,
+        CrashPoint::Quarantined,
+    ];
+}
+
+/// Dies here if a test asked for it. A panic ends the thread without any of the steps that would have followed, which
+/// to the files is the same as a kill.
+#[cfg(test)]
+pub(crate) fn reach(config: &Config, point: CrashPoint) {
+    assert_ne!(config.crash_at, Some(point), "injected crash");
+}
+
+#[cfg(not(test))]
+pub(crate) fn reach(_config: &Config, _point: CrashPoint) {}

@@ -1,0 +1,237 @@
+//! What a publisher tells Prometheus. `spooled = published + pending + quarantined` holds at every scrape, up to the
+//! files that are passing at that moment.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Datatype {
+    datatype: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct FileState {
+    datatype: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Operation {
+    datatype: String,
+    operation: &'static str,
+}
+
+type Histograms = Family<Datatype, Histogram, fn() -> Histogram>;
+
+/// All metrics of one publisher.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    files: Family<FileState, Counter>,
+    pending: Family<Datatype, Gauge>,
+    violations: Family<Kind, Counter>,
+    bundles: Family<Datatype, Counter>,
+    oldest: Family<Datatype, Gauge>,
+    errors: Family<Operation, Counter>,
+    conflicts: Family<Datatype, Gauge>,
+    files_added: Family<Datatype, Counter>,
+    uploads: Family<Datatype, Counter>,
+    tarfile_bytes: Histograms,
+    jsonl_bytes: Histograms,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Metrics {
+        // The buckets of M-Lab's pusher and jostler.
+        let tarfile_bytes: Histograms =
+            Family::new_with_constructor(|| Histogram::new((3..=9).map(|n| 10f64.powi(n))));
+        let jsonl_bytes: Histograms =
+            Family::new_with_constructor(|| Histogram::new((2..=8).map(|n| 10f64.powi(n))));
+        let metrics = Metrics {
+            files: Family::default(),
+            pending: Family::default(),
+            violations: Family::default(),
+            bundles: Family::default(),
+            oldest: Family::default(),
+            errors: Family::default(),
+            conflicts: Family::default(),
+            files_added: Family::default(),
+            uploads: Family::default(),
+            tarfile_bytes,
+            jsonl_bytes,
+        };
+        let m = &metrics;
+        registry.register(
+            "groma_publish_files",
+            "Files picked up, and what became of them",
+            m.files.clone(),
+        );
+        registry.register(
+            "groma_publish_pending_files",
+            "Files picked up and not yet published",
+            m.pending.clone(),
+        );
+        registry.register(
+            "groma_publish_violations",
+            "Breaches of the spool's contract",
+            m.violations.clone(),
+        );
+        registry.register(
+            "groma_publish_bundles",
+            "Bundles that the archive has",
+            m.bundles.clone(),
+        );
+        registry.register(
+            "groma_publish_oldest_pending_seconds",
+            "Since the oldest pending file",
+            m.oldest.clone(),
+        );
+        registry.register(
+            "groma_publish_errors",
+            "Failed operations, all tried again",
+            m.errors.clone(),
+        );
+        registry.register(
+            "groma_publish_conflicts",
+            "Bundles set aside because their name was taken",
+            m.conflicts.clone(),
+        );
+        registry.register(
+            "pusher_files_added",
+            "Files added to a tarfile",
+            m.files_added.clone(),
+        );
+        registry.register(
+            "pusher_tarfiles_successful_uploads",
+            "Tarfiles that the archive has",
+            m.uploads.clone(),
+        );
+        registry.register(
+            "pusher_bytes_per_tarfile",
+            "Size of tarfiles in bytes",
+            m.tarfile_bytes.clone(),
+        );
+        registry.register(
+            "jostler_bytes_per_bundle",
+            "Compressed size of bundles in bytes",
+            m.jsonl_bytes.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn for_datatype(&self, datatype: &str) -> DatatypeMetrics {
+        DatatypeMetrics {
+            all: self.clone(),
+            datatype: datatype.to_owned(),
+        }
+    }
+
+    /// A breach of the spool's contract.
+    pub(crate) fn violation(&self, kind: &'static str) {
+        self.violations.get_or_create(&Kind { kind }).inc();
+    }
+}
+
+/// The metrics of one datatype.
+#[derive(Clone, Debug)]
+pub(crate) struct DatatypeMetrics {
+    all: Metrics,
+    datatype: String,
+}
+
+impl DatatypeMetrics {
+    fn label(&self) -> Datatype {
+        Datatype {
+            datatype: self.datatype.clone(),
+        }
+    }
+
+    fn file(&self, state: &'static str) {
+        self.all
+            .files
+            .get_or_create(&FileState {
+                datatype: self.datatype.clone(),
+                state,
+            })
+            .inc();
+    }
+
+    pub(crate) fn spooled(&self) {
+        self.file("spooled");
+        self.all.pending.get_or_create(&self.label()).inc();
+    }
+
+    pub(crate) fn published(&self) {
+        self.file("published");
+        self.all.pending.get_or_create(&self.label()).dec();
+    }
+
+    pub(crate) fn quarantined(&self) {
+        self.file("quarantined");
+        self.all.pending.get_or_create(&self.label()).dec();
+    }
+
+    pub(crate) fn violation(&self, kind: &'static str) {
+        self.all.violation(kind);
+    }
+
+    pub(crate) fn error(&self, operation: &'static str) {
+        let operation = Operation {
+            datatype: self.datatype.clone(),
+            operation,
+        };
+        self.all.errors.get_or_create(&operation).inc();
+    }
+
+    pub(crate) fn oldest_pending(&self, seconds: u64) {
+        self.all
+            .oldest
+            .get_or_create(&self.label())
+            .set(seconds as i64);
+    }
+
+    pub(crate) fn conflicts(&self, count: usize) {
+        self.all
+            .conflicts
+            .get_or_create(&self.label())
+            .set(count as i64);
+    }
+
+    pub(crate) fn tarfile_delivered(&self, files: usize, bytes: u64) {
+        let label = self.label();
+        self.all.bundles.get_or_create(&label).inc();
+        self.all.uploads.get_or_create(&label).inc();
+        self.all
+            .files_added
+            .get_or_create(&label)
+            .inc_by(files as u64);
+        self.all
+            .tarfile_bytes
+            .get_or_create(&label)
+            .observe(bytes as f64);
+    }
+
+    pub(crate) fn jsonl_delivered(&self, data_bytes: u64, index_bytes: u64) {
+        let label = self.label();
+        self.all.bundles.get_or_create(&label).inc();
+        self.all
+            .jsonl_bytes
+            .get_or_create(&label)
+            .observe(data_bytes as f64);
+        let index = Datatype {
+            datatype: "index1".to_owned(),
+        };
+        self.all
+            .jsonl_bytes
+            .get_or_create(&index)
+            .observe(index_bytes as f64);
+    }
+}

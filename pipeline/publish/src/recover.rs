@@ -1,0 +1,118 @@
+//! Going on where an earlier run ended, whatever ended it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use groma_spool::Name;
+use jiff::civil::Date;
+
+use crate::deliver::{member_paths, set_aside};
+use crate::files::{digest_file, remove_dir, visible_entries};
+use crate::journal::Bundle;
+use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
+use crate::{PublishError, tree};
+
+/// What a worker begins with.
+#[derive(Default)]
+pub(crate) struct Inheritance {
+    /// Sealed bundles, oldest first.
+    pub(crate) bundles: Vec<(Bundle, PathBuf)>,
+    /// Files of bundles that were set aside.
+    pub(crate) held: BTreeSet<String>,
+}
+
+/// Clears what was begun and never sealed, finds what was sealed, and fills the backlogs with what was claimed.
+pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, PublishError> {
+    let mut found: BTreeMap<Name, Inheritance> = BTreeMap::new();
+    let bundles = shared.config.state_dir.join(BUNDLES_DIR);
+    let mut dirs = visible_entries(&bundles)?;
+    dirs.sort_unstable();
+    for dir in dirs {
+        match Bundle::read(&dir)? {
+            None => remove_dir(&dir)?,
+            Some(bundle) if !shared.lanes.contains_key(&bundle.datatype) => {
+                tracing::warn!(
+                    bundle = bundle.id,
+                    "left alone: its datatype is not configured any more"
+                );
+            }
+            Some(bundle) if bundle.published_at.is_none() && !bodies_are_whole(&bundle, &dir)? => {
+                tracing::error!(bundle = bundle.id, "its bytes are not those of its journal");
+                set_aside(shared, &bundle, &dir)?;
+            }
+            Some(bundle) => found
+                .entry(bundle.datatype.clone())
+                .or_default()
+                .bundles
+                .push((bundle, dir)),
+        }
+    }
+    for dir in visible_entries(&shared.config.state_dir.join(CONFLICT_DIR))? {
+        if let Some(bundle) = Bundle::read(&dir)? {
+            found
+                .entry(bundle.datatype.clone())
+                .or_default()
+                .held
+                .append(&mut member_paths(&bundle));
+        }
+    }
+    for (name, lane) in &shared.lanes {
+        let held = found
+            .get(name)
+            .map_or(0, |inheritance| inheritance.held.len());
+        lane.metrics.conflicts(held);
+        let dir = format!(".claimed/{name}");
+        recover_claims(shared, lane, &dir)
+            .map_err(PublishError::io("list claimed files in", Path::new(&dir)))?;
+    }
+    Ok(found)
+}
+
+fn bodies_are_whole(bundle: &Bundle, dir: &Path) -> Result<bool, PublishError> {
+    for object in &bundle.objects {
+        if digest_file(&dir.join(&object.body))? != Some((object.size_bytes, object.sha256.clone()))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// All claimed files wait anew. Those of sealed bundles are gone when their worker has delivered these, which it does
+/// before it looks at the backlog.
+fn recover_claims(shared: &Shared, lane: &Lane, relative: &str) -> io::Result<()> {
+    let dates = match shared.tree.dir(relative) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    tree::each_entry(&dates, |date, is_dir| {
+        let (Ok(parsed), true) = (date.parse::<Date>(), is_dir) else {
+            return Ok(true);
+        };
+        let dir = shared.tree.dir(&format!("{relative}/{date}"))?;
+        tree::each_entry(&dir, |name, _| {
+            if let Some(found) = tree::look(&dir, name)? {
+                lane.metrics.spooled();
+                lane.backlog.add(
+                    parsed,
+                    found.identity.size_bytes,
+                    since(found.identity.mtime_s),
+                );
+            }
+            Ok(true)
+        })?;
+        Ok(true)
+    })
+}
+
+/// The instant of a modification time, which is the nearest that is known to when the file was picked up.
+fn since(mtime_s: i64) -> Instant {
+    let modified =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(mtime_s).unwrap_or(0));
+    let now = Instant::now();
+    now.checked_sub(modified.elapsed().unwrap_or_default())
+        .unwrap_or(now)
+}

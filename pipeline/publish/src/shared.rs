@@ -1,0 +1,108 @@
+//! What the picker and the workers share.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use groma_archive::Store;
+use groma_spool::{Name, create_dirs_durable};
+use prometheus_client::registry::Registry;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::backlog::Backlog;
+use crate::metrics::{DatatypeMetrics, Metrics};
+use crate::naming::{self, Moments};
+use crate::tree::Tree;
+use crate::{Config, DatatypeConfig, PublishError};
+
+/// One datatype on its way.
+pub(crate) struct Lane {
+    pub(crate) datatype: DatatypeConfig,
+    pub(crate) backlog: Backlog,
+    pub(crate) metrics: DatatypeMetrics,
+}
+
+/// Everything that the threads of one publisher share; the locks on its directories go with it.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tree: Tree,
+    pub(crate) lanes: BTreeMap<Name, Lane>,
+    pub(crate) metrics: Metrics,
+    pub(crate) moments: Moments,
+    /// A worker that a hanging archive holds beyond the end of `run` still keeps others out.
+    _locks: [File; 2],
+}
+
+pub(crate) const BUNDLES_DIR: &str = "bundles";
+pub(crate) const CONFLICT_DIR: &str = "conflict";
+
+impl Shared {
+    pub(crate) fn open(
+        config: Config,
+        store: Arc<dyn Store>,
+        registry: &mut Registry,
+    ) -> Result<Shared, PublishError> {
+        let state_dir = &config.state_dir;
+        let bundles = state_dir.join(BUNDLES_DIR);
+        let claimed = config.spool.claimed_dir();
+        for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
+            std::fs::create_dir_all(dir).map_err(PublishError::io("create", dir))?;
+            for parent in [state_dir.as_path(), config.spool.path()] {
+                groma_spool::sync_dir(parent).map_err(PublishError::io("sync", parent))?;
+            }
+        }
+        let locks = [lock(state_dir)?, lock(&claimed)?];
+        let tree = Tree::open(config.spool.path())
+            .map_err(PublishError::io("open spool", config.spool.path()))?;
+        let metrics = Metrics::new(registry);
+        let mut lanes = BTreeMap::new();
+        for datatype in &config.datatypes {
+            // A name that cannot be made is better found now than when the first bundle is due.
+            naming::object_names(
+                &config,
+                &datatype.name,
+                datatype.form,
+                jiff::civil::Date::constant(2000, 1, 1),
+                jiff::Timestamp::UNIX_EPOCH,
+            )?;
+            let dir = config.spool.datatype_dir(&datatype.name);
+            create_dirs_durable(config.spool.path(), &dir)
+                .map_err(PublishError::io("create", &dir))?;
+            let lane = Lane {
+                datatype: datatype.clone(),
+                backlog: Backlog::default(),
+                metrics: metrics.for_datatype(datatype.name.as_str()),
+            };
+            if lanes.insert(datatype.name.clone(), lane).is_some() {
+                return Err(PublishError::Twice {
+                    datatype: datatype.name.to_string(),
+                });
+            }
+        }
+        let moments = Moments::open(state_dir.join("last-moment"));
+        Ok(Shared {
+            tree,
+            lanes,
+            metrics,
+            moments,
+            store,
+            _locks: locks,
+            config,
+        })
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, PublishError> {
+    let file = File::open(dir).map_err(PublishError::io("open", dir))?;
+    match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(PublishError::InUse {
+            path: dir.to_path_buf(),
+        }),
+        Err(errno) => Err(PublishError::io("lock", dir)(errno.into())),
+    }
+}

@@ -1,0 +1,69 @@
+//! The table's schema, put beside the data so that a loader knows the columns.
+
+use std::io::Read;
+
+use groma_archive::Put;
+use groma_schema::Schema;
+use groma_spool::{Replace, create_dirs_durable, write_durable};
+
+use crate::shared::{Lane, Shared};
+use crate::{Form, PublishError, naming};
+
+/// A schema object larger than this is not ours.
+const TABLE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Puts the table schema of a datatype unless there is one; one that differs is compared and kept.
+pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> {
+    let (Form::Jsonl, Some(schema)) = (lane.datatype.form, &lane.datatype.schema) else {
+        return Ok(());
+    };
+    let name = naming::table_name(&shared.config, &lane.datatype.name)?;
+    let table = schema.table();
+    let text = format!("{:#}\n", table.to_bigquery());
+    let state_dir = &shared.config.state_dir;
+    let dir = state_dir.join("tables");
+    create_dirs_durable(state_dir, &dir).map_err(PublishError::io("create", &dir))?;
+    let body = dir.join(format!("{}.table.json", lane.datatype.name));
+    write_durable(&body, text.as_bytes(), Replace::Always)
+        .map_err(PublishError::io("write table schema", &body))?;
+    if shared.store.put_new(&name, &body)? == Put::Exists {
+        let mut existing = String::new();
+        let read = shared
+            .store
+            .open(&name)?
+            .take(TABLE_MAX_BYTES)
+            .read_to_string(&mut existing);
+        read.map_err(PublishError::io("read table schema", name.as_ref()))?;
+        if existing != text {
+            compare(&name, &existing, &table);
+        }
+    }
+    Ok(())
+}
+
+fn compare(name: &str, existing: &str, table: &Schema) {
+    let existing = match Schema::parse(existing) {
+        Ok(existing) => existing,
+        Err(error) => {
+            return tracing::error!(object = name, %error, "the archive's table schema cannot be read");
+        }
+    };
+    match Schema::evolution(&existing, table) {
+        Ok(added) if added.is_empty() => tracing::debug!(
+            object = name,
+            "the archive's table schema is spelled differently"
+        ),
+        Ok(added) => tracing::warn!(
+            object = name,
+            ?added,
+            "the archive's table schema lacks these fields"
+        ),
+        Err(incompatibilities) => {
+            tracing::error!(
+                object = name,
+                ?incompatibilities,
+                "the archive's table schema is incompatible"
+            );
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The experiment's directory, walked without ever following a link: an experiment may put anything there, also a
+//! symbolic link where a date directory belongs, and the publisher often has more rights than the experiment.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use groma_spool::{Name, SpoolPath};
+use jiff::civil::Date;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use crate::journal::Identity;
+
+/// The root of everything the publisher does in the spool.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+/// What a directory holds under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) kind: FileType,
+    pub(crate) links: u64,
+    pub(crate) identity: Identity,
+}
+
+const DIR_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+// Non-blocking, because opening a FIFO for reading would otherwise wait for a writer.
+const FILE_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Tree {
+    /// The root itself is configured by the operator, who may well use a link.
+    pub(crate) fn open(path: &Path) -> io::Result<Tree> {
+        let root = rustix::fs::open(path, DIR_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty())?;
+        Ok(Tree {
+            root,
+            path: path.to_path_buf(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a directory by its path below the root; `NotFound` when any part is missing or is not a directory.
+    pub(crate) fn dir(&self, relative: &str) -> io::Result<OwnedFd> {
+        let mut dir = self.root.try_clone()?;
+        for part in relative.split('/') {
+            dir = match rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty()) {
+                Ok(dir) => dir,
+                // Linux says ENOTDIR for a link, too.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Opens a directory and creates, durably, what is missing of it.
+    pub(crate) fn create_dir(&self, relative: &str) -> io::Result<OwnedFd> {
+        let mut dir = self.root.try_clone()?;
+        for part in relative.split('/') {
+            match rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755)) {
+                Ok(()) => rustix::fs::fsync(&dir)?,
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            dir = rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty())?;
+        }
+        Ok(dir)
+    }
+
+    /// Removes a directory if it is empty.
+    pub(crate) fn remove_empty_dir(&self, relative: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.root, relative, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// What `dir` holds under `name`, without following a link; `None` when nothing.
+pub(crate) fn look(dir: &OwnedFd, name: &str) -> io::Result<Option<Found>> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Found::of(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens what `dir` holds under `name` for reading; look at the answer of [`look_open`] before reading.
+pub(crate) fn open_file(dir: &OwnedFd, name: &str) -> io::Result<File> {
+    Ok(rustix::fs::openat(dir, name, FILE_FLAGS, Mode::empty())?.into())
+}
+
+/// What an open file is now.
+pub(crate) fn look_open(file: &File) -> io::Result<Found> {
+    Ok(Found::of(&rustix::fs::fstat(file)?))
+}
+
+/// Moves a name between directories of one file system; `AlreadyExists` when it is taken there.
+pub(crate) fn rename_new(from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(
+        from,
+        name,
+        to,
+        name,
+        RenameFlags::NOREPLACE,
+    )?)
+}
+
+/// Removes a name.
+pub(crate) fn unlink(dir: &OwnedFd, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync(dir: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::fs::fsync(dir)?)
+}
+
+/// Calls `visit` with every name in a directory that is not hidden, and whether it is a directory, until `visit`
+/// answers false. A name that is not UTF-8 is given with replacement characters.
+pub(crate) fn each_entry(
+    dir: &OwnedFd,
+    mut visit: impl FnMut(&str, bool) -> io::Result<bool>,
+) -> io::Result<()> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        let is_dir = match entry.file_type() {
+            FileType::Unknown => {
+                look(dir, &name)?.is_some_and(|found| found.kind == FileType::Directory)
+            }
+            kind => kind == FileType::Directory,
+        };
+        if !visit(&name, is_dir)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn of(stat: &Stat) -> Found {
+        Found {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            links: stat.st_nlink as u64,
+            identity: Identity {
+                dev: stat.st_dev as u64,
+                inode: stat.st_ino as u64,
+                size_bytes: stat.st_size as u64,
+                mtime_s: stat.st_mtime as i64,
+                mtime_ns: stat.st_mtime_nsec as u32,
+            },
+        }
+    }
+
+    /// Why this is not to be read: only a regular file with one name is surely the experiment's own.
+    pub(crate) fn objection(&self) -> Option<&'static str> {
+        match self.kind {
+            FileType::RegularFile if self.links == 1 => None,
+            FileType::RegularFile => Some("it has several hard links"),
+            FileType::Symlink => Some("it is a symbolic link"),
+            _ => Some("it is not a regular file"),
+        }
+    }
+}
+
+/// The directory of a spool file, below the experiment's directory.
+pub(crate) fn spool_dir(path: &SpoolPath) -> String {
+    format!("{}/{}", path.datatype, groma_spool::date_dir(path.date))
+}
+
+/// The directory of the claimed files of a datatype and date, below the experiment's directory.
+pub(crate) fn claimed_dir(datatype: &Name, date: Date) -> String {
+    format!(".claimed/{datatype}/{date}")
+}
