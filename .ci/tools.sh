@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# tools.sh CACHE: installs what the tests need and this machine lacks.
+set -euo pipefail
+cache=$1
+
+# Each command, and the package that brings it.
+declare -A packages=(
+    [cc]=gcc [chromium]=chromium [ip]=iproute2 [node]=nodejs [npm]=npm [python3]=python3 [setpriv]=util-linux
+)
+lacking=()
+for command in "${!packages[@]}"; do
+    command -v "$command" >/dev/null || lacking+=("${packages[$command]}")
+done
+if ((${#lacking[@]})); then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${lacking[@]}" </dev/null
+fi
+
+# The folder's own manifest has the exact versions; a change of it is a new installation.
+browser=$cache/browser
+if ! cmp -s tests/browser/package.json "$browser/installed.json"; then
+    mkdir -p "$browser"
+    cp tests/browser/package.json "$browser/package.json"
+    npm install --prefix "$browser" --no-package-lock --no-audit --no-fund --loglevel=error
+    cp tests/browser/package.json "$browser/installed.json"
+fi
+
+# A program, not a dependency: it must not come into our lock file nor share our features.
+version=0.3.1
+if ! grep -qs "^\"ndt7-client $version " "$cache/tools/.crates.toml"; then
+    CARGO_TARGET_DIR=$cache/tools/target cargo install --quiet --locked --root "$cache/tools" \
+        --version "$version" ndt7-client
+    rm -rf "$cache/tools/target"
+fi
+
+chromium --version 2>/dev/null
+node --version
+rustc --version
