@@ -3,13 +3,14 @@
 use crate::crates::{Crate, crates};
 
 /// Each room and the rooms that its crates may depend on.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: &[(&str, &[&str])] = &[
     ("contracts", &["contracts"]),
     ("kernel", &[]),
     ("service", &["contracts"]),
     ("sdk", &["contracts", "kernel", "service"]),
     ("experiments", &["contracts", "kernel", "service", "sdk"]),
     ("pipeline", &["contracts", "kernel", "service", "pipeline"]),
+    ("sidecars", &["contracts", "kernel", "service"]),
     (
         "lab",
         &[
@@ -18,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "service",
             "sdk",
             "experiments",
+            "sidecars",
             "pipeline",
         ],
     ),
@@ -29,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
             "service",
             "sdk",
             "experiments",
+            "sidecars",
             "pipeline",
             "lab",
         ],
