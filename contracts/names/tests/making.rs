@@ -87,7 +87,7 @@ fn organization_and_prefix_must_fit() {
         ("", Some("rnp")),
     ] {
         assert!(
-            make(prefix, organization).is_err(),
+            data(prefix, organization).is_err(),
             "{prefix:?} {organization:?} was accepted"
         );
     }

@@ -25,30 +25,23 @@ struct Changes {
 
 impl Changes {
     fn compare(&mut self, parent: &str, old: &[Field], new: &[Field]) {
-        let by_name = |fields: &'_ [Field]| -> HashMap<String, usize> {
-            fields
-                .iter()
-                .enumerate()
-                .map(|(at, field)| (field.name.to_ascii_lowercase(), at))
-                .collect()
-        };
         let (old_names, new_names) = (by_name(old), by_name(new));
-        for field in old {
-            let path = join(parent, &field.name);
-            match new_names.get(&field.name.to_ascii_lowercase()) {
-                None => self.report(path, IncompatibilityKind::Removed),
-                Some(&at) => self.compare_field(path, field, &new[at]),
-            }
-        }
-        for field in new
+        for field in old
             .iter()
-            .filter(|field| !old_names.contains_key(&field.name.to_ascii_lowercase()))
+            .filter(|field| !new_names.contains_key(&folded(field)))
         {
-            let path = join(parent, &field.name);
-            if field.mode == Mode::Required {
-                self.report(path, IncompatibilityKind::RequiredAddition);
-            } else {
-                self.additions.push(path);
+            self.report(join(parent, &field.name), IncompatibilityKind::Removed);
+        }
+        for field in new {
+            match old_names.get(&folded(field)) {
+                Some(before) => self.compare_field(join(parent, &before.name), before, field),
+                None if field.mode == Mode::Required => {
+                    self.report(
+                        join(parent, &field.name),
+                        IncompatibilityKind::RequiredAddition,
+                    );
+                }
+                None => self.additions.push(join(parent, &field.name)),
             }
         }
     }
@@ -87,6 +80,15 @@ impl Changes {
     fn report(&mut self, path: String, kind: IncompatibilityKind) {
         self.incompatible.push(Incompatibility { path, kind });
     }
+}
+
+/// `BigQuery` compares column names without regard to case.
+fn folded(field: &Field) -> String {
+    field.name.to_ascii_lowercase()
+}
+
+fn by_name(fields: &[Field]) -> HashMap<String, &Field> {
+    fields.iter().map(|field| (folded(field), field)).collect()
 }
 
 fn join(parent: &str, name: &str) -> String {

@@ -144,16 +144,15 @@ fn check_name(path: &str, name: &str) -> Result<(), SchemaError> {
 }
 
 fn check_privacy(path: &str, kind: Type, privacy: Option<&Privacy>) -> Result<(), SchemaError> {
+    if kind == Type::Record && privacy.is_some() {
+        return refuse(path, "privacy belongs to the fields of a RECORD");
+    }
     let fits = match privacy {
-        None => true,
-        Some(_) if kind == Type::Record => {
-            return refuse(path, "privacy belongs to the fields of a RECORD");
-        }
         Some(Privacy::Text(_)) => kind == Type::String,
         Some(Privacy::ClientIp | Privacy::ServerIp | Privacy::RouterIp) => {
             matches!(kind, Type::String | Type::Bytes)
         }
-        Some(Privacy::None | Privacy::Inventory | Privacy::CityCoordinate) => true,
+        None | Some(Privacy::None | Privacy::Inventory | Privacy::CityCoordinate) => true,
     };
     if fits {
         Ok(())

@@ -3,6 +3,7 @@ use crate::field::{Field, Mode, Schema, Type};
 impl Schema {
     /// The table of this datatype: the standard columns `date` and `archiver`, and the datatype under `raw`, as M-Lab's
     /// uploader of JSON results lays it out. The standard columns are `REQUIRED` because the archiver always writes them.
+    #[must_use]
     pub fn table(&self) -> Self {
         let text = |name: &str, description: &str| Field {
             description: Some(description.into()),

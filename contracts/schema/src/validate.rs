@@ -70,17 +70,7 @@ impl Check {
             }
             self.at(
                 |path| push_key(path, key),
-                |check| match fields.iter().find(|field| field.name == *key) {
-                    Some(field) => check.field(field, value),
-                    None => {
-                        let similar = fields
-                            .iter()
-                            .find(|field| field.name.eq_ignore_ascii_case(key));
-                        check.report(Problem::UnknownField {
-                            similar: similar.map(|field| field.name.clone()),
-                        });
-                    }
-                },
+                |check| check.member(fields, key, value),
             );
         }
         for field in fields
@@ -91,6 +81,18 @@ impl Check {
                 |path| push_key(path, &field.name),
                 |check| check.report(Problem::Missing),
             );
+        }
+    }
+
+    fn member(&mut self, fields: &[Field], key: &str, value: &Value) {
+        if let Some(field) = fields.iter().find(|field| field.name == key) {
+            self.field(field, value);
+        } else {
+            let similar = fields
+                .iter()
+                .find(|field| field.name.eq_ignore_ascii_case(key));
+            let similar = similar.map(|field| field.name.clone());
+            self.report(Problem::UnknownField { similar });
         }
     }
 
