@@ -177,7 +177,7 @@ impl Loader {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::{FIRST_RETRY, LONGEST_RETRY, MOST_RETRIES, Retries};
 

@@ -1,0 +1,9 @@
+//! The loader from outside: an archive in a directory, a lake in a directory, rows read back from Parquet.
+
+mod bench;
+mod follow;
+mod forms;
+mod golden;
+mod hostile;
+mod once;
+mod support;

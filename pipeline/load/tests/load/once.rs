@@ -1,0 +1,94 @@
+//! Twice is once.
+
+use std::fs;
+use std::sync::Barrier;
+
+use groma_load::Lake;
+
+use crate::support::{Lab, PROBE_OBJECT, REAL_OBJECT, gzip, real_archive, tar};
+
+#[test]
+fn loading_twice_changes_nothing_and_does_no_work() {
+    let lab = Lab::new();
+    lab.put(PROBE_OBJECT, &gzip(&tar(&[("a.json", b"{}")])));
+    let first = lab.loader().load_object(PROBE_OBJECT, None).unwrap();
+    let bytes = fs::read(&first.path).unwrap();
+    // Without its object, only a loader that does nothing can succeed.
+    fs::remove_file(lab.store.root().join(PROBE_OBJECT)).unwrap();
+    let second = lab.loader().load_object(PROBE_OBJECT, None).unwrap();
+    assert!(!first.already && second.already);
+    assert_eq!(second.path, first.path);
+    assert_eq!(fs::read(&first.path).unwrap(), bytes);
+}
+
+#[test]
+fn the_same_object_is_the_same_bytes_in_any_lake() {
+    let Some(archive) = real_archive() else {
+        return;
+    };
+    let lab = Lab::new();
+    lab.put(REAL_OBJECT, &archive);
+    let load = |name: &str| {
+        let lake = Lake::new(lab.store.root().join("..").join(name));
+        let loaded = lab
+            .loader_into(lake)
+            .load_object(REAL_OBJECT, None)
+            .unwrap();
+        fs::read(loaded.path).unwrap()
+    };
+    assert!(load("one") == load("two"));
+}
+
+#[test]
+fn of_loaders_that_race_one_wins_and_none_fails() {
+    let lab = Lab::new();
+    let members: Vec<(String, Vec<u8>)> = (0..50)
+        .map(|n| {
+            (
+                format!("{n}.json"),
+                format!(r#"{{"Count": {n}}}"#).into_bytes(),
+            )
+        })
+        .chain([("bad.json".to_owned(), b"x".to_vec())])
+        .collect();
+    let members: Vec<(&str, &[u8])> = members
+        .iter()
+        .map(|(n, b)| (n.as_str(), b.as_slice()))
+        .collect();
+    lab.put(PROBE_OBJECT, &gzip(&tar(&members)));
+    let start = Barrier::new(4);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let load = || {
+            let loader = lab.loader();
+            start.wait();
+            loader.load_object(PROBE_OBJECT, None).unwrap()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(results.iter().filter(|loaded| !loaded.already).count(), 1);
+    let winner = results.iter().find(|loaded| !loaded.already).unwrap();
+    assert_eq!((winner.rows, winner.errors), (50, 1));
+    assert_eq!(crate::support::rows(&winner.path).len(), 50);
+    assert_eq!(crate::support::errors(&lab.lake(), PROBE_OBJECT).len(), 1);
+    let left = fs::read_dir(lab.lake().root().join(".tmp"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0, "no temporary file is left");
+}
+
+#[test]
+fn only_what_dead_loaders_left_is_cleared() {
+    let lab = Lab::new();
+    assert_eq!(lab.lake().clear_abandoned().unwrap(), 0);
+    let dir = lab.lake().root().join(".tmp");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("dead"), b"x").unwrap();
+    let alive = fs::File::create(dir.join("alive")).unwrap();
+    alive.lock().unwrap();
+    assert_eq!(lab.lake().clear_abandoned().unwrap(), 1);
+    assert!(dir.join("alive").exists());
+}
