@@ -1,0 +1,158 @@
+//! The ndt7 server: cleartext and TLS listeners, one task per connection, one result file per test.
+
+mod accept;
+mod http;
+mod metrics;
+mod outcome;
+mod pilot;
+mod record;
+mod sampler;
+mod test;
+mod tls;
+
+pub use tls::{TlsError, tls_from_pem};
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use groma_experiment::Experiment;
+use prometheus_client::registry::Registry;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::protocol::RUNTIME;
+use crate::protocol::load::Prepared;
+use crate::result::Build;
+use metrics::Metrics;
+
+/// What a server needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Listening sockets without TLS; any address family.
+    pub cleartext: Vec<std::net::TcpListener>,
+    /// Listening sockets with TLS, and its configuration (see [`tls_from_pem`]).
+    pub tls: Option<(Vec<std::net::TcpListener>, Arc<rustls::ServerConfig>)>,
+    /// How long the load lasts; anything but [`RUNTIME`] is for tests of the server itself.
+    pub runtime: Duration,
+    /// Most TCP connections open at one time, tests or not; more are closed at once.
+    pub max_connections: usize,
+    /// What stands in results as the program that made them.
+    pub build: Build,
+}
+
+impl Default for Config {
+    /// No sockets, the nominal runtime, 1000 connections, and this crate's version.
+    fn default() -> Self {
+        Self {
+            cleartext: Vec::new(),
+            tls: None,
+            runtime: RUNTIME,
+            max_connections: 1000,
+            build: Build {
+                version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
+                git_short_commit: String::new(),
+            },
+        }
+    }
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listening socket could not be used.
+    #[error("use listening socket: {0}")]
+    Socket(#[from] io::Error),
+}
+
+/// A socket that a server listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalAddr {
+    /// Whether it speaks TLS.
+    pub secure: bool,
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+/// A running server. Dropped, it stops at once, and running tests are lost; see [`Server::drain`].
+#[derive(Debug)]
+pub struct Server {
+    local_addrs: Vec<LocalAddr>,
+    stop: watch::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    experiment: Experiment,
+    metrics: Metrics,
+    prepared: Arc<Prepared>,
+    connections: Semaphore,
+    runtime: Duration,
+    build: Build,
+}
+
+impl Server {
+    /// Starts serving on the sockets of `config`, inside the Tokio runtime of the caller, and registers the metrics.
+    pub fn start(
+        config: Config,
+        experiment: Experiment,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        let shared = Arc::new(Shared {
+            experiment,
+            metrics: Metrics::register(registry),
+            prepared: Arc::new(Prepared::new()),
+            connections: Semaphore::new(config.max_connections),
+            runtime: config.runtime,
+            build: config.build,
+        });
+        let (secure_sockets, tls) = config
+            .tls
+            .map(|(sockets, tls)| (sockets, TlsAcceptor::from(tls)))
+            .unzip();
+        let cleartext = config.cleartext.into_iter().map(|socket| (socket, None));
+        let secure = secure_sockets
+            .into_iter()
+            .flatten()
+            .map(|socket| (socket, tls.clone()));
+
+        let (stop, stopped) = watch::channel(false);
+        let (mut local_addrs, mut loops) = (Vec::new(), JoinSet::new());
+        for (socket, tls) in cleartext.chain(secure) {
+            socket.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            local_addrs.push(LocalAddr {
+                secure: tls.is_some(),
+                address: listener.local_addr()?,
+            });
+            loops.spawn(accept::accept_loop(
+                Arc::clone(&shared),
+                listener,
+                tls,
+                stopped.clone(),
+            ));
+        }
+        Ok(Self {
+            local_addrs,
+            stop,
+            loops,
+        })
+    }
+
+    /// The sockets it listens on, cleartext first, each kind in the order of the configuration.
+    pub fn local_addrs(&self) -> &[LocalAddr] {
+        &self.local_addrs
+    }
+
+    /// Closes the listening sockets, lets running tests end for at most `grace`, and returns true when they all did.
+    /// A test takes 13 s at most, so a grace of 30 s loses none.
+    pub async fn drain(mut self, grace: Duration) -> bool {
+        self.stop.send_replace(true);
+        let ended = async { while self.loops.join_next().await.is_some() {} };
+        timeout(grace, ended).await.is_ok()
+    }
+}
