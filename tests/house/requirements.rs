@@ -152,7 +152,11 @@ fn bad_rows_are_found() {
             assert_eq!(faults(row, root).is_empty(), clean, "{line}");
         }
     }
-    for line in ["| M1 | x | — |", "| M1 |  | — | y |", "| M1 | a | b | c | d |"] {
+    for line in [
+        "| M1 | x | — |",
+        "| M1 |  | — | y |",
+        "| M1 | a | b | c | d |",
+    ] {
         assert!(rows(line).is_err(), "{line}");
     }
 }
