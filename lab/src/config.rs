@@ -1,0 +1,52 @@
+//! What a lab is told.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use groma_publish::Form;
+
+/// How a lab is set up. [`LabConfig::new`] is a lab on loopback with free ports.
+#[derive(Debug, Clone)]
+pub struct LabConfig {
+    /// Everything of the lab stands below this directory.
+    pub dir: PathBuf,
+    /// Where the cleartext measurement server listens; port 0 takes a free one.
+    pub ws: SocketAddr,
+    /// Where the TLS measurement server listens.
+    pub wss: SocketAddr,
+    /// Where `/metrics`, `/alive` and `/ready` are served.
+    pub admin: SocketAddr,
+    /// Certificate and key in PEM files; without them the lab makes its own.
+    pub certificate: Option<crate::Certificate>,
+    /// A bundle is archived when its oldest file is this old.
+    pub flush_age: Duration,
+    /// A bundle is archived when it holds this many bytes.
+    pub flush_bytes: u64,
+    /// Bundle form of every datatype; without it each has the form of its manifest.
+    pub form: Option<Form>,
+    /// Whether a test needs the version of the policy that the person accepted.
+    pub require_policy: bool,
+    /// The most tests at one time.
+    pub max_tests: usize,
+}
+
+impl LabConfig {
+    /// A lab below `dir`, reachable from this machine only, on free ports,
+    /// which archives after two seconds.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self {
+            dir: dir.into(),
+            ws: loopback,
+            wss: loopback,
+            admin: loopback,
+            certificate: None,
+            flush_age: Duration::from_secs(2),
+            flush_bytes: 50_000_000,
+            form: None,
+            require_policy: false,
+            max_tests: 100,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Starting and stopping everything in the right order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use groma_archive::LocalStore;
+use groma_experiment::{Experiment, Settings};
+use groma_manifest::Manifest;
+use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
+use groma_service::{Build, Lifecycle, register_process_metrics, serve_admin};
+use groma_uuid::Prefix;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+
+use crate::lock::Lock;
+use crate::worker::Worker;
+use crate::{LabConfig, LabDirs, LabError, stages, tls};
+
+/// A running lab.
+pub struct Lab {
+    dirs: LabDirs,
+    manifest: Manifest,
+    services: Services,
+    off: Vec<Off>,
+    lifecycle: Lifecycle,
+    server: Server,
+    publish: Worker,
+    load: Worker,
+    admin: JoinHandle<std::io::Result<()>>,
+    _lock: Lock,
+}
+
+/// Where the lab listens.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Services {
+    /// ndt7 without TLS.
+    pub ws: SocketAddr,
+    /// ndt7 over TLS.
+    pub wss: SocketAddr,
+    /// `/metrics`, `/alive`, `/ready`.
+    pub admin: SocketAddr,
+}
+
+/// A part that this machine cannot run.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Off {
+    /// The part.
+    pub part: &'static str,
+    /// What is lost without it.
+    pub lost: &'static str,
+    /// How to get it.
+    pub remedy: &'static str,
+}
+
+impl Lab {
+    /// Starts every part; when this returns, tests are taken and their rows will come.
+    pub async fn start(config: LabConfig) -> Result<Self, LabError> {
+        let dirs = LabDirs::new(&config.dir);
+        let at = |source| LabError::Directory {
+            path: config.dir.clone(),
+            source,
+        };
+        std::fs::create_dir_all(dirs.root()).map_err(at)?;
+        let lock = Lock::take(dirs.root())?;
+        let manifest = stages::built_in_manifest()?;
+        let lifecycle = Lifecycle::new();
+        let mut registry = Registry::default();
+        register_process_metrics(&mut registry, &lifecycle, build());
+        let experiment = experiment(&manifest, &config, &dirs, &lifecycle, &mut registry)?;
+        let store = Arc::new(LocalStore::open(dirs.archive())?);
+        let publisher = stages::publisher(&manifest, &config, &dirs, store.clone(), &mut registry)?;
+        let loader = stages::loader(&manifest, &dirs, store);
+        let server = server(&config, &dirs, experiment, &mut registry)?;
+        let admin = listen_async(config.admin)?;
+        let services = Services {
+            ws: address_of(&server, false, config.ws),
+            wss: address_of(&server, true, config.wss),
+            admin: admin.local_addr().unwrap_or(config.admin),
+        };
+        let publish = Worker::start("publish", move |stop| publisher.run(stop)).map_err(LabError::Thread)?;
+        let load = Worker::start("load", move |stop| {
+            loader.follow(stop)?;
+            // What was archived while the lab stopped is loaded before it ends.
+            loader.sweep("").map(drop)
+        })
+        .map_err(LabError::Thread)?;
+        let admin = tokio::spawn(serve_admin(admin, Arc::new(registry), lifecycle.clone()));
+        lifecycle.ready();
+        Ok(Self {
+            dirs,
+            manifest,
+            services,
+            off: missing_parts(),
+            lifecycle,
+            server,
+            publish,
+            load,
+            admin,
+            _lock: lock,
+        })
+    }
+
+    /// The lab's folders.
+    pub fn dirs(&self) -> &LabDirs {
+        &self.dirs
+    }
+
+    /// The manifest of the experiment that runs here.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Where it listens.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// What this machine cannot run.
+    pub fn off(&self) -> &[Off] {
+        &self.off
+    }
+
+    /// Lets running tests end (for `grace` at most), archives everything that
+    /// was closed and loads everything that was archived, then ends.
+    pub async fn stop(self, grace: Duration) {
+        self.lifecycle.lame_duck();
+        self.server.drain(grace).await;
+        self.publish.finish().await;
+        self.load.finish().await;
+        self.lifecycle.stop();
+        match self.admin.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the admin port ended early"),
+            Err(error) => tracing::warn!(%error, "the admin port panicked"),
+        }
+    }
+}
+
+fn build() -> Build<'static> {
+    Build {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: "",
+    }
+}
+
+fn experiment(
+    manifest: &Manifest,
+    config: &LabConfig,
+    dirs: &LabDirs,
+    lifecycle: &Lifecycle,
+    registry: &mut Registry,
+) -> Result<Experiment, LabError> {
+    let name = groma_uuid::machine_name().unwrap_or_else(|| "lab".to_owned());
+    let settings = Settings {
+        data_dir: dirs.experiment(manifest.name.as_str()),
+        prefix: Prefix::ensure(&dirs.uuid_prefix(), &name)?,
+        require_policy: config.require_policy,
+        max_tests: config.max_tests,
+    };
+    Ok(Experiment::new(
+        manifest.clone(),
+        settings,
+        lifecycle.clone(),
+        registry,
+    )?)
+}
+
+fn server(
+    config: &LabConfig,
+    dirs: &LabDirs,
+    experiment: Experiment,
+    registry: &mut Registry,
+) -> Result<Server, LabError> {
+    let certificate = match &config.certificate {
+        Some(certificate) => certificate.clone(),
+        None => tls::ensure(&dirs.tls())?,
+    };
+    let tls = tls_from_pem(&certificate.cert, &certificate.key)?;
+    let server = ServerConfig {
+        cleartext: vec![listen(config.ws)?],
+        tls: Some((vec![listen(config.wss)?], tls)),
+        // Connections that wait for their turn or only look at a page need room beside the tests.
+        max_connections: config.max_tests.saturating_mul(2).saturating_add(100),
+        ..ServerConfig::default()
+    };
+    Ok(Server::start(server, experiment, registry)?)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, LabError> {
+    TcpListener::bind(address).map_err(|source| LabError::Listen { address, source })
+}
+
+fn listen_async(address: SocketAddr) -> Result<tokio::net::TcpListener, LabError> {
+    let failed = |source| LabError::Listen { address, source };
+    let listener = listen(address)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::TcpListener::from_std(listener).map_err(failed)
+}
+
+fn address_of(server: &Server, secure: bool, asked: SocketAddr) -> SocketAddr {
+    server
+        .local_addrs()
+        .iter()
+        .find(|local| local.secure == secure)
+        .map_or(asked, |local| local.address)
+}
+
+/// What the kernel of this machine does not offer to this user.
+fn missing_parts() -> Vec<Off> {
+    let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control").unwrap_or_default();
+    let mut off = Vec::new();
+    if !allowed.split_ascii_whitespace().any(|name| name == "bbr") {
+        off.push(Off {
+            part: "BBR congestion control",
+            lost: "tests run with the system's default instead, and say so in their rows",
+            remedy: "as root: modprobe tcp_bbr && sysctl net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'",
+        });
+    }
+    off
+}

@@ -1,0 +1,63 @@
+//! The stages of the pipeline, each configured from the experiment's manifest.
+
+use std::sync::Arc;
+
+use groma_archive::{LocalStore, Store};
+use groma_load::{Lake, LoadDatatype, Loader};
+use groma_manifest::{BundleForm, Manifest};
+use groma_names::Node;
+use groma_publish::{Config, DatatypeConfig, Form, Publisher};
+use groma_spool::ExperimentDir;
+use prometheus_client::registry::Registry;
+
+use crate::{LabConfig, LabDirs, LabError};
+
+/// The manifest of the experiment that ships with Groma: ndt7.
+pub fn built_in_manifest() -> Result<Manifest, LabError> {
+    Ok(groma_ndt7::manifest()?)
+}
+
+/// The publisher of an experiment in a lab.
+pub(crate) fn publisher(
+    manifest: &Manifest,
+    config: &LabConfig,
+    dirs: &LabDirs,
+    store: Arc<dyn Store>,
+    registry: &mut Registry,
+) -> Result<Publisher, LabError> {
+    let name = manifest.name.as_str();
+    let spool = ExperimentDir::open(dirs.experiment(name), manifest.name.clone())?;
+    let mut publish = Config::new(spool, dirs.publish_state(name), Node::third_party());
+    publish.organization = Some("lab".to_owned());
+    publish.flush_age = config.flush_age;
+    publish.flush_bytes = config.flush_bytes;
+    // Every writer of a lab renames finished files into place.
+    publish.settle = std::time::Duration::ZERO;
+    publish.datatypes = manifest
+        .datatypes
+        .iter()
+        .map(|datatype| DatatypeConfig {
+            name: datatype.name.clone(),
+            form: config.form.unwrap_or(match datatype.bundle {
+                BundleForm::Tgz => Form::Tgz,
+                BundleForm::Jsonl => Form::Jsonl,
+            }),
+            schema: Some(datatype.schema.clone()),
+        })
+        .collect();
+    publish.metadata = vec![
+        ("MLAB.server.name".to_owned(), Node::third_party().to_string()),
+        ("MLAB.experiment.name".to_owned(), name.to_owned()),
+    ];
+    Ok(Publisher::open(publish, store, registry)?)
+}
+
+/// The loader of an experiment's datatypes.
+pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>) -> Loader {
+    let datatypes = manifest
+        .datatypes
+        .iter()
+        .map(|datatype| LoadDatatype::new(manifest.name.clone(), datatype.name.clone(), datatype.schema.clone()))
+        .collect();
+    Loader::new(store, Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
+}
