@@ -132,7 +132,7 @@ async fn write_with<P: Pilot>(
     }
 }
 
-/// Reads until the peer closes or is gone, and tells the inbox and the listener. After a violation the rest of the
+/// Reads until the peer closes or is gone, tells the inbox and the listener, and returns why nothing more comes. After a violation the rest of the
 /// bytes are thrown away until the peer leaves: closing a socket with unread bytes would reset the connection, and the
 /// peer might never see our close frame.
 pub(crate) async fn receive<R, H>(
@@ -142,7 +142,8 @@ pub(crate) async fn receive<R, H>(
     mut decoder: Decoder,
     inbox: &Inbox,
     listener: &mut H,
-) where
+) -> PeerEnd
+where
     R: AsyncRead + Unpin,
     H: Listener,
 {
@@ -161,6 +162,7 @@ pub(crate) async fn receive<R, H>(
     if let PeerEnd::Violated(_) = end {
         while matches!(input.read(&mut buffer).await, Ok(1..)) {}
     }
+    end
 }
 
 fn take(

@@ -33,7 +33,7 @@ pub enum TlsError {
 
 /// TLS for a server from two PEM files: a certificate chain and its private key.
 ///
-/// HTTP/2 is not offered: WebSockets of the field do not work over it.
+/// HTTP/2 is not offered: it knows no upgrade, and browsers that negotiate it cannot run the test.
 pub fn tls_from_pem(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let read = |path: &Path| {
         let path = path.to_owned();

@@ -1,6 +1,9 @@
 //! Frames in.
 
-use super::{LONGEST_CONTROL_BYTES, LONGEST_HEADER_BYTES, Opcode, apply_mask, close};
+use super::{
+    EIGHT_BYTE_LENGTH, LONGEST_CONTROL_BYTES, LONGEST_HEADER_BYTES, Opcode, TWO_BYTE_LENGTH,
+    apply_mask, close,
+};
 use crate::protocol::LARGEST_RECEIVED_BYTES;
 
 /// Longest text message that is handed on. Longer ones are legal, but nobody has a use for them in memory.
@@ -167,8 +170,8 @@ impl Decoder {
             return 2;
         }
         let length = match self.header[1] & 0x7F {
-            126 => 2,
-            127 => 8,
+            TWO_BYTE_LENGTH => 2,
+            EIGHT_BYTE_LENGTH => 8,
             _ => 0,
         };
         2 + length + if self.header[1] & 0x80 == 0 { 0 } else { 4 }
@@ -186,8 +189,8 @@ impl Decoder {
         }
         let (short, extended) = (header[1] & 0x7F, &header[2..]);
         let (length, mask) = match short {
-            126 => (be_number(&extended[..2]), &extended[2..]),
-            127 => (be_number(&extended[..8]), &extended[8..]),
+            TWO_BYTE_LENGTH => (be_number(&extended[..2]), &extended[2..]),
+            EIGHT_BYTE_LENGTH => (be_number(&extended[..8]), &extended[8..]),
             _ => (u64::from(short), extended),
         };
         Ok(Frame {

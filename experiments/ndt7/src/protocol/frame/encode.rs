@@ -1,6 +1,6 @@
 //! Frames out.
 
-use super::{Opcode, apply_mask};
+use super::{EIGHT_BYTE_LENGTH, Opcode, TWO_BYTE_LENGTH, apply_mask};
 
 /// Bytes of the longest header: two, an eight-byte length and a mask.
 pub(crate) const LONGEST_HEADER_BYTES: usize = 14;
@@ -33,11 +33,11 @@ pub(crate) fn header(opcode: Opcode, payload_bytes: usize, mask: Option<[u8; 4]>
     match payload_bytes {
         0..=125 => header.push(&[masked | payload_bytes as u8]),
         126..=0xFFFF => {
-            header.push(&[masked | 126]);
+            header.push(&[masked | TWO_BYTE_LENGTH]);
             header.push(&(payload_bytes as u16).to_be_bytes());
         }
         _ => {
-            header.push(&[masked | 127]);
+            header.push(&[masked | EIGHT_BYTE_LENGTH]);
             header.push(&(payload_bytes as u64).to_be_bytes());
         }
     }

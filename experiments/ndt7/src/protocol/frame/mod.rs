@@ -11,6 +11,11 @@ pub(crate) use encode::{LONGEST_HEADER_BYTES, encode, header};
 /// Longest payload of a control frame (RFC 6455, section 5.5).
 pub(crate) const LONGEST_CONTROL_BYTES: usize = 125;
 
+/// In place of a length of one byte: one of two bytes follows (RFC 6455, section 5.2).
+const TWO_BYTE_LENGTH: u8 = 0x7E;
+/// In place of a length of one byte: one of eight bytes follows (RFC 6455, section 5.2).
+const EIGHT_BYTE_LENGTH: u8 = 0x7F;
+
 /// Status codes of a close frame (RFC 6455, section 7.4.1).
 pub(crate) mod close {
     /// The purpose of the connection is fulfilled.

@@ -1,0 +1,98 @@
+//! One test over an open WebSocket.
+
+use std::pin::pin;
+use std::sync::Mutex;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connect::Connection;
+use super::pilot::{ClientPilot, Progress, Watch};
+use super::{ClientError, Event, Summary};
+use crate::protocol::channel::{Inbox, PeerEnd, lock, pump, receive};
+use crate::protocol::frame::{Decoder, close};
+use crate::protocol::load::ClientLoad;
+use crate::protocol::{Direction, HARD_WAIT, LEAVING_WAIT, RUNTIME};
+
+/// One read takes this much of a download.
+const DOWNLOAD_BUFFER_BYTES: usize = 1 << 18;
+/// In an upload only measurements and pings come in.
+const UPLOAD_BUFFER_BYTES: usize = 1 << 13;
+
+/// Runs the test to its end.
+pub(crate) async fn run(
+    connection: Connection,
+    direction: Direction,
+    mut on_event: impl FnMut(Event) + Send,
+) -> Result<Summary, ClientError> {
+    let start = Instant::now();
+    let Connection {
+        stream,
+        first_bytes,
+        server,
+        client,
+    } = connection;
+    on_event(Event::Started { server, client });
+    let inbox = Inbox::default();
+    let progress = Mutex::new(Progress {
+        on_event,
+        start,
+        bytes: 0,
+        last: None,
+    });
+    let mut pilot = ClientPilot::new(direction, &inbox, &progress);
+    let mut watch = Watch {
+        progress: &progress,
+        direction,
+    };
+    let (load, buffer_bytes) = match direction {
+        Direction::Download => (None, DOWNLOAD_BUFFER_BYTES),
+        Direction::Upload => (Some(ClientLoad::new()), UPLOAD_BUFFER_BYTES),
+    };
+    let (mut input, mut output) = tokio::io::split(stream);
+    let mut ended = None;
+    {
+        let mut sending = pin!(pump(&mut output, load, &mut pilot));
+        let mut receiving = pin!(receive(
+            &mut input,
+            &first_bytes,
+            buffer_bytes,
+            Decoder::new(false),
+            &inbox,
+            &mut watch,
+        ));
+        let exchange = async {
+            tokio::select! {
+                // A write may fail before the close frame of the server is read: only reading tells how it ended.
+                _ = &mut sending => {
+                    let end = receiving.await;
+                    ended = Some((end, lock(&progress).app_info()));
+                }
+                end = &mut receiving => {
+                    ended = Some((end, lock(&progress).app_info()));
+                    let _ = timeout(LEAVING_WAIT, sending).await;
+                }
+            }
+        };
+        let _ = timeout_at(start + RUNTIME + HARD_WAIT, exchange).await;
+    }
+    let _ = timeout(LEAVING_WAIT, output.shutdown()).await;
+
+    let Some((end, own)) = ended else {
+        return Err(ClientError::Timeout { direction });
+    };
+    match end {
+        PeerEnd::Closed(close::NORMAL | close::NO_STATUS) => Ok(Summary::new(
+            direction,
+            (server, client),
+            own,
+            lock(&progress).last.as_ref(),
+        )),
+        PeerEnd::Closed(code) => Err(ClientError::Closed { direction, code }),
+        PeerEnd::Gone => Err(ClientError::Lost { direction }),
+        PeerEnd::Violated(violation) => Err(ClientError::Protocol {
+            direction,
+            violation: violation.to_string(),
+        }),
+    }
+}
