@@ -53,6 +53,19 @@ pub enum Stage {
     Loaded,
 }
 
+impl Stage {
+    /// The stage as one lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::Published => "published",
+            Self::Loaded => "loaded",
+        }
+    }
+}
+
 /// Everything that was found about a UUID.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -100,8 +113,13 @@ fn receipt(state: &Path, uuid: &str) -> Result<Option<Receipt>, FindError> {
             path: experiment.clone(),
             reason: error.to_string(),
         })?;
-        if found.is_some() {
-            return Ok(found);
+        // A receipt is searched by a piece of a name, which can be a piece of another UUID.
+        let of_this = |receipt: &Receipt| {
+            let name = receipt.file.rsplit('/').next();
+            name.is_some_and(|name| spool::is_named_for(name, uuid))
+        };
+        if let Some(receipt) = found.filter(of_this) {
+            return Ok(Some(receipt));
         }
     }
     Ok(None)

@@ -54,7 +54,7 @@ fn find_below(dir: &Path, uuid: &str, depth: usize) -> Result<Option<PathBuf>, F
 }
 
 /// Whether a file name holds `uuid` between dots: `ndt7-download-<time>.<uuid>.json`, `<uuid>.00000.jsonl.zst`.
-fn is_named_for(name: &str, uuid: &str) -> bool {
+pub(crate) fn is_named_for(name: &str, uuid: &str) -> bool {
     name.match_indices(uuid).any(|(at, _)| {
         let (before, after) = (&name[..at], &name[at + uuid.len()..]);
         (before.is_empty() || before.ends_with('.')) && (after.is_empty() || after.starts_with('.'))

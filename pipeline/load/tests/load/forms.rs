@@ -74,7 +74,7 @@ fn bad_lines_are_entries_with_their_number() {
     let text = [
         format!(r#"{{{name},"Raw":{{"Count":1}}}}"#),
         "{\"cut".to_owned(),
-        format!(r#"{{{name}}}"#),
+        format!("{{{name}}}"),
         format!(r#"{{{name},"Raw":7}}"#),
         r#"{"Archiver":{"Filename":"a.txt"},"Raw":{}}"#.to_owned(),
         "[]".to_owned(),

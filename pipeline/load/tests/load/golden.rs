@@ -42,7 +42,7 @@ fn canonical(value: Value) -> Option<Value> {
             },
             |integer| Some(integer.into()),
         )?),
-        other => Some(other),
+        Value::Bool(flag) => Some(flag.into()),
     }
 }
 

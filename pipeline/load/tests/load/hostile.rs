@@ -41,8 +41,8 @@ fn load_within(body: &[u8], limits: Limits) -> ((u64, u64, u64), Vec<(String, St
 #[test]
 fn one_bad_member_does_not_stop_the_others() {
     let mut flipped = gzip(GOOD);
-    let last = flipped.len() - 5;
-    flipped[last] ^= 0xff;
+    let trailer = flipped.len() - 5;
+    flipped[trailer] ^= 0xff;
     let body = tar(&[
         ("a.json", GOOD),
         ("text.json", b"{\"Count\": "),
@@ -50,7 +50,7 @@ fn one_bad_member_does_not_stop_the_others() {
         ("null.json", b"null"),
         ("empty.json", b""),
         ("utf8.json", b"{\"UUID\": \"\xff\"}"),
-        ("deep.json", &[b'['; 100_000]),
+        ("deep.json", &vec![b'['; 100_000]),
         ("crc.json.gz", &flipped),
         ("plain.json.gz", GOOD),
         ("z.json", GOOD),

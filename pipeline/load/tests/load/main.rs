@@ -1,6 +1,7 @@
 //! The loader from outside: an archive in a directory, a lake in a directory, rows read back from Parquet.
 
 mod bench;
+mod columns;
 mod follow;
 mod forms;
 mod golden;

@@ -1,0 +1,101 @@
+//! What other engines see of a table file.
+
+use std::fs::File;
+
+use arrow_schema::{DataType, Field, TimeUnit};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, LogicalType, TimeUnit as ParquetTimeUnit, TimestampType};
+
+use crate::support::{Lab, PROBE_OBJECT, REAL_OBJECT, gzip, tar};
+
+fn open(object: &str) -> ParquetRecordBatchReaderBuilder<File> {
+    let lab = Lab::new();
+    lab.put(object, &gzip(&tar(&[("a.json", b"{}")])));
+    let loaded = lab.loader().load_object(object, None).unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(File::open(loaded.path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_columns_are_those_of_the_design() {
+    let names = |object| -> Vec<String> {
+        open(object)
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect()
+    };
+    assert_eq!(names(REAL_OBJECT), ["id", "archiver", "a", "raw"]);
+    assert_eq!(names(PROBE_OBJECT), ["id", "archiver", "raw"]);
+    let table = open(REAL_OBJECT);
+    let fields = |column: &str| match table.schema().field_with_name(column).map(Field::data_type) {
+        Ok(DataType::Struct(fields)) => fields.clone(),
+        other => panic!("{column} is {other:?}"),
+    };
+    let names: Vec<_> = fields("a")
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "UUID",
+            "TestTime",
+            "CongestionControl",
+            "MeanThroughputMbps",
+            "MinRTT",
+            "LossRate"
+        ]
+    );
+    let names: Vec<_> = fields("archiver")
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    assert_eq!(names, ["Version", "GitCommit", "ArchiveURL", "Filename"]);
+    assert_eq!(
+        table.parquet_schema().num_columns(),
+        286 + 1 + 4 + 6,
+        "raw, id, archiver, a"
+    );
+}
+
+#[test]
+fn timestamps_are_instants_in_microseconds() {
+    let table = open(REAL_OBJECT);
+    let (_, summary) = table.schema().column_with_name("a").unwrap();
+    let DataType::Struct(fields) = summary.data_type() else {
+        panic!("a record")
+    };
+    let (_, time) = fields.find("TestTime").unwrap();
+    assert!(matches!(
+        time.data_type(),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_))
+    ));
+    let columns = table.parquet_schema().columns();
+    let time = columns
+        .iter()
+        .find(|column| column.path().string() == "a.TestTime")
+        .unwrap();
+    let instant = LogicalType::Timestamp(TimestampType {
+        is_adjusted_to_u_t_c: true,
+        unit: ParquetTimeUnit::MICROS,
+    });
+    assert_eq!(time.logical_type_ref(), Some(&instant));
+}
+
+#[test]
+fn the_key_has_what_finds_it() {
+    let table = open(PROBE_OBJECT);
+    let group = table.metadata().row_group(0);
+    for column in group.columns() {
+        assert!(matches!(column.compression(), Compression::ZSTD(_)));
+        assert!(column.statistics().is_some(), "{}", column.column_path());
+        let is_key = column.column_path().string() == "id";
+        assert_eq!(
+            column.bloom_filter_offset().is_some(),
+            is_key,
+            "{}",
+            column.column_path()
+        );
+    }
+}
