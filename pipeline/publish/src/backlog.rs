@@ -21,6 +21,9 @@ pub(crate) struct Limits {
     pub(crate) size_bytes: u64,
 }
 
+/// Stands for an age that no clock reaches.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Shared by the picker, which adds, and the datatype's worker, which takes.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
@@ -73,9 +76,9 @@ impl Backlog {
             .unwrap_or_default()
     }
 
-    /// Ends the wait of the worker: everything is due now, and after `deadline` nothing is.
+    /// Ends the wait of the worker: everything is due now, and after `deadline` nothing is. The first deadline counts.
     pub(crate) fn stop(&self, deadline: Instant) {
-        self.lock().deadline = Some(deadline);
+        self.lock().deadline.get_or_insert(deadline);
         self.changed.notify_all();
     }
 
@@ -94,7 +97,10 @@ impl Backlog {
                 if stopping || batch.size_bytes >= limits.size_bytes {
                     now
                 } else {
-                    batch.oldest + limits.age
+                    batch
+                        .oldest
+                        .checked_add(limits.age)
+                        .unwrap_or(now + FOREVER)
                 }
             };
             let Some((date, at)) = state
@@ -190,13 +196,14 @@ mod tests {
         assert!(backlog.take(LIMITS).is_some());
         assert!(backlog.take(LIMITS).is_some());
         assert_eq!(backlog.take(LIMITS), None);
+    }
+
+    #[test]
+    fn after_the_deadline_nothing_is_due() {
+        let backlog = Backlog::default();
         backlog.add(day(3), 1, Instant::now());
         backlog.stop(Instant::now());
-        assert_eq!(
-            backlog.take(LIMITS),
-            None,
-            "after the deadline nothing is due"
-        );
+        assert_eq!(backlog.take(LIMITS), None);
         assert!(!backlog.pause(HOUR));
     }
 }

@@ -156,9 +156,14 @@ pub fn find_receipt(
 ) -> Result<Option<Receipt>, PublishError> {
     for day in sorted_newest_first(&state_dir.join(RECEIPTS_DIR))? {
         for path in sorted_newest_first(&day)? {
-            if let Some(receipt) =
-                read_json(&path)?.and_then(|bundle| bundle.receipt_of(file_contains))
-            {
+            let bundle = match read_json(&path) {
+                Ok(bundle) => bundle,
+                Err(error) => {
+                    tracing::warn!(%error, "a receipt cannot be read");
+                    continue;
+                }
+            };
+            if let Some(receipt) = bundle.and_then(|bundle| bundle.receipt_of(file_contains)) {
                 return Ok(Some(receipt));
             }
         }

@@ -1,7 +1,7 @@
 //! Result files that are JSON: unpacked within bounds, checked, brought to one line without touching a digit.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
 use groma_schema::Schema;
@@ -46,8 +46,17 @@ pub(crate) fn check(text: &str, schema: Option<&Schema>) -> Result<(), String> {
     })
 }
 
-/// Accepts exactly one JSON value, read as a stream.
-pub(crate) fn well_formed(reader: impl Read) -> Result<(), String> {
+/// Accepts exactly one JSON value, read as a stream of at most `max_bytes`.
+pub(crate) fn well_formed_within(reader: impl Read, max_bytes: u64) -> Result<(), String> {
+    let mut reader = reader.take(max_bytes + 1);
+    let verdict = well_formed(BufReader::new(&mut reader));
+    if reader.limit() == 0 {
+        return Err(format!("unpacked it has more than {max_bytes} bytes"));
+    }
+    verdict
+}
+
+fn well_formed(reader: impl Read) -> Result<(), String> {
     serde_json::from_reader::<_, IgnoredAny>(reader)
         .map(|_| ())
         .map_err(|error| format!("it is not JSON: {error}"))

@@ -36,3 +36,9 @@ pub use config::{Config, DatatypeConfig, Form, WriterProbe};
 pub use error::PublishError;
 pub use journal::{Receipt, find_receipt};
 pub use publisher::Publisher;
+
+// The laboratory of the integration tests names this crate as they do.
+#[cfg(test)]
+extern crate self as groma_publish;
+#[cfg(test)]
+mod tests;

@@ -24,11 +24,31 @@ const BLOCKED_EVERY: Duration = Duration::from_secs(1);
 /// How often the trees are walked although the watch misses nothing: files age, and settle.
 const SCAN_EVERY: Duration = Duration::from_secs(60);
 
+/// The longest grace time.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Publishes the files of one experiment. Blocking: give it a thread of its own.
 pub struct Publisher {
     shared: Arc<Shared>,
     watch: TreeWatch,
     inheritance: BTreeMap<Name, Inheritance>,
+}
+
+/// Lets the workers end, at the latest when it is dropped: left alone they would wait, and keep the locks, for ever.
+struct Release(Arc<Shared>);
+
+impl Release {
+    fn by(&self, deadline: Instant) {
+        for lane in self.0.lanes.values() {
+            lane.backlog.stop(deadline);
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.by(Instant::now());
+    }
 }
 
 type Workers = Vec<(Name, JoinHandle<()>)>;
@@ -52,13 +72,14 @@ impl Publisher {
     }
 
     /// Publishes until `stop` is set; then everything closed by that time is still delivered, within the grace time of
-    /// the configuration. What cannot be is kept for the next start.
+    /// the configuration. What cannot be is kept for the next start. It ends without being told when a worker died.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the caller shares it with the thread that this runs in"
     )]
     pub fn run(mut self, stop: Arc<AtomicBool>) -> Result<(), PublishError> {
         let mut picker = Picker::new(Arc::clone(&self.shared));
+        let release = Release(Arc::clone(&self.shared));
         let mut workers = self.start_workers()?;
         picker.scan();
         let (mut scanned, mut retried) = (Instant::now(), Instant::now());
@@ -73,18 +94,17 @@ impl Publisher {
                 picker.scan();
                 scanned = Instant::now();
             }
-            if let Some((name, _)) = workers.iter().find(|(_, worker)| worker.is_finished()) {
-                return Err(PublishError::WorkerDied {
-                    datatype: name.to_string(),
-                });
+            if workers.iter().any(|(_, worker)| worker.is_finished()) {
+                break;
             }
         }
         self.pick_up(&mut picker, Duration::ZERO);
         picker.scan();
-        let deadline = Instant::now() + self.shared.config.grace;
-        for lane in self.shared.lanes.values() {
-            lane.backlog.stop(deadline);
-        }
+        let now = Instant::now();
+        let deadline = now
+            .checked_add(self.shared.config.grace)
+            .unwrap_or(now + A_DAY);
+        release.by(deadline);
         finish(&mut workers, deadline)
     }
 
@@ -135,6 +155,7 @@ impl Publisher {
 
 /// Waits for the workers, but not much longer than the deadline: an archive that hangs would hold them for ever.
 fn finish(workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> {
+    let mut result = Ok(());
     while let Some((name, worker)) = workers.pop() {
         while !worker.is_finished() {
             if Instant::now() > deadline + BLOCKED_EVERY {
@@ -144,12 +165,12 @@ fn finish(workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> 
             std::thread::sleep(TICK / 10);
         }
         if worker.is_finished() && worker.join().is_err() {
-            return Err(PublishError::WorkerDied {
+            result = Err(PublishError::WorkerDied {
                 datatype: name.to_string(),
             });
         }
     }
-    Ok(())
+    result
 }
 
 fn watch_error(error: WatchError) -> PublishError {

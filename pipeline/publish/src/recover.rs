@@ -9,7 +9,7 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::deliver::{member_paths, set_aside};
-use crate::files::{digest_file, remove_dir, visible_entries};
+use crate::files::{digest_file, move_dir, remove_dir, visible_entries};
 use crate::journal::Bundle;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
 use crate::{PublishError, tree};
@@ -30,7 +30,17 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
     let mut dirs = visible_entries(&bundles)?;
     dirs.sort_unstable();
     for dir in dirs {
-        match Bundle::read(&dir)? {
+        let journal = match Bundle::read(&dir) {
+            Ok(journal) => journal,
+            // A journal appears whole or not at all, so this is a damaged disk; a person must see it.
+            Err(error) => {
+                tracing::error!(dir = %dir.display(), %error, "a bundle is set aside");
+                let name = dir.file_name().unwrap_or_default();
+                move_dir(&dir, &shared.config.state_dir.join(CONFLICT_DIR).join(name))?;
+                continue;
+            }
+        };
+        match journal {
             None => remove_dir(&dir)?,
             Some(bundle) if !shared.lanes.contains_key(&bundle.datatype) => {
                 tracing::warn!(
@@ -50,7 +60,7 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
         }
     }
     for dir in visible_entries(&shared.config.state_dir.join(CONFLICT_DIR))? {
-        if let Some(bundle) = Bundle::read(&dir)? {
+        if let Ok(Some(bundle)) = Bundle::read(&dir) {
             found
                 .entry(bundle.datatype.clone())
                 .or_default()

@@ -23,10 +23,6 @@ impl<T> Hashed<T> {
         }
     }
 
-    pub(crate) fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     /// What was wrapped, its size in bytes and its SHA-256 in hex.
     pub(crate) fn into_parts(self) -> (T, u64, String) {
         (self.inner, self.size_bytes, hex(&self.hasher.finalize()))

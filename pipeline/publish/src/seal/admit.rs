@@ -1,0 +1,72 @@
+//! Which claimed files may be read, and what happens to the others.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use groma_spool::FileName;
+
+use super::Sealer;
+use crate::tree::Found;
+use crate::{PublishError, quarantine, tree};
+
+impl Sealer<'_> {
+    /// Opens a claimed file if it is one that may be read; other things go to quarantine unread.
+    pub(super) fn admit(&self, file: &FileName) -> Result<Option<(File, Found)>, PublishError> {
+        let failed = |operation| PublishError::io(operation, Path::new(file.as_str()));
+        let Some(found) = tree::look(&self.claimed, file.as_str()).map_err(failed("look at"))?
+        else {
+            self.lane.metrics.violation("vanished");
+            return Ok(None);
+        };
+        if let Some(reason) = found.objection() {
+            // Whoever put it there must not be able to stop the others by making this fail.
+            if let Err(error) = self.quarantine(file, None, reason) {
+                self.lane.metrics.error("quarantine");
+                tracing::warn!(file = %self.spool_path(file), reason, %error, "left among the claimed files");
+            }
+            return Ok(None);
+        }
+        let opened = tree::open_file(&self.claimed, file.as_str()).map_err(failed("open"))?;
+        let found = tree::look_open(&opened).map_err(failed("look at"))?;
+        match found.objection() {
+            None => Ok(Some((opened, found))),
+            // Between the look and the opening somebody put another thing there; the next bundle judges it.
+            Some(_) => {
+                self.postpone(file);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn unchanged(&self, opened: &File, before: &Found) -> Result<bool, PublishError> {
+        let now = tree::look_open(opened).map_err(PublishError::io(
+            "look at a file of",
+            self.shared.tree.path(),
+        ))?;
+        Ok(now.identity == before.identity)
+    }
+
+    pub(super) fn quarantine(
+        &self,
+        file: &FileName,
+        opened: Option<&File>,
+        reason: &str,
+    ) -> Result<(), PublishError> {
+        quarantine::put(
+            self.shared,
+            self.lane,
+            &self.claimed,
+            &self.spool_path(file),
+            opened,
+            reason,
+        )
+    }
+
+    /// Leaves a file to a later bundle because its writer is not done with it, against the contract.
+    pub(super) fn postpone(&self, file: &FileName) {
+        self.lane.metrics.violation("changed");
+        tracing::warn!(file = %self.spool_path(file), "a closed file changed while it was read; it waits for the next bundle");
+        self.lane.backlog.add(self.date, 0, Instant::now());
+    }
+}

@@ -1,0 +1,197 @@
+//! Sealing: from claimed files to a bundle whose bytes and journal are durable.
+
+mod admit;
+mod jsonl;
+mod output;
+mod tgz;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use groma_spool::{FileName, SpoolPath};
+use jiff::civil::Date;
+
+use crate::fault::{CrashPoint, reach};
+use crate::files::remove_dir;
+use crate::journal::{Bundle, Member, Object};
+use crate::shared::{BUNDLES_DIR, Lane, Shared};
+use crate::{Form, PublishError, naming, tree};
+
+/// What came of the claimed files of a date.
+pub(crate) struct Sealed {
+    /// The bundle and its directory, unless there was nothing fit for one.
+    pub(crate) bundle: Option<(Bundle, PathBuf)>,
+    /// Size of the files that were looked at for it.
+    pub(crate) listed_bytes: u64,
+    /// Whether files were left for the next bundle because this one was full.
+    pub(crate) more: bool,
+}
+
+/// A file that changed while it was being read cannot be part of this bundle.
+struct Changed(FileName);
+
+/// The objects of a bundle, in the order in which they are put, and the files in them.
+type Built = (Vec<Object>, Vec<Member>);
+
+struct Sealer<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    date: Date,
+    claimed: OwnedFd,
+}
+
+/// Builds and seals the next bundle of a date, without the files in `held` (paths below the experiment's directory).
+pub(crate) fn seal(
+    shared: &Shared,
+    lane: &Lane,
+    held: &BTreeSet<String>,
+    date: Date,
+) -> Result<Sealed, PublishError> {
+    let relative = tree::claimed_dir(&lane.datatype.name, date);
+    let nothing = Sealed {
+        bundle: None,
+        listed_bytes: 0,
+        more: false,
+    };
+    let claimed = match shared.tree.dir(&relative) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(nothing),
+        Err(error) => {
+            return Err(PublishError::io(
+                "open claimed directory",
+                Path::new(&relative),
+            )(error));
+        }
+    };
+    let sealer = Sealer {
+        shared,
+        lane,
+        date,
+        claimed,
+    };
+    let (mut files, listed_bytes, more) = sealer.list(held).map_err(PublishError::io(
+        "list claimed directory",
+        Path::new(&relative),
+    ))?;
+    loop {
+        if files.is_empty() {
+            return Ok(Sealed {
+                listed_bytes,
+                more,
+                ..nothing
+            });
+        }
+        match sealer.build(&files)? {
+            Ok(bundle) => {
+                return Ok(Sealed {
+                    bundle,
+                    listed_bytes,
+                    more,
+                });
+            }
+            Err(Changed(file)) => {
+                sealer.postpone(&file);
+                files.retain(|other| *other != file);
+            }
+        }
+    }
+}
+
+impl Sealer<'_> {
+    fn spool_path(&self, file: &FileName) -> SpoolPath {
+        SpoolPath {
+            datatype: self.lane.datatype.name.clone(),
+            date: self.date,
+            file: file.clone(),
+        }
+    }
+
+    /// Claimed files up to the limits of a bundle, sorted; their bytes; and whether there are more.
+    fn list(&self, held: &BTreeSet<String>) -> io::Result<(Vec<FileName>, u64, bool)> {
+        let config = &self.shared.config;
+        let (mut files, mut bytes, mut more) = (Vec::new(), 0, false);
+        tree::each_entry(&self.claimed, |name, _| {
+            let Ok(file) = name.parse::<FileName>() else {
+                return Ok(true);
+            };
+            if held.contains(&self.spool_path(&file).to_string()) {
+                return Ok(true);
+            }
+            if files.len() >= config.max_members || bytes >= config.flush_bytes {
+                more = true;
+                return Ok(false);
+            }
+            bytes += tree::look(&self.claimed, name)?.map_or(0, |found| found.identity.size_bytes);
+            files.push(file);
+            Ok(true)
+        })?;
+        files.sort_unstable();
+        Ok((files, bytes, more))
+    }
+
+    fn build(
+        &self,
+        files: &[FileName],
+    ) -> Result<Result<Option<(Bundle, PathBuf)>, Changed>, PublishError> {
+        let (shared, lane) = (self.shared, self.lane);
+        let (datatype, form) = (&lane.datatype.name, lane.datatype.form);
+        let moment = shared.moments.next()?;
+        let names = naming::object_names(&shared.config, datatype, form, self.date, moment)?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let id = naming::bundle_id(datatype, moment);
+        let bundles = shared.config.state_dir.join(BUNDLES_DIR);
+        let dir = bundles.join(&id);
+        std::fs::create_dir(&dir).map_err(PublishError::io("create", &dir))?;
+        groma_spool::sync_dir(&bundles).map_err(PublishError::io("sync", &bundles))?;
+        let built = match form {
+            Form::Tgz => self.build_tgz(&dir, &names, files),
+            Form::Jsonl => self.build_jsonl(&dir, &names, files, moment).map(Ok),
+        };
+        let (objects, members) = match built {
+            Ok(Ok((objects, members))) if !members.is_empty() => (objects, members),
+            // Nothing is sealed, so nothing may stay.
+            Ok(Ok(_)) => return remove_dir(&dir).map(|()| Ok(None)),
+            Ok(Err(changed)) => return remove_dir(&dir).map(|()| Err(changed)),
+            Err(error) => {
+                let _ = remove_dir(&dir);
+                return Err(error);
+            }
+        };
+        reach(&shared.config, CrashPoint::BodyWritten);
+        let bundle = Bundle {
+            id,
+            experiment: shared.config.spool.experiment().clone(),
+            datatype: datatype.clone(),
+            date: self.date,
+            form,
+            objects,
+            members,
+            published_at: None,
+        };
+        self.sync_claims(&bundle)?;
+        bundle.write(&dir)?;
+        reach(&shared.config, CrashPoint::Sealed);
+        Ok(Ok(Some((bundle, dir))))
+    }
+
+    /// Makes the claims durable before the journal that speaks of them.
+    fn sync_claims(&self, bundle: &Bundle) -> Result<(), PublishError> {
+        let sync = || {
+            tree::sync(&self.claimed)?;
+            let Some(path) = bundle.members.first().and_then(Member::spool_path) else {
+                return Ok(());
+            };
+            match self.shared.tree.dir(&tree::spool_dir(&path)) {
+                Ok(dir) => tree::sync(&dir),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        sync().map_err(PublishError::io(
+            "sync the claims of",
+            Path::new(&bundle.id),
+        ))
+    }
+}

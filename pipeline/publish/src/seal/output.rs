@@ -1,0 +1,37 @@
+//! The body files of a bundle.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::PublishError;
+use crate::bundle::Hashed;
+use crate::journal::Object;
+
+/// A body that is being written.
+pub(super) type Output = Hashed<BufWriter<File>>;
+
+pub(super) fn create(path: &Path) -> Result<Output, PublishError> {
+    let file = File::create_new(path).map_err(PublishError::io("create bundle", path))?;
+    Ok(Hashed::new(BufWriter::new(file)))
+}
+
+/// Makes a body durable.
+pub(super) fn close(
+    out: Output,
+    name: &str,
+    body: &str,
+    path: &Path,
+) -> Result<Object, PublishError> {
+    let (mut buffer, size_bytes, sha256) = out.into_parts();
+    buffer
+        .flush()
+        .and_then(|()| buffer.get_ref().sync_all())
+        .map_err(PublishError::io("sync bundle", path))?;
+    Ok(Object {
+        name: name.to_owned(),
+        body: body.to_owned(),
+        size_bytes,
+        sha256,
+    })
+}
