@@ -1,0 +1,1 @@
+//! The flow events that the sidecars of a node tell each other.

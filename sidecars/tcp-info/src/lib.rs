@@ -1,0 +1,1 @@
+//! Records every connection of a test: each change, the last word included.
