@@ -4,17 +4,36 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_archive::{LocalStore, Store};
 use groma_find::{Dirs, Stage, show};
 use groma_load::{Lake, LoadDatatype, Loader};
+use groma_names::Node;
+use groma_publish::{Config, DatatypeConfig, Form, Publisher};
 use groma_schema::Schema;
+use groma_spool::ExperimentDir;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 
 const UUID: &str = "host_1583603744_00000000000058E8";
 const FILE: &str = "probe1-20240506T070809.000000000Z.host_1583603744_00000000000058E8.json";
+
+const SCHEMA: &str = r#"[
+    {"name": "Count", "type": "INTEGER"},
+    {"name": "Seen", "type": "TIMESTAMP"},
+    {"name": "Hops", "type": "RECORD", "mode": "REPEATED", "fields": [{"name": "TTL", "type": "INTEGER"}]}
+]"#;
+
+fn loader(lab: &Path) -> Loader {
+    let schema = Schema::parse(SCHEMA).unwrap();
+    let datatype = LoadDatatype::new("lab".parse().unwrap(), "probe1".parse().unwrap(), schema);
+    let store = LocalStore::open(lab.join("archive")).unwrap();
+    Loader::new(Arc::new(store), Lake::new(lab.join("lake")), vec![datatype])
+}
 
 /// Loads one object of the day with these lines into the lab's lake.
 fn load(lab: &Path, day: &str, lines: &[String]) {
@@ -29,14 +48,24 @@ fn load(lab: &Path, day: &str, lines: &[String]) {
     fs::write(&body, encoder.finish().unwrap()).unwrap();
     let store = LocalStore::open(lab.join("archive")).unwrap();
     store.put_new(&object, &body).unwrap();
-    let schema = r#"[{"name": "Count", "type": "INTEGER"}, {"name": "Seen", "type": "TIMESTAMP"},
-        {"name": "Hops", "type": "RECORD", "mode": "REPEATED", "fields": [{"name": "TTL", "type": "INTEGER"}]}]"#;
-    let schema = Schema::parse(schema).unwrap();
-    let datatype = LoadDatatype::new("lab".parse().unwrap(), "probe1".parse().unwrap(), schema);
-    let lake = Lake::new(lab.join("lake"));
-    let loader = Loader::new(Arc::new(store), lake, vec![datatype]);
-    let outcome = loader.load_object(&object, None).unwrap();
+    let outcome = loader(lab).load_object(&object, None).unwrap();
     assert_eq!(outcome.rows, lines.len() as u64);
+}
+
+/// Publishes what is in the spool of the experiment `lab`.
+fn publish(lab: &Path) {
+    let spool = ExperimentDir::open(lab.join("spool/lab"), "lab".parse().unwrap()).unwrap();
+    let mut config = Config::new(spool, lab.join("state/publish/lab"), Node::third_party());
+    config.organization = Some("org".to_owned());
+    config.settle = Duration::ZERO;
+    config.datatypes = vec![DatatypeConfig {
+        name: "probe1".parse().unwrap(),
+        form: Form::Jsonl,
+        schema: Some(Schema::parse(SCHEMA).unwrap()),
+    }];
+    let store = LocalStore::open(lab.join("archive")).unwrap();
+    let publisher = Publisher::open(config, Arc::new(store), &mut Registry::default()).unwrap();
+    publisher.run(Arc::new(AtomicBool::new(true))).unwrap();
 }
 
 fn line(id: &str, count: usize) -> String {
@@ -97,6 +126,39 @@ fn a_file_is_pending_then_claimed() {
         show(&dirs, &UUID[..20]).unwrap().stage,
         Stage::Unknown,
         "half a UUID is none"
+    );
+}
+
+#[test]
+fn a_file_is_followed_from_the_spool_to_its_row() {
+    let lab = tempfile::tempdir().unwrap();
+    let dirs = Dirs::of_lab(lab.path());
+    let spool = ExperimentDir::open(lab.path().join("spool/lab"), "lab".parse().unwrap()).unwrap();
+    let path = format!("probe1/2024/05/06/{FILE}").parse().unwrap();
+    spool.write(&path, br#"{"Count": 7}"#).unwrap();
+    assert_eq!(show(&dirs, UUID).unwrap().stage, Stage::Pending);
+
+    publish(lab.path());
+    let report = show(&dirs, UUID).unwrap();
+    assert_eq!((report.stage, report.spool_file), (Stage::Published, None));
+    let receipt = report.receipt.unwrap();
+    assert!(receipt.file.ends_with(FILE));
+    assert!(
+        show(&dirs, &UUID[5..]).unwrap().receipt.is_none(),
+        "half a UUID is none"
+    );
+
+    let swept = loader(lab.path()).sweep("").unwrap();
+    assert_eq!((swept.objects, swept.rows), (1, 1));
+    let report = show(&dirs, UUID).unwrap();
+    assert_eq!(
+        (report.stage, report.receipt),
+        (Stage::Loaded, Some(receipt))
+    );
+    let row = report.row.unwrap();
+    assert_eq!(
+        (&row["raw"]["Count"], &row["date"]),
+        (&json!(7), &json!("2024-05-06"))
     );
 }
 

@@ -74,6 +74,14 @@ impl Loader {
     pub fn follow(&self, stop: impl AsRef<AtomicBool>) -> Result<(), LoadError> {
         let stop = stop.as_ref();
         let mut retries = Retries::default();
+        match self.lake().clear_abandoned() {
+            Ok(0) => {}
+            Ok(cleared) => tracing::info!(
+                cleared,
+                "removed unfinished table files of loaders that died"
+            ),
+            Err(error) => tracing::warn!(%error, "unfinished table files stay"),
+        }
         match &self.watch_root {
             None => self.follow_by_listing(stop, &mut retries),
             Some(root) => self.follow_by_watching(root, stop, &mut retries),

@@ -186,7 +186,11 @@ impl Record {
         }
     }
 
-    fn position(&self, key: &str) -> Option<usize> {
+    /// Where a key's field stands. Writers mostly keep the schema's order, so that `guess` is mostly right.
+    fn position(&self, key: &str, guess: usize) -> Option<usize> {
+        if self.fields.get(guess).is_some_and(|(name, _)| name == key) {
+            return Some(guess);
+        }
         let exact = self.exact.get(key);
         exact
             .or_else(|| self.lowered.get(&key.to_ascii_lowercase()))
@@ -199,38 +203,43 @@ impl Record {
         map: Map<String, Value>,
         report: &mut Report,
     ) -> Result<Value, String> {
-        let mut fitted: Vec<Option<Value>> = Vec::new();
+        let mut fitted: Vec<Option<(String, Value)>> = Vec::new();
         fitted.resize_with(self.fields.len(), || None);
+        let mut guess = 0;
         for (key, value) in map {
-            let Some(at) = self.position(&key) else {
+            let Some(at) = self.position(&key, guess) else {
                 report.unknown(path, &key);
                 continue;
             };
+            guess = at + 1;
             let (name, shape) = &self.fields[at];
             let here = Path {
                 parent: Some(path),
                 name,
             };
-            if fitted[at]
-                .replace(shape.fit_at(&here, value, report)?)
-                .is_some()
-            {
+            let value = shape.fit_at(&here, value, report)?;
+            // The key's own text is used again where it is the schema's: a TCPInfo has more than sixty of them.
+            let key = if key == *name { key } else { name.clone() };
+            if fitted[at].replace((key, value)).is_some() {
                 return Err(format!("{here}: given twice"));
             }
         }
-        let pairs = self.fields.iter().zip(fitted);
-        Ok(Value::Object(
-            pairs
-                .filter_map(|((name, shape), value)| match (value, shape) {
-                    (Some(value), _) => Some((name.clone(), value)),
-                    (None, Shape::Repeated(_)) => Some((name.clone(), Value::Array(Vec::new()))),
-                    (None, Shape::Integer) if self.zero_filled => {
-                        Some((name.clone(), Value::from(0)))
-                    }
-                    (None, _) => None,
-                })
-                .collect(),
-        ))
+        let mut record = Map::with_capacity(self.fields.len());
+        for ((name, shape), pair) in self.fields.iter().zip(fitted) {
+            if let Some((key, value)) = pair.or_else(|| Some((name.clone(), self.absent(shape)?))) {
+                record.insert(key, value);
+            }
+        }
+        Ok(Value::Object(record))
+    }
+
+    /// What a field reads that is not there, unless that is NULL.
+    fn absent(&self, shape: &Shape) -> Option<Value> {
+        match shape {
+            Shape::Repeated(_) => Some(Value::Array(Vec::new())),
+            Shape::Integer if self.zero_filled => Some(0.into()),
+            _ => None,
+        }
     }
 }
 
