@@ -22,7 +22,7 @@ pub(crate) struct Limits {
 }
 
 /// Stands for an age that no clock reaches.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(365 * 24);
 
 /// Shared by the picker, which adds, and the datatype's worker, which takes.
 #[derive(Debug, Default)]
@@ -161,7 +161,7 @@ impl Backlog {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     const LIMITS: Limits = Limits {
         age: HOUR,
         size_bytes: 100,

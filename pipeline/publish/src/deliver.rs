@@ -29,11 +29,12 @@ pub(crate) fn deliver(
     dir: &Path,
 ) -> Result<Delivery, PublishError> {
     if bundle.published_at.is_none() {
-        for (number, object) in bundle.objects.iter().enumerate() {
-            if !put(shared, object, dir)? {
+        for number in 0..bundle.objects.len() {
+            if !bundle.objects[number].is_stored && !put(shared, &bundle.objects[number], dir)? {
                 set_aside(shared, bundle, dir)?;
                 return Ok(Delivery::Conflict);
             }
+            bundle.objects[number].is_stored = true;
             if number == 0 {
                 reach(&shared.config, CrashPoint::FirstObjectPut);
             }

@@ -30,7 +30,8 @@ pub(crate) struct Member {
     /// Path below the experiment's directory, as its writer knew it.
     pub(crate) path: String,
     /// Name within the object: tar member name, or `Archiver.Filename` of a line.
-    pub(crate) member: String,
+    #[serde(rename = "member")]
+    pub(crate) name: String,
     /// SHA-256 of the file, in hex.
     pub(crate) sha256: String,
     #[serde(flatten)]
@@ -50,6 +51,9 @@ pub(crate) struct Object {
     pub(crate) body: String,
     pub(crate) size_bytes: u64,
     pub(crate) sha256: String,
+    /// Whether this process has seen the archive hold it, so that it is not sent again when the next object fails.
+    #[serde(skip)]
+    pub(crate) is_stored: bool,
 }
 
 /// A sealed bundle.
@@ -126,7 +130,7 @@ impl Bundle {
         Some(Receipt {
             file: member.path.clone(),
             object: self.objects.first()?.name.clone(),
-            member: member.member.clone(),
+            member: member.name.clone(),
             sha256: member.sha256.clone(),
             published_at: self.published_at?,
         })

@@ -15,7 +15,7 @@ pub(crate) fn text<'a>(
     max_bytes: u64,
 ) -> Result<Cow<'a, str>, String> {
     let not_utf8 = |_| "it is not UTF-8".to_owned();
-    if !file_name.ends_with(".gz") {
+    if file_name.strip_suffix(".gz").is_none() {
         return std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
             .map_err(not_utf8);

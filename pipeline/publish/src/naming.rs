@@ -72,7 +72,7 @@ pub(crate) fn object_names(
         Form::Jsonl => {
             let organization = config.organization.as_deref();
             let prefix = &config.data_prefix;
-            let data = ObjectName::data(
+            let rows = ObjectName::data(
                 prefix,
                 organization,
                 experiment,
@@ -82,8 +82,8 @@ pub(crate) fn object_names(
                 &config.node,
             )
             .map_err(|error| unnameable(datatype, &error))?;
-            let index = data.index().expect("a data object has an index");
-            Ok(vec![data, index])
+            let index = rows.index().expect("a data object has an index");
+            Ok(vec![rows, index])
         }
     }
 }

@@ -22,10 +22,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often files are tried again that stood behind one of the same name.
 const BLOCKED_EVERY: Duration = Duration::from_secs(1);
 /// How often the trees are walked although the watch misses nothing: files age, and settle.
-const SCAN_EVERY: Duration = Duration::from_secs(60);
+const SCAN_EVERY: Duration = Duration::from_mins(1);
 
 /// The longest grace time.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// Publishes the files of one experiment. Blocking: give it a thread of its own.
 pub struct Publisher {

@@ -19,8 +19,9 @@ use crate::{PublishError, tree};
 
 const PRIVATE: u32 = 0o600;
 
+/// What the reason file says.
 #[derive(Serialize)]
-struct Reason<'a> {
+struct Note<'a> {
     file: &'a str,
     path: String,
     reason: &'a str,
@@ -42,7 +43,7 @@ pub(crate) fn put(
         .join(path.date.to_string());
     create_dirs_durable(state_dir, &dir).map_err(PublishError::io("create", &dir))?;
     let target = free_name(&dir, path.file.as_str());
-    let note = Reason {
+    let note = Note {
         file: path.file.as_str(),
         path: path.to_string(),
         reason,
@@ -68,11 +69,13 @@ pub(crate) fn put(
 
 /// The file's own name, or with a number behind it when that is taken.
 fn free_name(dir: &Path, name: &str) -> PathBuf {
-    std::iter::once(name.to_owned())
-        .chain((2..).map(|number: u64| format!("{name}.{number}")))
-        .map(|name| dir.join(name))
-        .find(|path| path.symlink_metadata().is_err())
-        .expect("the numbers do not end")
+    let mut path = dir.join(name);
+    let mut number = 1_u64;
+    while path.symlink_metadata().is_ok() {
+        number += 1;
+        path = dir.join(format!("{name}.{number}"));
+    }
+    path
 }
 
 fn move_there(

@@ -157,6 +157,10 @@ pub(crate) fn each_entry(
 }
 
 impl Found {
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "the widths of these fields differ between architectures"
+    )]
     fn of(stat: &Stat) -> Found {
         Found {
             kind: FileType::from_raw_mode(stat.st_mode),

@@ -29,14 +29,12 @@ impl Sealer<'_> {
         }
         let opened = tree::open_file(&self.claimed, file.as_str()).map_err(failed("open"))?;
         let found = tree::look_open(&opened).map_err(failed("look at"))?;
-        match found.objection() {
-            None => Ok(Some((opened, found))),
+        if found.objection().is_some() {
             // Between the look and the opening somebody put another thing there; the next bundle judges it.
-            Some(_) => {
-                self.postpone(file);
-                Ok(None)
-            }
+            self.postpone(file);
+            return Ok(None);
         }
+        Ok(Some((opened, found)))
     }
 
     pub(super) fn unchanged(&self, opened: &File, before: &Found) -> Result<bool, PublishError> {

@@ -59,7 +59,7 @@ impl Sealer<'_> {
                 .map_err(PublishError::io("write bundle", &paths[0]))?;
             members.push(Member {
                 path,
-                member: filename,
+                name: filename,
                 sha256: hex(&Sha256::digest(&bytes)),
                 identity: found.identity,
             });

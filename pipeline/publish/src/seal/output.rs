@@ -33,5 +33,6 @@ pub(super) fn close(
         body: body.to_owned(),
         size_bytes,
         sha256,
+        is_stored: false,
     })
 }

@@ -59,7 +59,7 @@ impl Sealer<'_> {
             };
             members.push(Member {
                 path: spool_path.to_string(),
-                member: name,
+                name,
                 sha256,
                 identity: found.identity,
             });
@@ -78,8 +78,13 @@ impl Sealer<'_> {
         found: &Found,
     ) -> Result<Option<String>, PublishError> {
         let name = file.as_str();
-        let packed = name.ends_with(".json.gz");
-        if self.lane.datatype.schema.is_none() || !(packed || name.ends_with(".json")) {
+        let unpacked_name = name.strip_suffix(".gz");
+        let packed = unpacked_name.is_some();
+        let is_json = unpacked_name
+            .unwrap_or(name)
+            .strip_suffix(".json")
+            .is_some();
+        if self.lane.datatype.schema.is_none() || !is_json {
             return Ok(None);
         }
         let limit = self.shared.config.max_json_bytes;

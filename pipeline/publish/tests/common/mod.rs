@@ -117,9 +117,9 @@ impl Lab {
         let store = self.store();
         let mut arrived = Vec::new();
         for object in store.list("").unwrap() {
-            if object.ends_with(".tgz") {
+            if object.strip_suffix(".tgz").is_some() {
                 read_tgz(&store, &object, &mut arrived);
-            } else if object.ends_with("-data.jsonl.gz") {
+            } else if object.strip_suffix("-data.jsonl.gz").is_some() {
                 self.read_jsonl(&store, &object, &mut arrived);
             }
         }
@@ -238,7 +238,7 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
         assert!(
-            begin.elapsed() < Duration::from_secs(60),
+            begin.elapsed() < Duration::from_mins(1),
             "waited in vain for {what}"
         );
         std::thread::sleep(Duration::from_millis(2));
