@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::Shared;
 use super::http::{Slot, answer};
 use super::test::{self, Connection};
 use crate::protocol::channel::lock;
 
-/// For the TLS handshake, for the head of a request, and for its reply: each.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Room for a request head with a query of 4096 bytes and a browser's cookies.
 const HEAD_BYTES: usize = 32 << 10;
 /// After a failed accept, usually for want of descriptors, until the next attempt.
@@ -79,12 +78,11 @@ async fn serve(
         server: canonical(stream.local_addr()?),
         client: canonical(client),
         secure: tls.is_some(),
-        socket: stream.as_fd().try_clone_to_owned()?,
     };
     match tls {
         None => serve_http(&shared, stream, peer, stop).await,
         Some(tls) => {
-            let handshake = timeout(HANDSHAKE_WAIT, tls.accept(stream));
+            let handshake = timeout(shared.handshake_wait, tls.accept(stream));
             let stream = tokio::select! {
                 () = stopped(&mut stop) => return Ok(()),
                 stream = handshake => stream??,
@@ -99,18 +97,32 @@ struct Peer {
     server: SocketAddr,
     client: SocketAddr,
     secure: bool,
-    socket: OwnedFd,
 }
 
-async fn serve_http<S>(
+/// Both kinds of connection.
+trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The TCP connection below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+async fn serve_http<S: Transport>(
     shared: &Arc<Shared>,
     stream: S,
     peer: Peer,
     mut stop: watch::Receiver<bool>,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> io::Result<()> {
     let slot = Arc::new(Slot::new(None));
     let service = service_fn(|request| {
         let response = answer(shared, request, &slot);
@@ -119,13 +131,13 @@ where
     {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HANDSHAKE_WAIT)
+            .header_read_timeout(shared.handshake_wait)
             .max_buf_size(HEAD_BYTES)
             .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
-        let both_waits = HANDSHAKE_WAIT * 2;
+        let both_waits = shared.handshake_wait * 2;
         tokio::select! {
             served = timeout(both_waits, &mut connection) => served?.map_err(io::Error::other)?,
             () = stopped(&mut stop) => {
@@ -143,15 +155,16 @@ where
             "the upgraded connection is of another type",
         ));
     };
-    shared.metrics.upgrade(admitted.direction, true);
+    let stream = io.into_inner();
     let connection = Connection {
-        stream: io.into_inner(),
+        socket: stream.tcp().as_fd().try_clone_to_owned()?,
+        stream,
         first_bytes: read_buf,
-        socket: peer.socket,
         server: peer.server,
         client: peer.client,
         secure: peer.secure,
     };
+    shared.metrics.upgrade(admitted.direction, true);
     test::run(shared, connection, admitted).await;
     Ok(())
 }

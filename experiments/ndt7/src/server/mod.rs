@@ -29,6 +29,9 @@ use crate::protocol::load::Prepared;
 use crate::result::Build;
 use metrics::Metrics;
 
+/// As long as the most patient of M-Lab's clients.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
 /// What a server needs to know.
 #[derive(Debug)]
 pub struct Config {
@@ -38,6 +41,8 @@ pub struct Config {
     pub tls: Option<(Vec<std::net::TcpListener>, Arc<rustls::ServerConfig>)>,
     /// How long the load lasts; anything but [`RUNTIME`] is for tests of the server itself.
     pub runtime: Duration,
+    /// How long a client may take for the TLS handshake, and again for the head of its request.
+    pub handshake_wait: Duration,
     /// Most TCP connections open at one time, tests or not; more are closed at once.
     pub max_connections: usize,
     /// What stands in results as the program that made them.
@@ -45,12 +50,13 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// No sockets, the nominal runtime, 1000 connections, and this crate's version.
+    /// No sockets, the nominal runtime, 10 s for a handshake, 1000 connections, and this crate's version.
     fn default() -> Self {
         Self {
             cleartext: Vec::new(),
             tls: None,
             runtime: RUNTIME,
+            handshake_wait: HANDSHAKE_WAIT,
             max_connections: 1000,
             build: Build {
                 version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -92,6 +98,7 @@ pub(crate) struct Shared {
     prepared: Arc<Prepared>,
     connections: Semaphore,
     runtime: Duration,
+    handshake_wait: Duration,
     build: Build,
 }
 
@@ -108,6 +115,7 @@ impl Server {
             prepared: Arc::new(Prepared::new()),
             connections: Semaphore::new(config.max_connections),
             runtime: config.runtime,
+            handshake_wait: config.handshake_wait,
             build: config.build,
         });
         let (secure_sockets, tls) = config

@@ -1,0 +1,8 @@
+//! The ndt7 server and client over loopback: replies, rules of the channel, hostile peers, independent peers.
+
+mod clients;
+mod hostile;
+mod lab;
+mod replies;
+mod rules;
+mod wire;
