@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use groma_watch::{Change, TreeWatch};
+use groma_watch::{Change, TreeWatch, WatchError};
 
 use crate::{LoadError, Loader};
 
@@ -21,15 +21,15 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait between retries.
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
-/// Most objects that wait for a retry. Beyond it none is remembered; the whole archive is swept again instead.
+/// Most objects that wait for a retry. Beyond it the whole archive waits in their place.
 const MOST_RETRIES: usize = 1024;
 
-/// Objects that failed and when to try them again.
+/// What waits for a sweep of everything; no object is called so.
+const WHOLE_ARCHIVE: &str = "";
+
+/// What failed and when to try it again.
 #[derive(Default)]
-struct Retries {
-    waiting: HashMap<String, Retry>,
-    overflowed: bool,
-}
+struct Retries(HashMap<String, Retry>);
 
 struct Retry {
     due: Instant,
@@ -38,31 +38,25 @@ struct Retry {
 
 impl Retries {
     fn add(&mut self, name: &str, now: Instant) {
-        let full = self.waiting.len() >= MOST_RETRIES;
-        let wait = match self.waiting.get(name) {
-            Some(retry) => (retry.wait * 2).min(LONGEST_RETRY),
-            None if full => {
-                self.overflowed = true;
-                return;
-            }
-            None => FIRST_RETRY,
+        let is_new = !self.0.contains_key(name);
+        let name = if is_new && self.0.len() >= MOST_RETRIES {
+            WHOLE_ARCHIVE
+        } else {
+            name
         };
+        let again = |retry: &Retry| (retry.wait * 2).min(LONGEST_RETRY);
+        let wait = self.0.get(name).map_or(FIRST_RETRY, again);
         let due = now + wait;
-        self.waiting.insert(name.to_owned(), Retry { due, wait });
+        self.0.insert(name.to_owned(), Retry { due, wait });
     }
 
     fn remove(&mut self, name: &str) {
-        self.waiting.remove(name);
+        self.0.remove(name);
     }
 
     fn due(&self, now: Instant) -> Vec<String> {
-        let due = self.waiting.iter().filter(|(_, retry)| retry.due <= now);
+        let due = self.0.iter().filter(|(_, retry)| retry.due <= now);
         due.map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Whether failures were forgotten and all that was remembered is done: time for a sweep.
-    fn take_overflow(&mut self) -> bool {
-        self.waiting.is_empty() && std::mem::take(&mut self.overflowed)
     }
 }
 
@@ -70,7 +64,8 @@ impl Loader {
     /// Loads every object that is in the archive and every one that appears, until `stop` is set; it is looked at several
     /// times a second, and the object in hand is finished first.
     ///
-    /// Objects that fail are tried again, after a second first and at most every five minutes. See [`Loader::watching`].
+    /// What fails is tried again, after a second first and at most every five minutes. Only a directory that cannot be watched
+    /// to begin with is an error; see [`Loader::watching`].
     pub fn follow(&self, stop: impl AsRef<AtomicBool>) -> Result<(), LoadError> {
         let stop = stop.as_ref();
         let mut retries = Retries::default();
@@ -82,48 +77,48 @@ impl Loader {
             ),
             Err(error) => tracing::warn!(%error, "unfinished table files stay"),
         }
-        match &self.watch_root {
-            None => self.follow_by_listing(stop, &mut retries),
-            Some(root) => self.follow_by_watching(root, stop, &mut retries),
+        if let Some(root) = &self.watch_root {
+            let watch = TreeWatch::new(root).map_err(|error| LoadError::Watch {
+                path: root.clone(),
+                reason: error.to_string(),
+            })?;
+            let Err(error) = self.follow_by_watching(root, watch, stop, &mut retries) else {
+                return Ok(());
+            };
+            tracing::warn!(%error, "watching failed; listing the archive from now on");
         }
+        self.follow_by_listing(stop, &mut retries);
+        Ok(())
     }
 
-    fn follow_by_listing(&self, stop: &AtomicBool, retries: &mut Retries) -> Result<(), LoadError> {
+    fn follow_by_listing(&self, stop: &AtomicBool, retries: &mut Retries) {
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             if Instant::now() >= next {
-                self.sweep_with_retries(stop, retries)?;
+                self.load_all(stop, retries);
                 next = Instant::now() + POLL;
             }
             self.retry_due(stop, retries);
             std::thread::sleep(TICK);
         }
-        Ok(())
     }
 
+    /// Ends with `stop`, or with an error when events cannot be read any more.
     fn follow_by_watching(
         &self,
         root: &Path,
+        mut watch: TreeWatch,
         stop: &AtomicBool,
         retries: &mut Retries,
-    ) -> Result<(), LoadError> {
-        let failed = |error: groma_watch::WatchError| LoadError::Watch {
-            path: root.to_owned(),
-            reason: error.to_string(),
-        };
-        let mut watch = TreeWatch::new(root).map_err(failed)?;
-        // Only now, so that nothing can appear between the sweep and the watch.
-        self.sweep_with_retries(stop, retries)?;
+    ) -> Result<(), WatchError> {
+        // The watch stands, so that nothing can appear between the two unseen.
+        self.load_all(stop, retries);
         while !stop.load(Ordering::Relaxed) {
-            let mut sweep = retries.take_overflow();
-            for change in watch.wait(TICK).map_err(failed)? {
+            for change in watch.wait(TICK)? {
                 match change {
-                    Change::Rescan => sweep = true,
+                    Change::Rescan => self.load_all(stop, retries),
                     Change::File { path, .. } => self.load_path(root, &path, stop, retries),
                 }
-            }
-            if sweep {
-                self.sweep_with_retries(stop, retries)?;
             }
             self.retry_due(stop, retries);
         }
@@ -162,23 +157,30 @@ impl Loader {
         }
     }
 
-    fn sweep_with_retries(
-        &self,
-        stop: &AtomicBool,
-        retries: &mut Retries,
-    ) -> Result<(), LoadError> {
-        let swept = self.sweep_until("", stop)?;
-        for (name, error) in &swept.failed {
-            Self::note(name, error, retries);
+    fn load_all(&self, stop: &AtomicBool, retries: &mut Retries) {
+        match self.sweep_until("", stop) {
+            Ok(swept) => {
+                retries.remove(WHOLE_ARCHIVE);
+                for (name, error) in &swept.failed {
+                    Self::note(name, error, retries);
+                }
+                let (objects, rows) = (swept.objects, swept.rows);
+                tracing::debug!(objects, rows, already = swept.already, "swept the archive");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the archive cannot be listed");
+                retries.add(WHOLE_ARCHIVE, Instant::now());
+            }
         }
-        let (objects, rows) = (swept.objects, swept.rows);
-        tracing::debug!(objects, rows, already = swept.already, "swept the archive");
-        Ok(())
     }
 
     fn retry_due(&self, stop: &AtomicBool, retries: &mut Retries) {
         for name in retries.due(Instant::now()) {
-            self.load_one(&name, stop, retries);
+            if name == WHOLE_ARCHIVE {
+                self.load_all(stop, retries);
+            } else {
+                self.load_one(&name, stop, retries);
+            }
         }
     }
 }
@@ -187,7 +189,7 @@ impl Loader {
 mod tests {
     use std::time::Instant;
 
-    use super::{FIRST_RETRY, LONGEST_RETRY, MOST_RETRIES, Retries};
+    use super::{FIRST_RETRY, LONGEST_RETRY, MOST_RETRIES, Retries, WHOLE_ARCHIVE};
 
     #[test]
     fn retries_back_off_to_a_bound() {
@@ -209,13 +211,14 @@ mod tests {
     fn too_many_failures_end_in_a_sweep() {
         let mut retries = Retries::default();
         let now = Instant::now();
-        for number in 0..=MOST_RETRIES {
+        for number in 0..2 * MOST_RETRIES {
             retries.add(&number.to_string(), now);
         }
-        assert_eq!(retries.waiting.len(), MOST_RETRIES);
-        assert!(!retries.take_overflow(), "what is remembered comes first");
-        retries.waiting.clear();
-        assert!(retries.take_overflow());
-        assert!(!retries.take_overflow());
+        assert_eq!(retries.0.len(), MOST_RETRIES + 1);
+        assert!(
+            retries
+                .due(now + LONGEST_RETRY)
+                .contains(&WHOLE_ARCHIVE.to_owned())
+        );
     }
 }

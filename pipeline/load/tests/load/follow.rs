@@ -1,12 +1,15 @@
 //! Sweeping an archive and following it.
 
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use groma_archive::{LocalStore, Put, Stat, Store, StoreError};
 use groma_load::Lake;
 
-use crate::support::{Lab, PROBE_LINES, PROBE_OBJECT, gzip, rows, tar};
+use crate::support::{Lab, PROBE_LINES, PROBE_OBJECT, gzip, loader_of, rows, tar};
 
 const SCHEMA_OBJECT: &str = "autoload/v1/tables/lab/probe1.table.json";
 const INDEX_OBJECT: &str = "autoload/v1/lab/index1/2024/05/06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab-index1.jsonl.gz";
@@ -55,6 +58,80 @@ fn parquet(lake: &Lake, stem: &str) -> std::path::PathBuf {
         "2024-05-06".parse().unwrap(),
         stem,
     )
+}
+
+/// An archive that fails its first listings and its first openings.
+struct Recovering {
+    inner: LocalStore,
+    failures: AtomicUsize,
+}
+
+impl Recovering {
+    fn fail(&self, operation: &'static str) -> Result<(), StoreError> {
+        let left = self
+            .failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        left.map_or(Ok(()), |_| {
+            let name = "archive".to_owned();
+            let reason = "not now".to_owned();
+            Err(StoreError::Remote {
+                operation,
+                name,
+                reason,
+            })
+        })
+    }
+}
+
+impl Store for Recovering {
+    fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError> {
+        self.inner.put_new(name, body)
+    }
+    fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
+        self.inner.stat(name)
+    }
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.fail("open")?;
+        self.inner.open(name)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        if self.failures.load(Ordering::Relaxed) > 1 {
+            self.fail("list")?;
+        }
+        self.inner.list(prefix)
+    }
+    fn url(&self, name: &str) -> String {
+        self.inner.url(name)
+    }
+}
+
+#[test]
+fn following_outlives_an_archive_that_fails() {
+    let lab = Lab::new();
+    lab.put(PROBE_OBJECT, &body());
+    let store = Recovering {
+        inner: lab.store.clone(),
+        failures: AtomicUsize::new(2),
+    };
+    let loader = loader_of(Arc::new(store), lab.lake()).watching(lab.store.root());
+    let stop = Arc::new(AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let following = scope.spawn(|| loader.follow(Arc::clone(&stop)));
+        let path = parquet(
+            &lab.lake(),
+            "20240506T070809.000000Z-probe1-mlab1-lga0t-lab",
+        );
+        wait_for("the retry", || path.exists());
+        stop.store(true, Ordering::Relaxed);
+        following.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_directory_that_is_not_there_cannot_be_followed() {
+    let lab = Lab::new();
+    let loader = lab.loader().watching(lab.store.root().join("nowhere"));
+    assert!(loader.follow(Arc::new(AtomicBool::new(false))).is_err());
 }
 
 #[test]

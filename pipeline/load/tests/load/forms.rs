@@ -35,6 +35,34 @@ fn a_json_datatype_needs_only_its_schema() {
 }
 
 #[test]
+fn long_names_are_read_in_both_ways_of_tar() {
+    let lab = Lab::new();
+    let long = format!("2024/05/06/{}.json", "n".repeat(150));
+    let mut builder = tar::Builder::new(Vec::new());
+    let header = || {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        header
+    };
+    // GNU's own extension, written by the tar crate for a name this long.
+    builder
+        .append_data(&mut header(), &long, &b"{}"[..])
+        .unwrap();
+    builder
+        .append_pax_extensions([("path", long.as_bytes())])
+        .unwrap();
+    builder
+        .append_data(&mut header(), "short", &b"{}"[..])
+        .unwrap();
+    lab.put(PROBE_OBJECT, &gzip(&builder.into_inner().unwrap()));
+    let loaded = lab.loader().load_object(PROBE_OBJECT, None).unwrap();
+    assert_eq!((loaded.rows, loaded.errors, loaded.skipped), (2, 0, 0));
+    for row in rows(&loaded.path) {
+        assert_eq!(row["archiver"]["Filename"], long.as_str());
+    }
+}
+
+#[test]
 fn lines_have_their_columns_in_any_case() {
     let lab = Lab::new();
     let one_line = PROBE.replace('\n', " ");
