@@ -1,2 +1,27 @@
-//! TBD
-fn main() {}
+//! `groma`: one program for the whole measurement platform.
+//!
+//! Parsing of arguments and printing only; what the commands do lives in the
+//! crates that they call.
+
+mod args;
+mod command;
+mod journey;
+mod output;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = args::Groma::parse();
+    let (format, level) = args.logging();
+    groma_service::init_logging(format, level);
+    match command::run(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("groma: {error:#}");
+            ExitCode::from(output::FAILED)
+        }
+    }
+}

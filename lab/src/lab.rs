@@ -54,8 +54,8 @@ pub struct Off {
 }
 
 impl Lab {
-    /// Starts every part; when this returns, tests are taken and their rows will come.
-    pub async fn start(config: LabConfig) -> Result<Self, LabError> {
+    /// Starts every part inside the Tokio runtime of the caller; when this returns, tests are taken and their rows will come.
+    pub fn start(config: &LabConfig) -> Result<Self, LabError> {
         let dirs = LabDirs::new(&config.dir);
         let at = |source| LabError::Directory {
             path: config.dir.clone(),
@@ -67,18 +67,19 @@ impl Lab {
         let lifecycle = Lifecycle::new();
         let mut registry = Registry::default();
         register_process_metrics(&mut registry, &lifecycle, build());
-        let experiment = experiment(&manifest, &config, &dirs, &lifecycle, &mut registry)?;
+        let experiment = experiment(&manifest, config, &dirs, &lifecycle, &mut registry)?;
         let store = Arc::new(LocalStore::open(dirs.archive())?);
-        let publisher = stages::publisher(&manifest, &config, &dirs, store.clone(), &mut registry)?;
+        let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
         let loader = stages::loader(&manifest, &dirs, store);
-        let server = server(&config, &dirs, experiment, &mut registry)?;
+        let server = server(config, &dirs, experiment, &mut registry)?;
         let admin = listen_async(config.admin)?;
         let services = Services {
             ws: address_of(&server, false, config.ws),
             wss: address_of(&server, true, config.wss),
             admin: admin.local_addr().unwrap_or(config.admin),
         };
-        let publish = Worker::start("publish", move |stop| publisher.run(stop)).map_err(LabError::Thread)?;
+        let publish =
+            Worker::start("publish", move |stop| publisher.run(stop)).map_err(LabError::Thread)?;
         let load = Worker::start("load", move |stop| {
             loader.follow(stop)?;
             // What was archived while the lab stopped is loaded before it ends.
@@ -208,7 +209,8 @@ fn address_of(server: &Server, secure: bool, asked: SocketAddr) -> SocketAddr {
 
 /// What the kernel of this machine does not offer to this user.
 fn missing_parts() -> Vec<Off> {
-    let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control").unwrap_or_default();
+    let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+        .unwrap_or_default();
     let mut off = Vec::new();
     if !allowed.split_ascii_whitespace().any(|name| name == "bbr") {
         off.push(Off {

@@ -46,7 +46,10 @@ pub(crate) fn publisher(
         })
         .collect();
     publish.metadata = vec![
-        ("MLAB.server.name".to_owned(), Node::third_party().to_string()),
+        (
+            "MLAB.server.name".to_owned(),
+            Node::third_party().to_string(),
+        ),
         ("MLAB.experiment.name".to_owned(), name.to_owned()),
     ];
     Ok(Publisher::open(publish, store, registry)?)
@@ -57,7 +60,13 @@ pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>
     let datatypes = manifest
         .datatypes
         .iter()
-        .map(|datatype| LoadDatatype::new(manifest.name.clone(), datatype.name.clone(), datatype.schema.clone()))
+        .map(|datatype| {
+            LoadDatatype::new(
+                manifest.name.clone(),
+                datatype.name.clone(),
+                datatype.schema.clone(),
+            )
+        })
         .collect();
     Loader::new(store, Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
 }

@@ -20,9 +20,9 @@ pub struct Certificate {
 }
 
 /// How long a certificate is used before a start makes a new one.
-const RENEW_AFTER: Duration = Duration::from_secs(300 * 24 * 3600);
+const RENEW_AFTER: Duration = Duration::from_hours(300 * 24);
 /// How long it is valid; browsers refuse more than 398 days.
-const VALID_DAYS: i64 = 397;
+const VALID_DAYS: u32 = 397;
 
 /// The self-signed certificate in `dir`, made if it lacks or is old.
 pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
@@ -49,19 +49,25 @@ pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
 fn is_fresh(cert: &Path) -> bool {
     fs::metadata(cert)
         .and_then(|meta| meta.modified())
-        .is_ok_and(|made| SystemTime::now().duration_since(made).is_ok_and(|age| age < RENEW_AFTER))
+        .is_ok_and(|made| {
+            SystemTime::now()
+                .duration_since(made)
+                .is_ok_and(|age| age < RENEW_AFTER)
+        })
 }
 
 fn self_signed() -> Result<(String, String), rcgen::Error> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let names = ["localhost", "127.0.0.1", "::1"]
+        .map(str::to_owned)
+        .to_vec();
     let mut params = CertificateParams::new(names)?;
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, "Groma lab");
     params.distinguished_name = subject;
     let now = SystemTime::now();
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     params.not_before = (now - day).into();
-    params.not_after = (now + day * u32::try_from(VALID_DAYS).unwrap_or(1)).into();
+    params.not_after = (now + day * VALID_DAYS).into();
     let key = KeyPair::generate()?;
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }

@@ -37,7 +37,10 @@ impl Worker {
         let name = self.name;
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!(stage = name, "stage panicked; its input waits for the next start");
+            tracing::error!(
+                stage = name,
+                "stage panicked; its input waits for the next start"
+            );
         }
     }
 }

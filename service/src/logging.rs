@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,21 +21,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the logs of this process to stderr, at level `info` or as `GROMA_LOG` says.
+/// Sends the logs of this process to stderr, at `level` or as `GROMA_LOG` says.
 ///
-/// A value of `GROMA_LOG` that cannot be read is reported and `info` taken. The first
+/// A value of `GROMA_LOG` that cannot be read is reported and `level` taken. The first
 /// call of a process wins; further ones do nothing.
-pub fn init_logging(format: LogFormat) {
+pub fn init_logging(format: LogFormat, level: Level) {
     let wanted = std::env::var(LOG_LEVEL_VARIABLE).ok();
-    let levels = levels(wanted.as_deref());
+    let usual = Targets::new().with_default(LevelFilter::from_level(level));
+    let levels = levels(wanted.as_deref(), &usual);
     let installed = tracing_subscriber::registry()
-        .with(writer(format).with_filter(levels.clone().unwrap_or_else(|_| default_levels())))
+        .with(writer(format).with_filter(levels.clone().unwrap_or(usual)))
         .try_init()
         .is_ok();
     if let (true, Err(reason)) = (installed, levels) {
         tracing::warn!(
             reason,
-            "{LOG_LEVEL_VARIABLE} is not a log level; using info"
+            "{LOG_LEVEL_VARIABLE} is not a log level; using the usual one"
         );
     }
 }
@@ -52,13 +54,9 @@ fn coloured() -> bool {
     !refused && std::io::stderr().is_terminal()
 }
 
-fn default_levels() -> Targets {
-    Targets::new().with_default(LevelFilter::INFO)
-}
-
-fn levels(wanted: Option<&str>) -> Result<Targets, String> {
+fn levels(wanted: Option<&str>, usual: &Targets) -> Result<Targets, String> {
     match wanted.map(str::trim) {
-        None | Some("") => Ok(default_levels()),
+        None | Some("") => Ok(usual.clone()),
         Some(text) => text.parse().map_err(|e| format!("{text:?}: {e}")),
     }
 }
@@ -66,7 +64,6 @@ fn levels(wanted: Option<&str>) -> Result<Targets, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing::Level;
 
     #[test]
     fn the_level_comes_from_the_environment_text() {
@@ -87,14 +84,15 @@ mod tests {
                 false,
             ),
         ];
+        let usual = Targets::new().with_default(LevelFilter::INFO);
         for (text, target, level, shown) in cases {
-            let levels = levels(text).unwrap();
+            let levels = levels(text, &usual).unwrap();
             assert_eq!(
                 levels.would_enable(target, &level),
                 shown,
                 "{text:?} {target}"
             );
         }
-        assert!(levels(Some("a=b=c")).is_err());
+        assert!(levels(Some("a=b=c"), &usual).is_err());
     }
 }

@@ -73,7 +73,7 @@ impl Prefix {
             match fs::read_to_string(&id_path) {
                 Ok(known) if known == id => return Self::read(path),
                 Ok(_) => {
-                    tracing::info!(path = %path.display(), "new boot: making a new UUID prefix")
+                    tracing::info!(path = %path.display(), "new boot: making a new UUID prefix");
                 }
                 Err(_) => return Self::read(path),
             }

@@ -41,6 +41,16 @@ impl LocalStore {
         Ok(LocalStore { root })
     }
 
+    /// The archive that is at `root`, for reading: nothing is created or cleared there. Putting into it fails unless a
+    /// writer has opened it before.
+    pub fn existing(root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
+        let root = root.as_ref();
+        let root = root
+            .canonicalize()
+            .map_err(StoreError::io("open archive", root))?;
+        Ok(LocalStore { root })
+    }
+
     /// The directory, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
         &self.root

@@ -1,0 +1,69 @@
+//! The command line as a whole; each command's own flags stand with the command.
+
+use clap::{Parser, Subcommand};
+use groma_service::LogFormat;
+use tracing::Level;
+
+use crate::command::{completions, demo, load, measure, ndt7, publish, show, up};
+
+/// An open Internet-measurement platform: measure, trace, publish, query.
+#[derive(Debug, Parser)]
+#[command(
+    name = "groma",
+    version,
+    propagate_version = true,
+    after_help = "\
+Begin with `groma demo`: a test, its data on their way, and the row that they become.
+`groma up` keeps the same lab running; `groma measure` tests against any ndt7 server.
+
+Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage or no consent.
+Logs go to standard error; GROMA_LOG=debug shows more."
+)]
+pub(crate) struct Groma {
+    /// How log lines look.
+    #[arg(
+        long,
+        global = true,
+        env = "GROMA_LOG_FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    log_format: LogFormat,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Groma {
+    /// The chosen log format, and the level that suits the command: services tell
+    /// what they do, commands for people only what is wrong.
+    pub(crate) fn logging(&self) -> (LogFormat, Level) {
+        let level = match self.command {
+            Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => Level::INFO,
+            _ => Level::WARN,
+        };
+        (self.log_format, level)
+    }
+}
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one test through the whole platform on this machine and show its row.
+    Demo(demo::Args),
+    /// Run the lab until Ctrl-C: server, publisher, archive, loader.
+    Up(up::Args),
+    /// Measure this connection against an ndt7 server.
+    Measure(measure::Args),
+    /// Show where a test stands and the row that it became.
+    Show(show::Args),
+    /// Run only the ndt7 measurement server, as a node does.
+    Ndt7(ndt7::Args),
+    /// Run only the publisher: from the spool to the archive.
+    Publish(publish::Args),
+    /// Load archive objects into the lake.
+    Load(load::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+}

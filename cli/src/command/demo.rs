@@ -1,0 +1,228 @@
+//! `groma demo`: the whole way of the data, once.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use groma_lab::{Lab, LabConfig};
+use groma_ndt7::client::{Client, ClientConfig, Summary};
+use groma_ndt7::protocol::Direction;
+use tempfile::TempDir;
+
+use super::measure::about_this_client;
+use super::publish::BundleChoice;
+use crate::journey::{self, Journey};
+use crate::output;
+use crate::run::{self, Progress};
+
+/// Run one test through the whole platform on this machine and show its row.
+///
+/// A lab in a temporary folder: measurement server, publisher, archive, loader.
+/// It measures loopback for about 20 seconds, so nothing leaves this machine,
+/// and waits for the two rows. Exit code 0 when both could be read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keep the folder, to look into it.
+    #[arg(long)]
+    keep: bool,
+
+    /// Use this folder, and keep it.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// How results are bundled on their way.
+    #[arg(long, value_enum)]
+    form: Option<BundleChoice>,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long after the last test the rows may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test that still runs at the end is waited for.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// One direction, from the socket to the row.
+struct Tested {
+    summary: Summary,
+    uuid: String,
+    journey: Journey,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let folder = Folder::new(args)?;
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let tested = runtime.block_on(demonstrate(args, folder.path()))?;
+    let complete = tested.iter().all(|tested| tested.journey.is_complete());
+    if args.json {
+        print_json(complete, folder.kept(), &tested)?;
+    } else {
+        print_text(&folder, &tested);
+    }
+    anyhow::ensure!(
+        complete,
+        "not every test became a row within {} seconds; run again with GROMA_LOG=debug and --keep",
+        PATIENCE.as_secs()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
+    let mut config = LabConfig::new(dir);
+    config.form = args.form.map(Into::into);
+    let lab = Lab::start(&config)?;
+    if !args.json {
+        print_beginning(&lab, dir);
+    }
+    let client = client(&lab)?;
+    let progress = if args.json {
+        Progress::Hidden
+    } else {
+        Progress::Shown
+    };
+    let mut waiting = Vec::new();
+    for direction in [Direction::Download, Direction::Upload] {
+        let summary = run::test(&client, direction, progress)
+            .await
+            .with_context(|| format!("measure the {}", direction.as_str()))?;
+        let uuid = summary.uuid.clone().context("the server told no UUID")?;
+        let journey = journey::follow(dir, &uuid, PATIENCE);
+        waiting.push((summary, uuid, tokio::task::spawn_blocking(journey)));
+    }
+    let mut tested = Vec::new();
+    for (summary, uuid, journey) in waiting {
+        let journey = journey.await.context("wait for the row")??;
+        tested.push(Tested {
+            summary,
+            uuid,
+            journey,
+        });
+    }
+    lab.stop(GRACE).await;
+    Ok(tested)
+}
+
+fn client(lab: &Lab) -> anyhow::Result<Client> {
+    let mut config = ClientConfig {
+        servers: vec![lab.services().ws.to_string()],
+        tls: false,
+        policy_version: Some(lab.manifest().consent.policy_version.clone()),
+        ..ClientConfig::default()
+    };
+    config.metadata.extend(about_this_client());
+    Ok(Client::new(config)?)
+}
+
+fn print_beginning(lab: &Lab, dir: &Path) {
+    let consent = &lab.manifest().consent;
+    println!(
+        "Groma demo: a whole measurement platform in {}\n",
+        dir.display()
+    );
+    println!(
+        "What a platform stores of a test, and for whom (policy {}, {})",
+        consent.policy_version, consent.policy_url
+    );
+    println!("  {}", consent.text.trim());
+    println!("  In this demo nothing leaves this machine: it measures its own loopback.\n");
+    output::services(lab.services(), lab.off());
+    println!("\nMeasuring, ten seconds in each direction");
+}
+
+fn print_text(folder: &Folder, tested: &[Tested]) {
+    println!("\nResult");
+    for Tested { summary, .. } in tested {
+        println!("{}", run::sentence(summary));
+    }
+    println!("\nFrom the end of the test to its row");
+    println!(
+        "  {:<9} {:>12} {:>12} {:>12} {:>12}  UUID",
+        "", "file closed", "archived", "row readable", "in all"
+    );
+    for Tested {
+        summary,
+        uuid,
+        journey,
+    } in tested
+    {
+        println!(
+            "  {:<9} {}  {uuid}",
+            summary.direction.as_str(),
+            journey.columns()
+        );
+    }
+    for Tested {
+        summary, journey, ..
+    } in tested
+    {
+        if let Some(row) = &journey.row {
+            println!(
+                "\nThe row of the {}\n  {}",
+                summary.direction.as_str(),
+                output::row(row)
+            );
+        }
+    }
+    if folder.kept() {
+        let dir = folder.path().display();
+        println!("\nEverything is in {dir}; look at it again with: groma show UUID --dir {dir}");
+    } else {
+        println!(
+            "\nThe folder is removed; --keep keeps it, `groma up` keeps the whole lab running."
+        );
+    }
+}
+
+fn print_json(ok: bool, kept: bool, tested: &[Tested]) -> anyhow::Result<()> {
+    let tests: Vec<_> = tested
+        .iter()
+        .map(
+            |Tested {
+                 summary, journey, ..
+             }| {
+                let mut test = run::to_json(summary);
+                test["seconds"] = journey.to_json();
+                test["row"] = journey.row.clone().unwrap_or_default();
+                test
+            },
+        )
+        .collect();
+    output::json(&serde_json::json!({ "ok": ok, "kept": kept, "tests": tests }))
+}
+
+/// The demo's folder, removed at the end unless it was asked for.
+enum Folder {
+    Temporary(TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn new(args: &Args) -> anyhow::Result<Self> {
+        if let Some(dir) = &args.dir {
+            return Ok(Self::Kept(dir.clone()));
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("groma-demo-")
+            .tempdir()
+            .context("make a temporary folder; set TMPDIR to one that can be written")?;
+        Ok(if args.keep {
+            Self::Kept(dir.keep())
+        } else {
+            Self::Temporary(dir)
+        })
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Kept(dir) => dir,
+        }
+    }
+
+    fn kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+}

@@ -1,0 +1,178 @@
+//! `groma load`: archive objects into the lake.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use groma_archive::{LocalStore, Store as _};
+use groma_load::{Lake, LoadDatatype, Loader};
+use groma_names::ObjectName;
+use jiff::civil::Date;
+
+use super::node::ManifestArgs;
+
+/// Load archive objects into the lake's Parquet, each exactly once.
+///
+/// An object that is loaded already is left alone, so the same command can be
+/// repeated. What cannot be read is written to the errors beside the rows and
+/// stops nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+
+    /// Object files, or directories that are archives.
+    #[arg(required = true, value_name = "ARCHIVE")]
+    paths: Vec<PathBuf>,
+
+    /// The lake's directory.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
+    lake: PathBuf,
+
+    /// The date of the rows, instead of the one in the object's name.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Date>,
+
+    /// Go on loading what appears in the one archive named, until SIGTERM.
+    #[arg(long, conflicts_with_all = ["date", "json"])]
+    follow: bool,
+
+    /// Print one JSON object per archive object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of one object.
+#[derive(Debug, serde::Serialize)]
+struct Line {
+    object: String,
+    rows: u64,
+    errors: u64,
+    skipped: u64,
+    already: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parquet: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.follow {
+        return follow(args);
+    }
+    let mut failed = 0_u64;
+    let mut rows = 0;
+    for path in &args.paths {
+        let (root, names) = objects(path)?;
+        let loader = loader(args, &root)?;
+        for name in names.into_iter().filter(|name| loader.is_loadable(name)) {
+            let line = load(&loader, name, args.date);
+            failed += u64::from(line.error.is_some());
+            rows += line.rows;
+            print_line(&line, args.json)?;
+        }
+    }
+    if !args.json {
+        println!("{rows} rows in {}", args.lake.display());
+    }
+    anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(loader: &Loader, object: String, date: Option<Date>) -> Line {
+    match loader.load_object(&object, date) {
+        Ok(done) => Line {
+            object,
+            rows: done.rows,
+            errors: done.errors,
+            skipped: done.skipped,
+            already: done.already,
+            parquet: Some(done.path),
+            error: None,
+        },
+        Err(error) => Line {
+            object,
+            rows: 0,
+            errors: 0,
+            skipped: 0,
+            already: false,
+            parquet: None,
+            error: Some(error.to_string()),
+        },
+    }
+}
+
+fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(line)?);
+    } else if let Some(error) = &line.error {
+        eprintln!("groma: {}: {error}", line.object);
+    } else if line.already {
+        println!("{}: loaded already", line.object);
+    } else {
+        let Line {
+            object,
+            rows,
+            errors,
+            skipped,
+            ..
+        } = line;
+        println!("{object}: {rows} rows, {errors} errors, {skipped} skipped");
+    }
+    Ok(())
+}
+
+/// The archive that a path belongs to, and the objects that it names.
+fn objects(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("open {}", path.display()))?;
+    if path.is_dir() {
+        let names = LocalStore::existing(&path)?.list("")?;
+        return Ok((path, names));
+    }
+    // As much of the path as makes an object name is the name; what stands before it is the archive.
+    let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+    let name = (1..parts.len())
+        .map(|from| parts[from..].join("/"))
+        .find(|name| name.parse::<ObjectName>().is_ok())
+        .unwrap_or_else(|| parts[parts.len() - 1].to_owned());
+    let depth = name.split('/').count();
+    let root = path
+        .ancestors()
+        .nth(depth)
+        .unwrap_or(Path::new("/"))
+        .to_owned();
+    Ok((root, vec![name]))
+}
+
+fn loader(args: &Args, root: &Path) -> anyhow::Result<Loader> {
+    let manifest = args.manifest.read()?;
+    let datatypes = manifest
+        .datatypes
+        .into_iter()
+        .map(|datatype| LoadDatatype::new(manifest.name.clone(), datatype.name, datatype.schema))
+        .collect();
+    let store = Arc::new(LocalStore::existing(root)?);
+    Ok(Loader::new(store, Lake::new(&args.lake), datatypes).watching(root))
+}
+
+fn follow(args: &Args) -> anyhow::Result<ExitCode> {
+    let [root] = &args.paths[..] else {
+        anyhow::bail!("--follow takes one archive directory");
+    };
+    let loader = loader(args, root)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(groma_service::until_signal());
+        flag.store(true, Ordering::Relaxed);
+    });
+    loader.follow(stop)?;
+    Ok(ExitCode::SUCCESS)
+}

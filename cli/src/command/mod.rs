@@ -1,0 +1,32 @@
+//! One module per command.
+
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod load;
+pub(crate) mod measure;
+pub(crate) mod ndt7;
+mod node;
+pub(crate) mod publish;
+pub(crate) mod show;
+pub(crate) mod up;
+
+use std::process::ExitCode;
+
+use crate::args::Command;
+
+/// Runs a command to its end and gives the exit code.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Up(args) => up::run(args),
+        Command::Measure(args) => measure::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Ndt7(args) => ndt7::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Completions(args) => {
+            completions::run(&args);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `groma ndt7`: the measurement server alone, as a node runs it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use groma_experiment::{Experiment, Settings};
+use groma_ndt7::server::{Config, Server, tls_from_pem};
+use groma_service::{Lifecycle, until_signal};
+use groma_uuid::Prefix;
+use prometheus_client::registry::Registry;
+
+use super::node::{Admin, ManifestArgs};
+
+/// Run only the ndt7 measurement server, as a node does.
+///
+/// Flags and environment variables have the names of M-Lab's ndt-server.
+/// SIGTERM makes it a lame duck: running tests end, then it does; a second one
+/// ends it at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+
+    /// The experiment's directory in the spool, where results go.
+    #[arg(
+        long,
+        env = "DATADIR",
+        value_name = "DIR",
+        default_value = "/var/spool/ndt"
+    )]
+    datadir: PathBuf,
+
+    /// Where ndt7 without TLS is served.
+    #[arg(
+        long = "ndt7_addr_cleartext",
+        env = "NDT7_ADDR_CLEARTEXT",
+        value_name = "ADDRESS",
+        default_value = "[::]:80"
+    )]
+    cleartext: SocketAddr,
+
+    /// Where ndt7 over TLS is served; needs --cert and --key.
+    #[arg(
+        long = "ndt7_addr",
+        env = "NDT7_ADDR",
+        value_name = "ADDRESS",
+        default_value = "[::]:443"
+    )]
+    tls: SocketAddr,
+
+    /// Certificate chain in a PEM file; without it there is no TLS.
+    #[arg(long, env = "CERT", value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Its private key in a PEM file.
+    #[arg(long, env = "KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// The file that holds what the UUIDs of this boot begin with. All
+    /// processes of a node must be given the same.
+    #[arg(
+        long = "uuid-prefix-file",
+        env = "UUID_PREFIX_FILE",
+        value_name = "FILE"
+    )]
+    uuid_prefix_file: Option<PathBuf>,
+
+    /// Refuse tests whose client does not send the version of the accepted policy.
+    #[arg(long, env = "GROMA_REQUIRE_POLICY")]
+    require_policy: bool,
+
+    /// The most tests at one time.
+    #[arg(long, env = "GROMA_MAX_TESTS", value_name = "N", default_value_t = 100)]
+    max_tests: usize,
+
+    /// Where /metrics, /health, /alive and /ready are served.
+    #[arg(
+        long = "prometheusx.listen-address",
+        env = "PROMETHEUSX_LISTEN_ADDRESS",
+        default_value = "127.0.0.1:9990"
+    )]
+    admin: SocketAddr,
+}
+
+/// How long running tests are waited for.
+const GRACE: Duration = Duration::from_secs(30);
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    let lifecycle = Lifecycle::new();
+    let mut registry = Registry::default();
+    let experiment = experiment(args, &lifecycle, &mut registry)?;
+    let config = config(args)?;
+    let server = {
+        let _inside = runtime.enter();
+        Server::start(config, experiment, &mut registry)?
+    };
+    for local in server.local_addrs() {
+        let scheme = if local.secure { "wss" } else { "ws" };
+        tracing::info!("ndt7 on {scheme}://{}", local.address);
+    }
+    let _admin = Admin::start(args.admin, registry, &lifecycle)?;
+    lifecycle.ready();
+    let complete = runtime.block_on(async {
+        let signal = until_signal().await;
+        tracing::info!(signal, "waiting for running tests");
+        lifecycle.lame_duck();
+        server.drain(GRACE).await
+    });
+    lifecycle.stop();
+    anyhow::ensure!(
+        complete,
+        "tests were still running after {} s and are lost",
+        GRACE.as_secs()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn experiment(
+    args: &Args,
+    lifecycle: &Lifecycle,
+    registry: &mut Registry,
+) -> anyhow::Result<Experiment> {
+    let prefix = match &args.uuid_prefix_file {
+        Some(path) => Prefix::read(path)?,
+        None => Prefix::fallback(),
+    };
+    let settings = Settings {
+        data_dir: args.datadir.clone(),
+        prefix,
+        require_policy: args.require_policy,
+        max_tests: args.max_tests,
+    };
+    Ok(Experiment::new(
+        args.manifest.read()?,
+        settings,
+        lifecycle.clone(),
+        registry,
+    )?)
+}
+
+fn config(args: &Args) -> anyhow::Result<Config> {
+    let listen = |address: SocketAddr| {
+        TcpListener::bind(address).with_context(|| {
+            format!("listen on {address}; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        })
+    };
+    let tls = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        Some((vec![listen(args.tls)?], tls_from_pem(cert, key)?))
+    } else {
+        tracing::warn!("no TLS: give --cert and --key to serve wss");
+        None
+    };
+    Ok(Config {
+        cleartext: vec![listen(args.cleartext)?],
+        tls,
+        max_connections: args.max_tests.saturating_mul(2).saturating_add(100),
+        ..Config::default()
+    })
+}

@@ -1,0 +1,73 @@
+//! What the commands that run one part of a node share.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use groma_manifest::Manifest;
+use groma_service::{Build, Lifecycle, register_process_metrics, serve_admin, until_signal};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Which experiment this is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManifestArgs {
+    /// The experiment's manifest; without it, that of the ndt7 experiment that is built in.
+    #[arg(long, env = "GROMA_MANIFEST", value_name = "experiment.toml")]
+    manifest: Option<PathBuf>,
+}
+
+impl ManifestArgs {
+    pub(crate) fn read(&self) -> anyhow::Result<Manifest> {
+        match &self.manifest {
+            Some(path) => Ok(Manifest::load(path)?),
+            None => Ok(groma_lab::built_in_manifest()?),
+        }
+    }
+}
+
+/// The admin port of a part, on a runtime of its own beside blocking work.
+pub(crate) struct Admin {
+    runtime: Runtime,
+}
+
+impl Admin {
+    /// Serves metrics and health, and says where.
+    pub(crate) fn start(
+        address: SocketAddr,
+        mut registry: Registry,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Self> {
+        register_process_metrics(&mut registry, lifecycle, build());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        let listener = runtime
+            .block_on(TcpListener::bind(address))
+            .with_context(|| format!("listen on {address} for /metrics; choose another address"))?;
+        tracing::info!(address = %listener.local_addr()?, "metrics and health");
+        runtime.spawn(serve_admin(listener, Arc::new(registry), lifecycle.clone()));
+        Ok(Self { runtime })
+    }
+
+    /// Runs `act` once when the process is asked to end.
+    pub(crate) fn on_signal(&self, act: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn(async move {
+            let signal = until_signal().await;
+            tracing::info!(signal, "stopping");
+            act();
+        });
+    }
+}
+
+/// Version and commit for `groma_build_info`.
+pub(crate) fn build() -> Build<'static> {
+    Build {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("GROMA_COMMIT").unwrap_or(""),
+    }
+}

@@ -1,0 +1,116 @@
+//! How results are shown to people and to programs.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use groma_lab::{Off, Services};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Exit code of a command that could not do its work.
+pub(crate) const FAILED: u8 = 1;
+/// Exit code of wrong usage, and of a measurement without consent.
+pub(crate) const USAGE: u8 = 2;
+
+/// Prints a value as pretty JSON on standard output.
+pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// A progress bar over `length` milliseconds on standard error; silent where
+/// that is no terminal.
+pub(crate) fn bar(label: &'static str, length_ms: u64) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(10)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(length_ms), target);
+    let style = ProgressStyle::with_template("  {prefix:<9} {bar:30.cyan/dim} {msg}")
+        .expect("the template is a constant")
+        .progress_chars("━╸─");
+    bar.set_style(style);
+    bar.set_prefix(label);
+    bar
+}
+
+/// Megabits per second as people read them: three significant digits.
+pub(crate) fn mbps(value: f64) -> String {
+    if value >= 1000.0 {
+        format!("{:.2} Gbit/s", value / 1000.0)
+    } else if value >= 100.0 {
+        format!("{value:.0} Mbit/s")
+    } else if value >= 10.0 {
+        format!("{value:.1} Mbit/s")
+    } else {
+        format!("{value:.2} Mbit/s")
+    }
+}
+
+/// Where the lab listens, and what this machine cannot run: one line each.
+pub(crate) fn services(services: &Services, off: &[Off]) {
+    println!("Services");
+    println!("  ndt7 without TLS   ws://{}/ndt/v7/download", services.ws);
+    println!(
+        "  ndt7 over TLS      wss://{}/ndt/v7/download (self-signed certificate)",
+        services.wss
+    );
+    println!("  metrics, health    http://{}/metrics", services.admin);
+    println!("  publisher, archive, loader: running");
+    for off in off {
+        println!(
+            "  off: {}: {}. To get it: {}",
+            off.part, off.lost, off.remedy
+        );
+    }
+}
+
+/// A row for people: JSON without nulls, and of long lists only how long they are.
+pub(crate) fn row(row: &serde_json::Value) -> String {
+    let mut out = String::new();
+    write_value(&mut out, row, 2);
+    out
+}
+
+fn write_value(out: &mut String, value: &serde_json::Value, indent: usize) {
+    use serde_json::Value;
+    let pad = " ".repeat(indent);
+    match value {
+        Value::Object(fields) if !fields.is_empty() && indent < 12 => {
+            out.push_str("{\n");
+            for (name, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
+                let _ = write!(out, "{pad}  {name}: ");
+                write_value(out, field, indent + 2);
+                out.push('\n');
+            }
+            let _ = write!(out, "{pad}}}");
+        }
+        Value::Array(items) if items.len() > 2 && items[0].is_object() => {
+            let _ = write!(out, "[{} entries]", items.len());
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_three_digits() {
+        let shown: Vec<String> = [0.5, 12.34, 345.6, 12_345.0].map(mbps).into();
+        assert_eq!(
+            shown,
+            ["0.50 Mbit/s", "12.3 Mbit/s", "346 Mbit/s", "12.35 Gbit/s"]
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_nulls_left_out() {
+        let value =
+            serde_json::json!({"id": "u", "none": null, "m": [{"n": 1}, {"n": 2}, {"n": 3}]});
+        assert_eq!(row(&value), "{\n    id: \"u\"\n    m: [3 entries]\n  }");
+    }
+}
