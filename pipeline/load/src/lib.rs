@@ -15,13 +15,16 @@ mod limits;
 mod load;
 mod loader;
 mod object;
+mod retry;
 mod row;
 mod source;
 mod sweep;
+mod table;
 
 pub use datatype::{Rule, Rules, ndt7};
 pub use error::LoadError;
 pub use lake::Lake;
 pub use limits::Limits;
-pub use loader::{LoadDatatype, Loaded, Loader};
+pub use loader::{Loaded, Loader};
 pub use sweep::Swept;
+pub use table::LoadDatatype;

@@ -5,7 +5,8 @@
 pub struct Limits {
     /// Largest member, before and after gunzip, in bytes. M-Lab's parser uses 200 MiB too.
     pub member_bytes: u64,
-    /// Most JSON values (numbers, strings, objects, …) in one member: `[0,0,0,…` costs thirty times its text once parsed.
+    /// Most JSON values (numbers, strings, objects, …) in one member, and most column slots that it may fill: `[0,0,0,…` costs
+    /// thirty times its text once parsed, and `[{},{},{},…` a slot in every column of that record.
     pub member_values: u64,
     /// Rows decoded together.
     pub batch_rows: usize,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::lake::{ErrorLog, ParquetFile};
-use crate::loader::Table;
 use crate::row::{Batcher, Report};
 use crate::source::{Content, Member};
+use crate::table::Table;
 use crate::{Limits, LoadError};
 
 /// Where an error entry belongs to.
@@ -90,7 +90,10 @@ impl<'a> Load<'a> {
         drop(bytes);
         let rules = self.table.rules;
         rules.repair(&mut raw);
-        let raw = self.table.shape.fit("raw", raw, &mut self.report)?;
+        let raw = self
+            .table
+            .shape
+            .fit("raw", raw, self.limits.member_values, &mut self.report)?;
         if !raw.is_object() {
             return Err("raw: expected an object, found null".to_owned());
         }

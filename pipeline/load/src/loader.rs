@@ -4,44 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
 use groma_archive::Store;
-use groma_schema::Schema;
-use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::lake::{Committed, ErrorLog, Lake, ParquetFile};
 use crate::load::Load;
 use crate::object::{Form, Object};
-use crate::row::{Shape, table_schema};
 use crate::source::{Observed, read_jsonl, read_tar};
-use crate::{Limits, LoadError, Rules};
-
-/// A datatype that the loader knows.
-#[derive(Clone, Debug)]
-pub struct LoadDatatype {
-    /// Experiment as the archive names it (`ndt`).
-    pub experiment: Name,
-    /// Datatype (`ndt7`).
-    pub datatype: Name,
-    /// Schema of the measurement, which becomes the column `raw`.
-    pub schema: Schema,
-    /// Rules beyond the schema.
-    pub rules: Rules,
-}
-
-impl LoadDatatype {
-    /// A datatype with the rules that we have for its name ([`Rules::for_datatype`]).
-    pub fn new(experiment: Name, datatype: Name, schema: Schema) -> Self {
-        let rules = Rules::for_datatype(datatype.as_str());
-        LoadDatatype {
-            experiment,
-            datatype,
-            schema,
-            rules,
-        }
-    }
-}
+use crate::table::Table;
+use crate::{Limits, LoadDatatype, LoadError, Rules};
 
 /// What became of an object. Every member is one of `rows`, `errors` and `skipped`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +29,6 @@ pub struct Loaded {
     pub path: PathBuf,
     /// Fields that the schema does not know and the rows therefore lack: dotted path → occurrences. At most 64 paths.
     pub unknown_fields: BTreeMap<String, u64>,
-}
-
-/// A datatype made ready.
-pub(crate) struct Table {
-    experiment: Name,
-    datatype: Name,
-    pub(crate) rules: Rules,
-    pub(crate) schema: SchemaRef,
-    pub(crate) shape: Shape,
 }
 
 /// Loads objects of an archive into a lake. All calls block; one loader may be used from several threads.
@@ -227,20 +189,6 @@ impl Loaded {
             already: true,
             path,
             unknown_fields: BTreeMap::new(),
-        }
-    }
-}
-
-impl Table {
-    fn new(datatype: LoadDatatype) -> Table {
-        let raw = datatype.schema.to_arrow();
-        let rules = datatype.rules;
-        Table {
-            experiment: datatype.experiment,
-            datatype: datatype.datatype,
-            rules,
-            shape: Shape::of(&raw, rules.zero_filled()),
-            schema: Arc::new(table_schema(rules.summary(), raw)),
         }
     }
 }
