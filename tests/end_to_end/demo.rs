@@ -28,7 +28,9 @@ fn assert_both_tests_have_rows(demo: &Value) {
         assert_eq!(test["row"]["a"]["UUID"], test["uuid"], "{test}");
         assert!(test["mean_mbps"].as_f64() > Some(0.0), "{test}");
         assert!(test["min_rtt_ms"].as_f64() > Some(0.0), "{test}");
-        assert!(test["retransmission_ratio"].as_f64() >= Some(0.0), "{test}");
+        // Of an upload the server sends too little to say.
+        let says = test["direction"] == "upload" || test["retransmission_ratio"].is_number();
+        assert!(says, "{test}");
         for step in [
             "test_end_to_closed",
             "closed_to_archived",

@@ -36,20 +36,30 @@ fn no_closed_result_is_lost_or_doubled_by_fifty_kills() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("lab");
 
+    let mut caught_in_the_act = 0;
     let stop = AtomicBool::new(false);
     let closed = thread::scope(|scope| {
         // Stops the writer also when this thread panics; the scope would wait for ever.
         let _stop = StopOnDrop(&stop);
         let writer = scope.spawn(|| write_results(&dir, &stop));
-        let real: Vec<String> = (0..KILLS)
-            .filter_map(|round| live_and_die(&dir, round, &mut rng))
-            .collect();
+        let mut real = Vec::new();
+        for round in 0..KILLS {
+            real.extend(live_and_die(&dir, round, &mut rng));
+            caught_in_the_act += usize::from(has_files(&dir.join("spool/ndt/.claimed")));
+        }
         stop.store(true, Ordering::Relaxed);
         let mut closed = writer.join().unwrap();
         closed.extend(real);
         closed
     });
-    println!("{} results were closed during {KILLS} kills", closed.len());
+    println!(
+        "{} results were closed during {KILLS} kills, of which {caught_in_the_act} caught the publisher in the act",
+        closed.len()
+    );
+    assert!(
+        caught_in_the_act > 0,
+        "no kill came at a bad moment, so nothing was tested"
+    );
 
     let lab = Lab::start(&dir, FLUSH_AGE);
     let _ = wait_for_rows(&lab, &dir, &closed);
@@ -170,6 +180,10 @@ fn assert_each_once(what: &str, closed: &BTreeSet<String>, found: &Counts) {
         "{} with more than one {what}: {doubled:?}",
         doubled.len()
     );
+}
+
+fn has_files(dir: &Path) -> bool {
+    !stored::files(dir, "").is_empty()
 }
 
 struct StopOnDrop<'a>(&'a AtomicBool);

@@ -113,13 +113,16 @@ impl Lab {
         answer
     }
 
-    /// The value of a metric without labels.
+    /// The sum of a metric over its labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let answer = self.admin("/metrics");
-        let value = answer
+        let samples: Vec<f64> = answer
             .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {answer}"))
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .collect();
+        assert!(!samples.is_empty(), "no {name} in {answer}");
+        samples.iter().sum()
     }
 
     /// Waits until the test became a row, and gives what `groma show` says.

@@ -10,4 +10,5 @@ mod drain;
 mod groma;
 mod kill;
 mod lab;
+mod parts;
 mod stored;

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use serde_json::Value;
 
 /// A crate of ours, or one that it uses.
 pub(crate) struct Crate {
@@ -22,23 +23,28 @@ pub(crate) struct Used {
 }
 
 impl Crate {
-    fn new(package: &Package) -> Self {
-        let folder = package
-            .manifest_path
-            .parent()
-            .expect("a manifest has a folder");
-        let uses = package.dependencies.iter().filter_map(|dependency| {
-            let path = dependency.path.as_ref()?;
-            (dependency.kind != DependencyKind::Development).then(|| Used {
-                name: dependency.name.clone(),
-                room: room(path.as_std_path()),
+    /// From an entry of `packages` of `cargo metadata`.
+    fn new(package: &Value) -> Self {
+        let manifest = Path::new(text(&package["manifest_path"]));
+        let folder = manifest.parent().expect("a manifest has a folder");
+        let dependencies = package["dependencies"]
+            .as_array()
+            .expect("dependencies are a list");
+        let uses = dependencies.iter().filter_map(|dependency| {
+            let path = dependency["path"].as_str()?;
+            (dependency["kind"] != "dev").then(|| Used {
+                name: text(&dependency["name"]).to_owned(),
+                room: room(Path::new(path)),
             })
         });
         Self {
-            name: package.name.to_string(),
-            room: room(folder.as_std_path()),
-            folder: folder.into(),
-            description: package.description.clone().unwrap_or_default(),
+            name: text(&package["name"]).to_owned(),
+            room: room(folder),
+            folder: folder.to_owned(),
+            description: package["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             uses: uses.collect(),
         }
     }
@@ -61,16 +67,20 @@ impl Crate {
 
 /// Every crate of the workspace.
 pub(crate) fn crates() -> Vec<Crate> {
-    let metadata = MetadataCommand::new()
-        .manifest_path(groma_tests::workspace().join("Cargo.toml"))
-        .no_deps()
-        .exec()
-        .expect("cargo metadata runs");
-    metadata
-        .workspace_packages()
-        .into_iter()
-        .map(Crate::new)
-        .collect()
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(groma_tests::workspace())
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata are JSON");
+    let packages = metadata["packages"]
+        .as_array()
+        .expect("packages are a list");
+    packages.iter().map(Crate::new).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("cargo's metadata have their format")
 }
 
 fn room(folder: &Path) -> String {
