@@ -125,10 +125,12 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
     }
     // Before the bundle is forgotten: else a file could come back after a power cut that no journal knows.
     tree::sync(&claimed).map_err(failed("sync"))?;
-    shared
-        .tree
-        .remove_empty_dir(&relative)
-        .map_err(failed("remove empty"))
+    forget_empty(shared, bundle).map_err(failed("remove empty"))
+}
+
+fn forget_empty(shared: &Shared, bundle: &Bundle) -> io::Result<()> {
+    let parent = shared.tree.dir(&format!(".claimed/{}", bundle.datatype))?;
+    tree::remove_empty_dir(&parent, &bundle.date.to_string()).map(drop)
 }
 
 fn keep(lane: &Lane, bundle: &Bundle, member: &Member) {

@@ -26,6 +26,7 @@ mod pickup;
 mod publisher;
 mod quarantine;
 mod recover;
+mod scan;
 mod seal;
 mod shared;
 mod table;

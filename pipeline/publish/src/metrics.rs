@@ -1,4 +1,4 @@
-//! What a publisher tells Prometheus. `spooled = published + pending + quarantined` holds at every scrape, up to the
+//! What a publisher tells Prometheus. `spooled = published + pending + quarantined + dropped` holds at every scrape, up to the
 //! files that are passing at that moment.
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -176,6 +176,12 @@ impl DatatypeMetrics {
 
     pub(crate) fn quarantined(&self) {
         self.file("quarantined");
+        self.all.pending.get_or_create(&self.label()).dec();
+    }
+
+    /// Somebody else took a claimed file away.
+    pub(crate) fn dropped(&self) {
+        self.file("dropped");
         self.all.pending.get_or_create(&self.label()).dec();
     }
 

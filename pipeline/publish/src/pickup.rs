@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use groma_spool::{Name, SpoolPath};
 
@@ -36,7 +36,7 @@ const RENAME_ATTEMPTS: usize = 10;
 
 /// The part of the publisher that looks at the experiment's directory.
 pub(crate) struct Picker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     warned: BTreeSet<String>,
     blocked: BTreeSet<SpoolPath>,
 }
@@ -65,41 +65,8 @@ impl Picker {
         }
     }
 
-    /// Walks the trees of all datatypes.
-    pub(crate) fn scan(&mut self) {
-        let names: Vec<Name> = self.shared.lanes.keys().cloned().collect();
-        for name in names {
-            if let Err(error) = self.scan_datatype(&name) {
-                self.shared.lanes[&name].metrics.error("scan");
-                tracing::warn!(datatype = %name, %error, "could not walk the whole directory; it will be walked again");
-            }
-        }
-    }
-
-    fn scan_datatype(&mut self, datatype: &Name) -> io::Result<()> {
-        // Years, months, days: files are expected below exactly three directories.
-        const DATE_DEPTH: usize = 3;
-        let mut waiting = vec![(datatype.to_string(), 0)];
-        while let Some((relative, depth)) = waiting.pop() {
-            let dir = match self.shared.tree.dir(&relative) {
-                Ok(dir) => dir,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            tree::each_entry(&dir, |name, is_dir| {
-                let path = format!("{relative}/{name}");
-                if is_dir && depth < DATE_DEPTH {
-                    waiting.push((path, depth + 1));
-                } else {
-                    self.offer(&path, false);
-                }
-                Ok(true)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn offer(&mut self, relative: &str, closed: bool) {
+    /// Takes a file by its path below the experiment's directory, if it is one to take.
+    pub(crate) fn offer(&mut self, relative: &str, closed: bool) {
         let first = relative.split('/').next().unwrap_or_default();
         let shared = Arc::clone(&self.shared);
         let Some(lane) = first
@@ -195,16 +162,14 @@ impl Picker {
     fn may_be_open(&self, dir: &OwnedFd, name: &str, found: &Found) -> io::Result<bool> {
         if let Some(has_writer) = self.shared.config.writer_probe {
             let file = tree::open_file(dir, name)?;
-            // What was opened may be another file than what was looked at.
-            return Ok(tree::look_open(&file)? != *found || has_writer(file.as_fd())?);
+            if tree::look_open(&file)? != *found {
+                return Ok(true);
+            }
+            // Where the file system or our rights do not let the kernel tell, only the age is left.
+            if let Ok(answer) = has_writer(file.as_fd()) {
+                return Ok(answer);
+            }
         }
-        let modified = SystemTime::UNIX_EPOCH
-            .checked_add(Duration::from_secs(
-                u64::try_from(found.identity.mtime_s).unwrap_or(0),
-            ))
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        // A file from the future is as good as new.
-        let age = modified.elapsed().unwrap_or_default();
-        Ok(age < self.shared.config.settle)
+        Ok(found.age() < self.shared.config.settle)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use groma_spool::Name;
 use jiff::civil::Date;
@@ -106,23 +106,13 @@ fn recover_claims(shared: &Shared, lane: &Lane, relative: &str) -> io::Result<()
         tree::each_entry(&dir, |name, _| {
             if let Some(found) = tree::look(&dir, name)? {
                 lane.metrics.spooled();
-                lane.backlog.add(
-                    parsed,
-                    found.identity.size_bytes,
-                    since(found.identity.mtime_s),
-                );
+                // The time of modification is the nearest that is known to when the file was picked up.
+                let now = Instant::now();
+                let since = now.checked_sub(found.age()).unwrap_or(now);
+                lane.backlog.add(parsed, found.identity.size_bytes, since);
             }
             Ok(true)
         })?;
         Ok(true)
     })
-}
-
-/// The instant of a modification time, which is the nearest that is known to when the file was picked up.
-fn since(mtime_s: i64) -> Instant {
-    let modified =
-        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(mtime_s).unwrap_or(0));
-    let now = Instant::now();
-    now.checked_sub(modified.elapsed().unwrap_or_default())
-        .unwrap_or(now)
 }

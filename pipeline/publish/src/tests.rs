@@ -20,7 +20,7 @@ fn run_and_die(lab: &Lab, config: Config) -> bool {
 fn whatever_the_instant_of_death_every_file_arrives_once() {
     for form in [Form::Tgz, Form::Jsonl] {
         for point in CrashPoint::ALL {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = common::tempdir();
             let mut lab = Lab::new(dir.path(), form);
             lab.write_some("a", 7);
             let bad = "ndt7/2026/01/01/bad.json".parse().unwrap();

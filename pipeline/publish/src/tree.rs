@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use groma_spool::{Name, SpoolPath};
 use jiff::civil::Date;
@@ -81,13 +82,14 @@ impl Tree {
         }
         Ok(dir)
     }
+}
 
-    /// Removes a directory if it is empty.
-    pub(crate) fn remove_empty_dir(&self, relative: &str) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.root, relative, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+/// Removes a directory if it is empty; answers whether it is gone.
+pub(crate) fn remove_empty_dir(parent: &OwnedFd, name: &str) -> io::Result<bool> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -173,6 +175,15 @@ impl Found {
                 mtime_ns: stat.st_mtime_nsec as u32,
             },
         }
+    }
+
+    /// How long ago it was modified. What is from the future is as good as new.
+    pub(crate) fn age(&self) -> Duration {
+        let since_epoch = Duration::from_secs(u64::try_from(self.identity.mtime_s).unwrap_or(0));
+        let modified = SystemTime::UNIX_EPOCH.checked_add(since_epoch);
+        modified
+            .and_then(|modified| modified.elapsed().ok())
+            .unwrap_or_default()
     }
 
     /// Why this is not to be read: only a regular file with one name is surely the experiment's own.

@@ -25,11 +25,13 @@ enum Fault {
     CutShort,
 }
 
+type Choice = dyn Fn(u64, &str) -> bool + Send + Sync;
+
 /// An archive in which `fault` befalls the puts that `choose` names by their number, counted from zero.
 struct Faulty {
     inner: LocalStore,
     fault: Fault,
-    choose: Box<dyn Fn(u64, &str) -> bool + Send + Sync>,
+    choose: Box<Choice>,
     puts: AtomicU64,
     /// Whether this store tells checksums.
     checksums: bool,
@@ -99,7 +101,7 @@ fn a_lost_answer_or_a_refusal_neither_loses_nor_doubles() {
     for form in [Form::Tgz, Form::Jsonl] {
         for fault in [Fault::Refused, Fault::AnswerLost] {
             for checksums in [true, false] {
-                let dir = tempfile::tempdir().unwrap();
+                let dir = common::tempdir();
                 let mut lab = Lab::new(dir.path(), form);
                 lab.write_some("a", 9);
                 let mut store = Faulty::new(&lab, fault, |number, _| number % 3 != 2);
@@ -115,7 +117,7 @@ fn a_lost_answer_or_a_refusal_neither_loses_nor_doubles() {
 
 #[test]
 fn a_dead_archive_costs_time_only() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let dead = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&dead);
@@ -137,7 +139,7 @@ fn a_dead_archive_costs_time_only() {
 
 #[test]
 fn when_the_grace_is_over_the_rest_waits_for_the_next_start() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Jsonl);
     lab.write_some("a", 10);
     let mut config = lab.config();
@@ -157,7 +159,7 @@ fn when_the_grace_is_over_the_rest_waits_for_the_next_start() {
 
 #[test]
 fn one_datatype_that_cannot_be_put_holds_up_no_other() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let mut config = lab.config();
     config.datatypes.push(DatatypeConfig {
@@ -180,7 +182,7 @@ fn one_datatype_that_cannot_be_put_holds_up_no_other() {
 #[test]
 fn another_object_under_our_name_is_never_replaced_and_nothing_is_given_up() {
     for (form, part) in [(Form::Tgz, ".tgz"), (Form::Jsonl, "-index1.jsonl.gz")] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
         let first = Arc::new(AtomicBool::new(true));
         let store = Faulty::new(&lab, Fault::CutShort, move |_, name| {
@@ -216,7 +218,7 @@ fn another_object_under_our_name_is_never_replaced_and_nothing_is_given_up() {
 #[test]
 fn a_receipt_tells_where_a_file_went() {
     for form in [Form::Tgz, Form::Jsonl] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
         lab.write("ndt7/2026/01/02/x-1234.json", b"{}");
         lab.write("ndt7/2026/01/02/x-5678.json", b"{}");

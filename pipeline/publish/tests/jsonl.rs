@@ -59,7 +59,7 @@ fn lines_and_quarantine() {
         ("bomb.json.gz", gzip(large.as_bytes()), None),
         ("notgzip.json.gz", b"{\"a\":1}".to_vec(), None),
     ];
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let (lab, config) = lab_with_schema(&dir);
     for (name, bytes, _) in &cases {
         lab.spool
@@ -102,7 +102,7 @@ fn lines_and_quarantine() {
 
 #[test]
 fn a_second_file_of_a_quarantined_name_has_its_own_place() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let lab = Lab::new(dir.path(), Form::Jsonl);
     for body in [b"{", b"["] {
         lab.spool
@@ -120,7 +120,7 @@ fn a_second_file_of_a_quarantined_name_has_its_own_place() {
 
 #[test]
 fn the_table_schema_is_put_once_and_never_replaced() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let (lab, mut config) = lab_with_schema(&dir);
     let store = lab.store();
     Running::start(config.clone(), Arc::new(store.clone()))
@@ -144,7 +144,7 @@ fn the_table_schema_is_put_once_and_never_replaced() {
 
 #[test]
 fn a_broken_json_member_does_not_get_into_a_tar_of_a_datatype_with_a_schema() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let mut config = lab.config();
     config.datatypes[0].schema = Some(Schema::parse(SCHEMA).unwrap());
@@ -167,7 +167,7 @@ fn a_broken_json_member_does_not_get_into_a_tar_of_a_datatype_with_a_schema() {
 #[test]
 fn python_reads_what_the_archive_has() {
     for form in [Form::Tgz, Form::Jsonl] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
         lab.write_some("a", 12);
         Running::start(lab.config(), Arc::new(lab.store()))
@@ -199,7 +199,7 @@ print(n)";
 
 #[test]
 fn an_object_of_lines_has_no_newline_at_its_end() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Jsonl);
     lab.write_some("a", 6);
     Running::start(lab.config(), Arc::new(lab.store()))

@@ -40,7 +40,7 @@ fn child() {
 #[test]
 fn killed_twenty_times_nothing_is_lost_and_nothing_doubled() {
     for (form, label) in [(Form::Tgz, "tgz"), (Form::Jsonl, "jsonl")] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
         let done = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&done);

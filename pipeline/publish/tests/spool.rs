@@ -16,7 +16,7 @@ const DAY: &str = "ndt7/2026/01/01";
 #[test]
 fn what_is_not_a_plain_file_is_never_read() {
     for form in [Form::Tgz, Form::Jsonl] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
         let secret = dir.path().join("secret");
         fs::write(&secret, "{\"secret\":1}").unwrap();
@@ -63,7 +63,7 @@ fn what_is_not_a_plain_file_is_never_read() {
 
 #[test]
 fn names_that_break_the_rules_stay_where_they_are() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     lab.write(&format!("{DAY}/good.json"), b"{}");
     let bad = [
@@ -90,7 +90,7 @@ fn names_that_break_the_rules_stay_where_they_are() {
 
 #[test]
 fn a_file_that_is_written_again_after_it_was_claimed_is_not_lost() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     lab.write(&format!("{DAY}/a.json"), b"first");
     let mut late = File::options()
@@ -155,7 +155,7 @@ impl groma_archive::Store for Late {
 
 #[test]
 fn a_second_file_of_a_name_waits_for_the_first() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let mut config = lab.config();
     config.flush_age = Duration::from_hours(1);
@@ -179,7 +179,7 @@ fn a_second_file_of_a_name_waits_for_the_first() {
 
 #[test]
 fn a_file_whose_closing_was_not_seen_is_left_to_its_writer() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     lab.write(&format!("{DAY}/old.json"), b"{}");
     let mut config = lab.config();
@@ -205,6 +205,73 @@ fn a_file_whose_closing_was_not_seen_is_left_to_its_writer() {
 }
 
 #[test]
+fn the_kernel_tells_an_open_file_from_one_whose_writer_died() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    let mut config = lab.config();
+    config.settle = Duration::from_hours(1);
+    config.writer_probe = Some(groma_lease::has_writer);
+    lab.write(&format!("{DAY}/closed.json"), b"{}");
+    let path = lab.spool.path().join(DAY).join("open.json");
+    let mut open = File::create(&path).unwrap();
+    let running = Running::start(config, Arc::new(lab.store()));
+    let published = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
+    wait_for("the closed file", || running.metric(published) >= 1.0);
+    assert!(path.exists(), "an open file was taken");
+    open.write_all(b"[]").unwrap();
+    drop(open);
+    lab.written
+        .insert(format!("{DAY}/open.json"), b"[]".to_vec());
+    wait_for("the other file", || running.metric(published) >= 2.0);
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+}
+
+#[test]
+fn empty_directories_of_old_dates_go_and_others_stay() {
+    let dir = common::tempdir();
+    let lab = Lab::new(dir.path(), Form::Tgz);
+    let today = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let today = format!("ndt7/{}", groma_spool::date_dir(today));
+    let old_days = ["ndt7/2020/01/01", "ndt7/2020/02/02", "ndt7/2020/02/03"];
+    for day in old_days.into_iter().chain([today.as_str()]) {
+        fs::create_dir_all(lab.spool.path().join(day)).unwrap();
+    }
+    fs::write(lab.spool.path().join("ndt7/2020/02/03/bad name"), "x").unwrap();
+    let age = |path: &str| {
+        let two_days_ago = std::time::SystemTime::now() - Duration::from_hours(48);
+        File::open(lab.spool.path().join(path))
+            .unwrap()
+            .set_modified(two_days_ago)
+            .unwrap();
+    };
+    for path in [
+        "ndt7/2020/01/01",
+        "ndt7/2020/02/03",
+        "ndt7/2020/01",
+        "ndt7/2020",
+        today.as_str(),
+    ] {
+        age(path);
+    }
+    Running::start(lab.config(), Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    let exists = |path: &str| lab.spool.path().join(path).exists();
+    assert!(!exists("ndt7/2020/01/01"));
+    assert!(exists("ndt7/2020/02/02"), "it was used lately");
+    assert!(exists("ndt7/2020/02/03"), "it is not empty");
+    assert!(exists(&today));
+    age("ndt7/2020/01");
+    Running::start(lab.config(), Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    assert!(!exists("ndt7/2020/01") && exists("ndt7/2020"));
+}
+
+#[test]
 fn an_overflow_of_the_kernels_queue_loses_nothing() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: usize = limit.trim().parse().unwrap();
@@ -212,7 +279,7 @@ fn an_overflow_of_the_kernels_queue_loses_nothing() {
         println!("skipped: the kernel's queue of {limit} events is too long to fill here");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let day = lab.spool.path().join(DAY);
     fs::create_dir_all(&day).unwrap();
@@ -233,7 +300,7 @@ fn an_overflow_of_the_kernels_queue_loses_nothing() {
 
 #[test]
 fn bundles_keep_to_their_limits_and_the_sums_agree() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     for number in 0..25 {
         lab.write(&format!("{DAY}/{number}.json"), &[b' '; 100]);

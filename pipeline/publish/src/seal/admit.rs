@@ -1,6 +1,7 @@
 //! Which claimed files may be read, and what happens to the others.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,17 +18,22 @@ impl Sealer<'_> {
         let Some(found) = tree::look(&self.claimed, file.as_str()).map_err(failed("look at"))?
         else {
             self.lane.metrics.violation("vanished");
+            self.lane.metrics.dropped();
             return Ok(None);
         };
         if let Some(reason) = found.objection() {
-            // Whoever put it there must not be able to stop the others by making this fail.
-            if let Err(error) = self.quarantine(file, None, reason) {
-                self.lane.metrics.error("quarantine");
-                tracing::warn!(file = %self.spool_path(file), reason, %error, "left among the claimed files");
-            }
+            self.refuse(file, reason);
             return Ok(None);
         }
-        let opened = tree::open_file(&self.claimed, file.as_str()).map_err(failed("open"))?;
+        let opened = match tree::open_file(&self.claimed, file.as_str()) {
+            Ok(opened) => opened,
+            // It would hold up the others for ever.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.refuse(file, "it may not be read");
+                return Ok(None);
+            }
+            Err(error) => return Err(failed("open")(error)),
+        };
         let found = tree::look_open(&opened).map_err(failed("look at"))?;
         if found.objection().is_some() {
             // Between the look and the opening somebody put another thing there; the next bundle judges it.
@@ -35,6 +41,15 @@ impl Sealer<'_> {
             return Ok(None);
         }
         Ok(Some((opened, found)))
+    }
+
+    /// Sends a file to quarantine that is not to be read. Whoever put it there must not be able to stop the others by
+    /// making even this fail.
+    fn refuse(&self, file: &FileName, reason: &str) {
+        if let Err(error) = self.quarantine(file, None, reason) {
+            self.lane.metrics.error("quarantine");
+            tracing::warn!(file = %self.spool_path(file), reason, %error, "left among the claimed files");
+        }
     }
 
     pub(super) fn unchanged(&self, opened: &File, before: &Found) -> Result<bool, PublishError> {
@@ -66,5 +81,21 @@ impl Sealer<'_> {
         self.lane.metrics.violation("changed");
         tracing::warn!(file = %self.spool_path(file), "a closed file changed while it was read; it waits for the next bundle");
         self.lane.backlog.add(self.date, 0, Instant::now());
+    }
+}
+
+/// A reader that ends where it cannot read on, so that a file on a bad sector is taken for one that is too short: it
+/// waits for a later bundle instead of holding up this one.
+pub(super) struct UntilError<R>(pub(super) R);
+
+impl<R: Read> Read for UntilError<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                tracing::error!(%error, "could not read on in a claimed file");
+                Ok(0)
+            }
+            result => result,
+        }
     }
 }

@@ -9,6 +9,7 @@ use groma_spool::FileName;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::admit::UntilError;
 use super::output::{close, create};
 use super::{Built, Sealer};
 use crate::bundle::{Columns, JsonlWriter};
@@ -87,10 +88,8 @@ impl Sealer<'_> {
             return self.quarantine(file, Some(opened), &reason).map(|()| None);
         }
         let mut bytes = Vec::with_capacity(size_bytes as usize);
-        opened
-            .take(size_bytes)
-            .read_to_end(&mut bytes)
-            .map_err(PublishError::io("read", Path::new(file.as_str())))?;
+        let read = UntilError(opened).take(size_bytes).read_to_end(&mut bytes);
+        read.map_err(PublishError::io("read", Path::new(file.as_str())))?;
         if bytes.len() as u64 == size_bytes && self.unchanged(opened, found)? {
             return Ok(Some(bytes));
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use groma_spool::FileName;
 
+use super::admit::UntilError;
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
 use crate::bundle::{Entry, TgzError, TgzWriter};
@@ -50,7 +51,7 @@ impl Sealer<'_> {
                 size_bytes: found.identity.size_bytes,
                 mtime_s: found.identity.mtime_s,
             };
-            let sha256 = match writer.add(entry, &bytes) {
+            let sha256 = match writer.add(entry, UntilError(&bytes)) {
                 Ok(sha256) if self.unchanged(&bytes, &found)? => sha256,
                 Ok(_) | Err(TgzError::Short) => return Ok(Err(Changed(file.clone()))),
                 Err(TgzError::Io(error)) => {

@@ -89,8 +89,8 @@ impl Lab {
         config.settle = Duration::ZERO;
         config.retry_max = Duration::from_millis(20);
         config.metadata = vec![("MLAB.server.name".to_owned(), "mlab1-lga01".to_owned())];
-        config.version = "v0".to_owned();
-        config.git_commit = "c0ffee".to_owned();
+        config.version = "v0".into();
+        config.git_commit = "c0ffee".into();
         config
     }
 
@@ -231,6 +231,11 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// A temporary directory in memory where there is one: what these tests prove does not need a disk's patience.
+pub fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// Waits for something that must happen; fails after a time that only a broken program needs.

@@ -1,0 +1,72 @@
+//! Walking the trees of all datatypes: at the start, when the watch lost events, and now and then.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use groma_spool::{Name, date_dir};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::pickup::Picker;
+use crate::tree;
+
+/// As long as M-Lab's pusher waits before it removes an empty directory.
+const UNUSED: Duration = Duration::from_hours(25);
+
+impl Picker {
+    /// Walks the trees of all datatypes.
+    pub(crate) fn scan(&mut self) {
+        let names: Vec<Name> = self.shared.lanes.keys().cloned().collect();
+        for name in names {
+            if let Err(error) = self.scan_datatype(&name) {
+                self.shared.lanes[&name].metrics.error("scan");
+                tracing::warn!(datatype = %name, %error, "could not walk the whole directory; it will be walked again");
+            }
+        }
+    }
+
+    fn scan_datatype(&mut self, datatype: &Name) -> io::Result<()> {
+        // Years, months, days: files are expected below exactly three directories.
+        const DATE_DEPTH: usize = 3;
+        let mut waiting = vec![(datatype.to_string(), 0)];
+        while let Some((relative, depth)) = waiting.pop() {
+            let dir = match self.shared.tree.dir(&relative) {
+                Ok(dir) => dir,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            tree::each_entry(&dir, |name, is_dir| {
+                let path = format!("{relative}/{name}");
+                if is_dir && depth < DATE_DEPTH {
+                    if !Self::remove_if_unused(&dir, name, &path)? {
+                        waiting.push((path, depth + 1));
+                    }
+                } else {
+                    self.offer(&path, false);
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes an empty directory that nothing was put into or taken from for more than a day, unless it is the place of
+    /// a day that may still go on somewhere: without that, a node that runs for years walks through thousands.
+    fn remove_if_unused(parent: &OwnedFd, name: &str, path: &str) -> io::Result<bool> {
+        let Some(found) = tree::look(parent, name)? else {
+            return Ok(true);
+        };
+        let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+        let yesterday = date_dir(yesterday.to_zoned(TimeZone::UTC).date());
+        let date = path.split_once('/').map_or(path, |(_, date)| date);
+        // Years, months and days have fixed widths, so text compares as dates do.
+        let is_past = yesterday
+            .get(..date.len())
+            .is_some_and(|yesterday| date < yesterday);
+        if !is_past || found.age() < UNUSED {
+            return Ok(false);
+        }
+        tree::remove_empty_dir(parent, name)
+    }
+}
