@@ -1,7 +1,7 @@
 //! The directory of one experiment in the spool.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::path::date_dir;
@@ -80,9 +80,14 @@ impl ExperimentDir {
             let Ok(file) = File::open(&path) else {
                 continue;
             };
-            if file.try_lock().is_ok() {
-                fs::remove_file(&path).map_err(SpoolError::at("remove abandoned file", &path))?;
-                removed += 1;
+            if file.try_lock().is_err() {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => removed += 1,
+                // Its writer lived after all and has just committed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(SpoolError::at("remove abandoned file", &path)(error)),
             }
         }
         Ok(removed)
@@ -140,5 +145,23 @@ mod tests {
         assert_eq!(dir.clear_abandoned().unwrap(), 1);
         alive.commit().unwrap();
         assert!(dir.file_path(&path()).exists());
+    }
+
+    #[test]
+    fn clearing_takes_nothing_from_a_writer_that_goes_on_writing() {
+        let (_keep, dir) = spool();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for serial in 0..200 {
+                    let path = format!("ndt7/2026/11/22/{serial}.json");
+                    dir.write(&path.parse().unwrap(), b"{}").unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                dir.clear_abandoned().unwrap();
+            }
+        });
+        let written = fs::read_dir(dir.path().join("ndt7/2026/11/22")).unwrap();
+        assert_eq!(written.count(), 200);
     }
 }

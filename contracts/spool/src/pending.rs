@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::durable::{Replace, create_dirs_durable, rename, sync_dir};
@@ -20,16 +21,7 @@ pub struct PendingFile {
 
 impl PendingFile {
     pub(crate) fn create(dir: &ExperimentDir, path: &SpoolPath) -> Result<Self, SpoolError> {
-        let temporary = dir.tmp_dir().join(
-            crate::durable::temporary_name()
-                .to_string_lossy()
-                .trim_start_matches('.'),
-        );
-        let file = File::create_new(&temporary)
-            .map_err(SpoolError::at("create spool file", &temporary))?;
-        // The lock tells a later start of the experiment that the writer lives.
-        file.lock()
-            .map_err(SpoolError::at("lock spool file", &temporary))?;
+        let (temporary, file) = Self::temporary(dir)?;
         Ok(Self {
             file,
             temporary,
@@ -37,6 +29,24 @@ impl PendingFile {
             target: dir.file_path(path),
             committed: false,
         })
+    }
+
+    fn temporary(dir: &ExperimentDir) -> Result<(PathBuf, File), SpoolError> {
+        loop {
+            let name = crate::durable::temporary_name();
+            let name = name.to_string_lossy();
+            let path = dir.tmp_dir().join(name.trim_start_matches('.'));
+            let file =
+                File::create_new(&path).map_err(SpoolError::at("create spool file", &path))?;
+            // The lock tells a later start of the experiment that the writer lives.
+            file.lock()
+                .map_err(SpoolError::at("lock spool file", &path))?;
+            let links = file.metadata().map(|meta| meta.nlink());
+            // Before the lock stood, such a start may have taken the file for abandoned.
+            if links.map_err(SpoolError::at("look at spool file", &path))? > 0 {
+                return Ok((path, file));
+            }
+        }
     }
 
     /// Makes the file durable and puts it under its name: `fsync` of the file,
