@@ -36,15 +36,17 @@ impl Target {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().ok_or_else(wrong)?;
-        if authority.host().is_empty() || authority.as_str().contains('@') {
+        let host = authority.host();
+        // What follows the host must be a port: `Authority::port` has no error for one that is none.
+        let after_host = authority.as_str().strip_prefix(host).ok_or_else(wrong)?;
+        let port = match after_host.strip_prefix(':') {
+            Some(port) => port.parse().map_err(|_| wrong())?,
+            None if secure => 443,
+            None => 80,
+        };
+        if host.is_empty() {
             return Err(wrong());
         }
-        let port = match (authority.port(), secure) {
-            (Some(port), _) => port.as_u16(),
-            (None, true) => 443,
-            (None, false) => 80,
-        };
-        let host = authority.host();
         Ok(Self {
             secure,
             host: host

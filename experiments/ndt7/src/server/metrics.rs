@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
     rate_mbps: Family<RateLabels, Histogram, fn() -> Histogram>,
     bbr_enabled: Family<BbrLabels, Counter>,
     ignored: Family<IgnoredLabels, Counter>,
+    ignored_load_bytes: Counter,
     open_connections: Gauge,
     refused_connections: Counter,
 }
@@ -69,6 +70,7 @@ impl Metrics {
             rate_mbps: Family::new_with_constructor(|| Histogram::new(RATE_BUCKETS_MBPS)),
             bbr_enabled: Family::default(),
             ignored: Family::default(),
+            ignored_load_bytes: Counter::default(),
             open_connections: Gauge::default(),
             refused_connections: Counter::default(),
         };
@@ -94,8 +96,13 @@ impl Metrics {
         );
         registry.register(
             "ndt7_client_ignored_messages",
-            "Messages of clients of which nothing is stored",
+            "Text messages of clients of which nothing is stored",
             metrics.ignored.clone(),
+        );
+        registry.register(
+            "ndt7_client_ignored_load_bytes",
+            "Load that clients sent in downloads, where it does not belong",
+            metrics.ignored_load_bytes.clone(),
         );
         registry.register(
             "netx_current_open_conns",
@@ -173,6 +180,11 @@ impl Metrics {
         }
     }
 
+    /// A client sent so many bytes of load in a download.
+    pub(crate) fn ignored_load(&self, bytes: u64) {
+        self.ignored_load_bytes.inc_by(bytes);
+    }
+
     /// A connection was closed because there are too many.
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.inc();
@@ -188,8 +200,6 @@ impl Metrics {
 /// What a client sent in vain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ignored {
-    /// Load in a download.
-    Binary,
     /// Text that is no measurement, and all text after it.
     Unreadable,
     /// Measurements beyond what one result may hold.
@@ -199,7 +209,6 @@ pub(crate) enum Ignored {
 impl Ignored {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Binary => "binary",
             Self::Unreadable => "unreadable",
             Self::Excess => "excess",
         }

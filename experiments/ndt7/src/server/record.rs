@@ -49,7 +49,6 @@ pub(crate) struct Record {
     pub(crate) received_bytes: u64,
     client_text_bytes: usize,
     collection_over: bool,
-    ignored_binary: u64,
     ignored_unreadable: u64,
     ignored_excess: u64,
 }
@@ -87,7 +86,9 @@ impl Record {
 
     /// Tells the metrics what was not stored.
     pub(crate) fn count_ignored(&self, direction: Direction, metrics: &Metrics) {
-        metrics.ignored(direction, Ignored::Binary, self.ignored_binary);
+        if direction == Direction::Download {
+            metrics.ignored_load(self.received_bytes);
+        }
         metrics.ignored(direction, Ignored::Unreadable, self.ignored_unreadable);
         metrics.ignored(direction, Ignored::Excess, self.ignored_excess);
     }
@@ -115,28 +116,15 @@ impl Record {
 }
 
 /// The listener of the server: notes in the record what the client sends.
-pub(crate) struct Note<'a> {
-    record: &'a Mutex<Record>,
-    direction: Direction,
-}
-
-impl<'a> Note<'a> {
-    pub(crate) fn new(record: &'a Mutex<Record>, direction: Direction) -> Self {
-        Self { record, direction }
-    }
-}
+pub(crate) struct Note<'a>(pub(crate) &'a Mutex<Record>);
 
 impl Listener for Note<'_> {
     fn binary(&mut self, bytes: usize) {
-        let mut record = lock(self.record);
-        record.received_bytes += bytes as u64;
-        if self.direction == Direction::Download {
-            record.ignored_binary += 1;
-        }
+        lock(self.0).received_bytes += bytes as u64;
     }
 
     fn text(&mut self, text: Option<Vec<u8>>) {
-        lock(self.record).client_text(text.as_deref());
+        lock(self.0).client_text(text.as_deref());
     }
 }
 

@@ -89,7 +89,7 @@ where
                 pilot.broken();
             }
         };
-        let mut note = Note::new(&record, direction);
+        let mut note = Note(&record);
         let receiving = receive(
             &mut input,
             &connection.first_bytes,

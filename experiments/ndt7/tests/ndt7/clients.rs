@@ -1,6 +1,7 @@
 //! Independent peers in both roles, and our client against our server.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use groma_ndt7::client::{Client, ClientConfig, ClientError, Event, Trust};
@@ -251,10 +252,10 @@ async fn the_next_server_is_tried() {
 }
 
 /// A server made of tungstenite: one connection, one test, one measurement.
-fn tungstenite_server(serve: fn(WebSocket<TcpStream>)) -> SocketAddr {
+fn tungstenite_server(serve: fn(WebSocket<TcpStream>)) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
+    let serving = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         #[expect(
             clippy::result_large_err,
@@ -270,18 +271,22 @@ fn tungstenite_server(serve: fn(WebSocket<TcpStream>)) -> SocketAddr {
         };
         serve(tungstenite::accept_hdr(stream, agree).unwrap());
     });
-    address
+    (address, serving)
 }
 
 fn close_and_drain(mut socket: WebSocket<TcpStream>, code: CloseCode) {
     let reason = "Done sending".into();
     socket.close(Some(CloseFrame { code, reason })).unwrap();
-    while socket.read().is_ok() {}
+    let ended = std::iter::repeat_with(|| socket.read()).find_map(Result::err);
+    assert!(
+        matches!(ended, Some(tungstenite::Error::ConnectionClosed)),
+        "the client answers the close frame: {ended:?}"
+    );
 }
 
 #[tokio::test]
 async fn our_client_downloads_from_tungstenite() {
-    let server = tungstenite_server(|mut socket| {
+    let (server, serving) = tungstenite_server(|mut socket| {
         for _ in 0..100 {
             socket.send(Message::binary(vec![1; 10_000])).unwrap();
         }
@@ -300,6 +305,7 @@ async fn our_client_downloads_from_tungstenite() {
     });
     let client = client(server.to_string(), Trust::System, false);
     let summary = client.download(|_| {}).await.unwrap();
+    serving.join().unwrap();
     assert_eq!(summary.bytes, 1_000_000);
     assert_eq!(summary.uuid.as_deref(), Some("u"));
     assert_eq!(
@@ -310,7 +316,7 @@ async fn our_client_downloads_from_tungstenite() {
 
 #[tokio::test]
 async fn our_client_uploads_to_tungstenite() {
-    let server = tungstenite_server(|mut socket| {
+    let (server, serving) = tungstenite_server(|mut socket| {
         let mut received = 0;
         while received < 20_000_000 {
             match socket.read().unwrap() {
@@ -324,20 +330,21 @@ async fn our_client_uploads_to_tungstenite() {
     });
     let client = client(server.to_string(), Trust::System, false);
     let summary = client.upload(|_| {}).await.unwrap();
+    serving.join().unwrap();
     assert!(summary.bytes >= 20_000_000);
     assert_eq!(summary.elapsed_us, 1_000_000);
 }
 
 #[tokio::test]
 async fn a_test_that_breaks_off_is_an_error() {
-    let lost = tungstenite_server(|mut socket| {
+    let (lost, _) = tungstenite_server(|mut socket| {
         socket.send(Message::binary(vec![1; 10_000])).unwrap();
     });
     let ended = client(lost.to_string(), Trust::System, false)
         .download(|_| {})
         .await;
     assert!(matches!(ended, Err(ClientError::Lost { .. })), "{ended:?}");
-    let overloaded = tungstenite_server(|socket| close_and_drain(socket, CloseCode::Again));
+    let (overloaded, _) = tungstenite_server(|socket| close_and_drain(socket, CloseCode::Again));
     let ended = client(overloaded.to_string(), Trust::System, false)
         .upload(|_| {})
         .await;

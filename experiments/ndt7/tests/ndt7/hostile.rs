@@ -165,7 +165,11 @@ async fn more_connections_than_allowed_are_closed_at_once() {
 
 #[tokio::test]
 async fn draining_ends_running_tests_and_idle_connections() {
-    let lab = Lab::start(&Wishes::default());
+    let lab = Lab::start(&Wishes {
+        // Longer than the grace: an idle connection is not waited for.
+        handshake_wait: Duration::from_mins(10),
+        ..Wishes::default()
+    });
     let address = lab.ws();
     let idle = TcpStream::connect(address).await.unwrap();
     let mut running = open(address, "/ndt/v7/download").await;

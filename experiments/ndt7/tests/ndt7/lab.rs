@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use groma_experiment::{Experiment, Settings};
-use groma_manifest::Manifest;
 use groma_ndt7::server::{Config, Server, tls_from_pem};
-use groma_schema::Schema;
 use groma_service::Lifecycle;
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
@@ -47,7 +45,6 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn start(wishes: &Wishes) -> Self {
         let dir = TempDir::new().unwrap();
-        let manifest = manifest_dir();
         let mut registry = Registry::default();
         let lifecycle = Lifecycle::new();
         lifecycle.ready();
@@ -57,7 +54,7 @@ impl Lab {
             require_policy: wishes.require_policy,
             max_tests: wishes.max_tests,
         };
-        let manifest = Manifest::load(&manifest.join("experiment.toml")).unwrap();
+        let manifest = groma_ndt7::manifest().unwrap();
         let experiment = Experiment::new(manifest, settings, lifecycle, &mut registry).unwrap();
         let (certificate, key) = certificate(dir.path());
         let config = Config {
@@ -102,8 +99,8 @@ impl Lab {
     pub(crate) async fn results(&self, count: usize) -> Vec<(String, Value)> {
         let root = self.dir.path().join("spool/ndt/ndt7");
         eventually("results in the spool", || files(&root).len() >= count).await;
-        let schema = std::fs::read_to_string(manifest_dir().join("schema/ndt7.json")).unwrap();
-        let schema = Schema::parse(&schema).unwrap();
+        let manifest = groma_ndt7::manifest().unwrap();
+        let schema = &manifest.datatype(groma_ndt7::DATATYPE).unwrap().schema;
         let mut results: Vec<(String, Value)> = files(&root)
             .into_iter()
             .map(|path| {
@@ -152,10 +149,6 @@ pub(crate) async fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, waiting)
         .await
         .unwrap_or_else(|_| panic!("{what} did not come"));
-}
-
-fn manifest_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn listener(address: &str) -> TcpListener {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::lab::{Lab, Wishes};
-use crate::wire::{MASK, close, frame, open, read_frame, read_to_close};
+use crate::wire::{MASK, close, frame, head, open, read_frame, read_head, read_to_close};
 
 fn check_done(closed: Option<&(u16, String)>, name: &str) {
     let expected = (1000, "Done sending".to_owned());
@@ -265,14 +266,28 @@ async fn what_a_client_may_say_in_a_download_does_not_disturb_it() {
     }
     for line in [
         r#"ndt7_client_ignored_messages_total{direction="download",kind="unreadable"} 3"#,
+        "ndt7_client_ignored_load_bytes_total 70000",
         r#"ndt7_client_test_results_total{protocol="ndt7+ws",direction="download",result="okay-with-rate"} 6"#,
     ] {
         lab.metric(line).await;
     }
-    assert!(
-        lab.metrics()
-            .contains(r#"{direction="download",kind="binary"}"#)
-    );
+}
+
+#[tokio::test]
+async fn what_comes_together_with_the_request_is_heard() {
+    let lab = Lab::start(&Wishes::default());
+    let mut said = head("GET", "/ndt/v7/upload", &[]).into_bytes();
+    said.extend(frame(0x82, &[7; 1000]));
+    said.extend(frame(0x89, b"early"));
+    let mut stream = TcpStream::connect(lab.ws()).await.unwrap();
+    stream.write_all(&said).await.unwrap();
+    read_head(&mut stream).await;
+    let (frames, closed) = read_to_close(&mut stream).await;
+    check_done(closed.as_ref(), "close frame");
+    assert!(frames.contains(&(0x8A, b"early".to_vec())));
+    let result = lab.result("Upload").await;
+    let measurements = result["ServerMeasurements"].as_array().unwrap();
+    assert_eq!(measurements.last().unwrap()["AppInfo"]["NumBytes"], 1000);
 }
 
 #[tokio::test]

@@ -35,6 +35,12 @@ pub(crate) fn head(method: &str, target: &str, changes: &[(&str, &str)]) -> Stri
 pub(crate) async fn ask(server: SocketAddr, request: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(server).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
+    let reply = read_head(&mut stream).await;
+    (stream, reply)
+}
+
+/// The head of a reply, and not a byte more.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut reply = Vec::new();
     while !reply.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -42,7 +48,7 @@ pub(crate) async fn ask(server: SocketAddr, request: &str) -> (TcpStream, String
             Err(_) => break,
         }
     }
-    (stream, String::from_utf8(reply).unwrap())
+    String::from_utf8(reply).unwrap()
 }
 
 /// Opens a test.
