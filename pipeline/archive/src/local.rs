@@ -11,7 +11,7 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::sync::sync_up_to;
+use crate::sync::{sync_dir, sync_up_to};
 use crate::temporary::{Temporary, clear_abandoned};
 use crate::{Put, Stat, Store, StoreError, check_name};
 
@@ -28,10 +28,14 @@ impl LocalStore {
     /// Opens the archive at `root`, creating it where it is missing, and clears what writers that died have left.
     pub fn open(root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
         let root = root.as_ref();
+        let is_new = !root.exists();
         fs::create_dir_all(root).map_err(StoreError::io("create archive", root))?;
         let root = root
             .canonicalize()
             .map_err(StoreError::io("resolve archive", root))?;
+        if let (true, Some(parent)) = (is_new, root.parent()) {
+            sync_dir(parent).map_err(StoreError::io("sync", parent))?;
+        }
         let temporary = root.join(TEMPORARY_DIR);
         fs::create_dir_all(&temporary).map_err(StoreError::io("create", &temporary))?;
         let cleared = clear_abandoned(&temporary).map_err(StoreError::io("clear", &temporary))?;

@@ -30,6 +30,12 @@ pub(crate) struct Operation {
     operation: &'static str,
 }
 
+/// The label that M-Lab's pusher gives its retries.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Function {
+    function: &'static str,
+}
+
 type Histograms = Family<Datatype, Histogram, fn() -> Histogram>;
 
 /// All metrics of one publisher.
@@ -42,6 +48,8 @@ pub(crate) struct Metrics {
     oldest: Family<Datatype, Gauge>,
     errors: Family<Operation, Counter>,
     conflicts: Family<Datatype, Gauge>,
+    mtime_lower_bound: Family<Datatype, Gauge>,
+    retries: Family<Function, Counter>,
     files_added: Family<Datatype, Counter>,
     uploads: Family<Datatype, Counter>,
     tarfile_bytes: Histograms,
@@ -63,6 +71,8 @@ impl Metrics {
             oldest: Family::default(),
             errors: Family::default(),
             conflicts: Family::default(),
+            mtime_lower_bound: Family::default(),
+            retries: Family::default(),
             files_added: Family::default(),
             uploads: Family::default(),
             tarfile_bytes,
@@ -103,6 +113,16 @@ impl Metrics {
             "groma_publish_conflicts",
             "Bundles set aside because their name was taken",
             m.conflicts.clone(),
+        );
+        registry.register(
+            "pusher_finder_mtime_lower_bound",
+            "Seconds since 1970 at which the oldest pending file was picked up, or now",
+            m.mtime_lower_bound.clone(),
+        );
+        registry.register(
+            "pusher_retries",
+            "Deliveries that failed",
+            m.retries.clone(),
         );
         registry.register(
             "pusher_files_added",
@@ -197,7 +217,19 @@ impl DatatypeMetrics {
         self.all.errors.get_or_create(&operation).inc();
     }
 
+    pub(crate) fn retry(&self) {
+        self.all
+            .retries
+            .get_or_create(&Function { function: "upload" })
+            .inc();
+    }
+
     pub(crate) fn oldest_pending(&self, seconds: u64) {
+        let since = jiff::Timestamp::now().as_second() - seconds as i64;
+        self.all
+            .mtime_lower_bound
+            .get_or_create(&self.label())
+            .set(since);
         self.all
             .oldest
             .get_or_create(&self.label())

@@ -51,9 +51,9 @@ impl Shared {
         let claimed = config.spool.claimed_dir();
         for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
             std::fs::create_dir_all(dir).map_err(PublishError::io("create", dir))?;
-            for parent in [state_dir.as_path(), config.spool.path()] {
-                groma_spool::sync_dir(parent).map_err(PublishError::io("sync", parent))?;
-            }
+        }
+        for parent in [state_dir.as_path(), config.spool.path()] {
+            groma_spool::sync_dir(parent).map_err(PublishError::io("sync", parent))?;
         }
         let locks = [lock(state_dir)?, lock(&claimed)?];
         let tree = Tree::open(config.spool.path())

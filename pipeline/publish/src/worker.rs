@@ -106,6 +106,7 @@ impl Worker {
                 }
                 Err(error) => {
                     failures += 1;
+                    self.lane().metrics.retry();
                     self.rest("deliver", failures, &error)?;
                 }
             }

@@ -42,8 +42,8 @@ fn what_is_not_a_plain_file_is_never_read() {
         fs::hard_link(&secret, claimed.join("hardlink2.json")).unwrap();
         let running = Running::start(lab.config(), Arc::new(lab.store()));
         let published = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
-        wait_for("the good file", || running.metric(published) >= 1.0);
-        assert!(running.metric("groma_publish_violations_total{kind=\"kind\"}") >= 4.0);
+        wait_for("the good file", || running.metric(published) >= 1);
+        assert!(running.metric("groma_publish_violations_total{kind=\"kind\"}") >= 4);
         running.stop().unwrap();
         let arrived = lab.arrived();
         assert_eq!(arrived.len(), 1, "{arrived:?}");
@@ -82,7 +82,7 @@ fn names_that_break_the_rules_stay_where_they_are() {
     fs::write(lab.spool.path().join("other/2026/01/01/x.json"), "{}").unwrap();
     let running = Running::start(lab.config(), Arc::new(lab.store()));
     wait_for("the good file", || lab.arrived().len() == 1);
-    assert!(running.metric("groma_publish_violations_total{kind=\"name\"}") >= 4.0);
+    assert!(running.metric("groma_publish_violations_total{kind=\"name\"}") >= 4);
     running.stop().unwrap();
     assert_eq!(lab.arrived().len(), 1);
     assert_eq!(lab.left().len(), bad.len() + 1);
@@ -110,7 +110,7 @@ fn a_file_that_is_written_again_after_it_was_claimed_is_not_lost() {
         !common::files_below(&dir.path().join("state/bundles")).is_empty()
     });
     wait_for("a failure", || {
-        running.metric("groma_publish_errors_total{datatype=\"ndt7\",operation=\"deliver\"}") > 0.0
+        running.metric("groma_publish_errors_total{datatype=\"ndt7\",operation=\"deliver\"}") > 0
     });
     late.write_all(b" and second").unwrap();
     drop(late);
@@ -118,7 +118,7 @@ fn a_file_that_is_written_again_after_it_was_claimed_is_not_lost() {
     wait_for("both versions", || {
         archive.is_dir() && lab.arrived().len() == 2
     });
-    assert!(running.metric("groma_publish_violations_total{kind=\"rewritten\"}") >= 1.0);
+    assert!(running.metric("groma_publish_violations_total{kind=\"rewritten\"}") >= 1);
     running.stop().unwrap();
     let mut versions: Vec<_> = lab.arrived().into_iter().map(|file| file.bytes).collect();
     versions.sort();
@@ -162,11 +162,11 @@ fn a_second_file_of_a_name_waits_for_the_first() {
     let running = Running::start(config, Arc::new(lab.store()));
     lab.write(&format!("{DAY}/a.json"), b"first");
     wait_for("the claim", || {
-        running.metric("groma_publish_pending_files{datatype=\"ndt7\"}") >= 1.0
+        running.metric("groma_publish_pending_files{datatype=\"ndt7\"}") >= 1
     });
     lab.write(&format!("{DAY}/a.json"), b"second");
     wait_for("the second", || {
-        running.metric("groma_publish_violations_total{kind=\"blocked\"}") >= 1.0
+        running.metric("groma_publish_violations_total{kind=\"blocked\"}") >= 1
     });
     running.stop().unwrap();
     assert_eq!(lab.arrived().len(), 1);
@@ -216,13 +216,13 @@ fn the_kernel_tells_an_open_file_from_one_whose_writer_died() {
     let mut open = File::create(&path).unwrap();
     let running = Running::start(config, Arc::new(lab.store()));
     let published = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
-    wait_for("the closed file", || running.metric(published) >= 1.0);
+    wait_for("the closed file", || running.metric(published) >= 1);
     assert!(path.exists(), "an open file was taken");
     open.write_all(b"[]").unwrap();
     drop(open);
     lab.written
         .insert(format!("{DAY}/open.json"), b"[]".to_vec());
-    wait_for("the other file", || running.metric(published) >= 2.0);
+    wait_for("the other file", || running.metric(published) >= 2);
     running.stop().unwrap();
     lab.assert_exactly_once();
 }
@@ -310,15 +310,15 @@ fn bundles_keep_to_their_limits_and_the_sums_agree() {
     let running = Running::start(config, Arc::new(lab.store()));
     let state =
         |state: &str| format!("groma_publish_files_total{{datatype=\"ndt7\",state=\"{state}\"}}");
-    wait_for("delivery", || running.metric(&state("published")) >= 25.0);
-    assert_eq!(running.metric(&state("spooled")), 25.0);
+    wait_for("delivery", || running.metric(&state("published")) >= 25);
+    assert_eq!(running.metric(&state("spooled")), 25);
     assert_eq!(
         running.metric("groma_publish_pending_files{datatype=\"ndt7\"}"),
-        0.0
+        0
     );
     assert_eq!(
         running.metric("pusher_files_added_total{datatype=\"ndt7\"}"),
-        25.0
+        25
     );
     assert_eq!(
         running.metric("pusher_tarfiles_successful_uploads_total{datatype=\"ndt7\"}"),

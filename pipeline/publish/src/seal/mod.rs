@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use groma_spool::{FileName, SpoolPath};
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::fault::{CrashPoint, reach};
@@ -22,7 +23,7 @@ use crate::{Form, PublishError, naming, tree};
 /// What came of the claimed files of a date.
 pub(crate) struct Sealed {
     /// The bundle and its directory, unless there was nothing fit for one.
-    pub(crate) bundle: Option<(Bundle, PathBuf)>,
+    pub(crate) bundle: Attempt,
     /// Size of the files that were looked at for it.
     pub(crate) listed_bytes: u64,
     /// Whether files were left for the next bundle because this one was full.
@@ -34,6 +35,9 @@ struct Changed(FileName);
 
 /// The objects of a bundle, in the order in which they are put, and the files in them.
 type Built = (Vec<Object>, Vec<Member>);
+
+/// A sealed bundle and its directory, unless no file was fit for one.
+type Attempt = Option<(Bundle, PathBuf)>;
 
 struct Sealer<'a> {
     shared: &'a Shared,
@@ -131,38 +135,51 @@ impl Sealer<'_> {
         Ok((files, bytes, more))
     }
 
-    fn build(
-        &self,
-        files: &[FileName],
-    ) -> Result<Result<Option<(Bundle, PathBuf)>, Changed>, PublishError> {
-        let (shared, lane) = (self.shared, self.lane);
-        let (datatype, form) = (&lane.datatype.name, lane.datatype.form);
-        let moment = shared.moments.next()?;
-        let names = naming::object_names(&shared.config, datatype, form, self.date, moment)?;
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let id = naming::bundle_id(datatype, moment);
-        let bundles = shared.config.state_dir.join(BUNDLES_DIR);
+    /// Builds a bundle in a directory of its own. Of one that does not get sealed nothing stays.
+    fn build(&self, files: &[FileName]) -> Result<Result<Attempt, Changed>, PublishError> {
+        let moment = self.shared.moments.next()?;
+        let id = naming::bundle_id(&self.lane.datatype.name, moment);
+        let bundles = self.shared.config.state_dir.join(BUNDLES_DIR);
         let dir = bundles.join(&id);
         std::fs::create_dir(&dir).map_err(PublishError::io("create", &dir))?;
         groma_spool::sync_dir(&bundles).map_err(PublishError::io("sync", &bundles))?;
+        let built = self.build_in(&dir, id, moment, files);
+        match built {
+            Ok(Ok(Some(bundle))) => Ok(Ok(Some((bundle, dir)))),
+            Ok(Ok(None)) => remove_dir(&dir).map(|()| Ok(None)),
+            Ok(Err(changed)) => remove_dir(&dir).map(|()| Err(changed)),
+            Err(error) => {
+                // On a full disk this matters; the first error is the one worth reporting.
+                let _ = remove_dir(&dir);
+                Err(error)
+            }
+        }
+    }
+
+    fn build_in(
+        &self,
+        dir: &Path,
+        id: String,
+        moment: Timestamp,
+        files: &[FileName],
+    ) -> Result<Result<Option<Bundle>, Changed>, PublishError> {
+        let config = &self.shared.config;
+        let (datatype, form) = (&self.lane.datatype.name, self.lane.datatype.form);
+        let names = naming::object_names(config, datatype, form, self.date, moment)?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let built = match form {
-            Form::Tgz => self.build_tgz(&dir, &names, files),
-            Form::Jsonl => self.build_jsonl(&dir, &names, files, moment).map(Ok),
+            Form::Tgz => self.build_tgz(dir, &names, files)?,
+            Form::Jsonl => Ok(self.build_jsonl(dir, &names, files, moment)?),
         };
         let (objects, members) = match built {
-            Ok(Ok((objects, members))) if !members.is_empty() => (objects, members),
-            // Nothing is sealed, so nothing may stay.
-            Ok(Ok(_)) => return remove_dir(&dir).map(|()| Ok(None)),
-            Ok(Err(changed)) => return remove_dir(&dir).map(|()| Err(changed)),
-            Err(error) => {
-                let _ = remove_dir(&dir);
-                return Err(error);
-            }
+            Ok((_, members)) if members.is_empty() => return Ok(Ok(None)),
+            Ok(built) => built,
+            Err(changed) => return Ok(Err(changed)),
         };
-        reach(&shared.config, CrashPoint::BodyWritten);
+        reach(config, CrashPoint::BodyWritten);
         let bundle = Bundle {
             id,
-            experiment: shared.config.spool.experiment().clone(),
+            experiment: config.spool.experiment().clone(),
             datatype: datatype.clone(),
             date: self.date,
             form,
@@ -171,9 +188,9 @@ impl Sealer<'_> {
             published_at: None,
         };
         self.sync_claims(&bundle)?;
-        bundle.write(&dir)?;
-        reach(&shared.config, CrashPoint::Sealed);
-        Ok(Ok(Some((bundle, dir))))
+        bundle.write(dir)?;
+        reach(config, CrashPoint::Sealed);
+        Ok(Ok(Some(bundle)))
     }
 
     /// Makes the claims durable before the journal that speaks of them.

@@ -288,12 +288,12 @@ impl Running {
     }
 
     /// The value of a metric: name and labels as they are printed.
-    pub fn metric(&self, line: &str) -> f64 {
+    pub fn metric(&self, line: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         let value = text
             .lines()
             .find_map(|l| l.strip_prefix(line).and_then(|rest| rest.strip_prefix(' ')));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 }
