@@ -51,6 +51,10 @@ pub(crate) fn publisher(
             Node::third_party().to_string(),
         ),
         ("MLAB.experiment.name".to_owned(), name.to_owned()),
+        (
+            "MLAB.pusher.image".to_owned(),
+            concat!("groma:v", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
     ];
     Ok(Publisher::open(publish, store, registry)?)
 }

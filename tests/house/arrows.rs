@@ -5,7 +5,7 @@ use crate::crates::{Crate, crates};
 /// Each room and the rooms that its crates may depend on.
 const ROOMS: &[(&str, &[&str])] = &[
     ("contracts", &["contracts"]),
-    ("kernel", &[]),
+    ("kernel", &["kernel"]),
     ("service", &["contracts"]),
     ("sdk", &["contracts", "kernel", "service"]),
     ("experiments", &["contracts", "kernel", "service", "sdk"]),

@@ -124,6 +124,10 @@ fn configure(args: &Args) -> anyhow::Result<(Config, Arc<LocalStore>)> {
     config.metadata = vec![
         ("MLAB.server.name".to_owned(), args.node.to_string()),
         ("MLAB.experiment.name".to_owned(), manifest.name.to_string()),
+        (
+            "MLAB.pusher.image".to_owned(),
+            concat!("groma:v", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
     ];
     config.datatypes = manifest
         .datatypes
