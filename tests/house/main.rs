@@ -4,4 +4,5 @@
 
 mod arrows;
 mod crates;
+mod docs;
 mod files;
