@@ -73,7 +73,7 @@ pub struct Config {
     /// Longest pause between two attempts to deliver a bundle; the first pause is 100 ms and each is about twice the last.
     pub retry_max: Duration,
     #[cfg(test)]
-    pub(crate) crash_at: Option<crate::fault::CrashPoint>,
+    pub(crate) crash: Option<crate::fault::Crash>,
 }
 
 impl Config {
@@ -98,7 +98,7 @@ impl Config {
             grace: Duration::from_secs(30),
             retry_max: Duration::from_mins(5),
             #[cfg(test)]
-            crash_at: None,
+            crash: None,
         }
     }
 }

@@ -31,11 +31,29 @@ impl CrashPoint {
     ];
 }
 
+/// When a test wants the publisher to die.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) enum Crash {
+    /// The first time that this step is completed.
+    At(CrashPoint),
+    /// When so many steps of any kind are completed.
+    After(std::sync::Arc<std::sync::atomic::AtomicI64>),
+}
+
 /// Dies here if a test asked for it. A panic ends the thread without any of the steps that would have followed, which
 /// to the files is the same as a kill.
 #[cfg(test)]
 pub(crate) fn reach(config: &Config, point: CrashPoint) {
-    assert_ne!(config.crash_at, Some(point), "injected crash");
+    use std::sync::atomic::Ordering;
+    match &config.crash {
+        Some(Crash::At(here)) => assert_ne!(*here, point, "injected crash"),
+        Some(Crash::After(steps)) => assert!(
+            steps.fetch_sub(1, Ordering::Relaxed) > 0,
+            "injected crash at {point:?}"
+        ),
+        None => {}
+    }
 }
 
 #[cfg(not(test))]

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use common::{Lab, Running, files_below, wait_for};
 use groma_archive::{LocalStore, Put, Stat, Store, StoreError};
-use groma_publish::{DatatypeConfig, Form, find_receipt};
+use groma_publish::{DatatypeConfig, Form, PublishError, Publisher, find_receipt};
+use prometheus_client::registry::Registry;
 
 /// What goes wrong with a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,4 +238,74 @@ fn a_receipt_tells_where_a_file_went() {
         );
         assert_eq!(find_receipt(&state, "none").unwrap(), None);
     }
+}
+
+/// An archive that takes a put and never answers.
+struct Hanging {
+    inner: LocalStore,
+    entered: AtomicBool,
+}
+
+impl Store for Hanging {
+    fn put_new(&self, _name: &str, _body: &Path) -> Result<Put, StoreError> {
+        self.entered.store(true, Ordering::Relaxed);
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
+        self.inner.stat(name)
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.inner.open(name)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.list(prefix)
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.inner.url(name)
+    }
+}
+
+#[test]
+fn an_archive_that_hangs_does_not_hold_up_the_end_and_keeps_others_out() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    lab.write("ndt7/2026/01/01/a.json", b"{}");
+    let mut config = lab.config();
+    config.grace = Duration::ZERO;
+    let store = Arc::new(Hanging {
+        inner: lab.store(),
+        entered: AtomicBool::new(false),
+    });
+    let running = Running::start(config, Arc::clone(&store) as Arc<dyn Store>);
+    wait_for("the put", || store.entered.load(Ordering::Relaxed));
+    running.stop().unwrap();
+    // Its thread may still act one day, so nobody else may in this process; a new process may.
+    let second = Publisher::open(
+        lab.config(),
+        Arc::new(lab.store()),
+        &mut Registry::default(),
+    );
+    assert!(matches!(second, Err(PublishError::InUse { .. })));
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_at_once() {
+    let dir = common::tempdir();
+    let lab = Lab::new(dir.path(), Form::Jsonl);
+    let open = |config| Publisher::open(config, Arc::new(lab.store()), &mut Registry::default());
+    let mut config = lab.config();
+    config.organization = None;
+    assert!(
+        matches!(open(config), Err(PublishError::ObjectName { .. })),
+        "autoload/v2 needs an organization"
+    );
+    let mut config = lab.config();
+    config.datatypes.push(config.datatypes[0].clone());
+    assert!(matches!(open(config), Err(PublishError::Twice { .. })));
 }
