@@ -349,14 +349,20 @@ async fn a_client_that_closes_first_is_echoed() {
 async fn a_client_that_never_answers_delays_no_result() {
     let lab = Lab::start(&Wishes::default());
     let mut silent = open(lab.ws(), "/ndt/v7/download").await;
+    let mut unread = open(lab.ws(), "/ndt/v7/download").await;
     let (_, closed) = read_to_close(&mut silent).await;
     check_done(closed.as_ref(), "close frame");
-    let mut unread = open(lab.ws(), "/ndt/v7/download").await;
     // Both connections are still open when their results are there.
-    lab.results(2).await;
+    let results = lab.results(2).await;
+    lab.metric("netx_current_open_conns 2").await;
+    for (_, result) in results {
+        // The last sample was taken at the end, although one server could not write any more.
+        let measurements = &result["Download"]["ServerMeasurements"];
+        let last = measurements.as_array().unwrap().last().unwrap();
+        assert!(last["TCPInfo"]["ElapsedTime"].as_i64().unwrap() >= 700_000);
+    }
     let okay = r#"ndt7_client_test_results_total{protocol="ndt7+ws",direction="download",result="okay-with-rate"} 2"#;
     lab.metric(okay).await;
-    lab.metric("netx_current_open_conns 2").await;
     // Then both are cut, though they say nothing.
     lab.metric("netx_current_open_conns 0").await;
     let (frames, _) = read_to_close(&mut unread).await;

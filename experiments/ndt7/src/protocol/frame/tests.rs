@@ -192,6 +192,11 @@ proptest! {
         prop_assert_eq!(decoded, (expected(&messages), None));
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
     #[test]
     fn any_bytes_are_survived(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),
