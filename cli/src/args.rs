@@ -47,23 +47,15 @@ impl Groma {
     }
 }
 
-/// The commands, in the order in which a newcomer meets them.
+/// The commands, in the order in which a newcomer meets them. Each is described where its flags are.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run one test through the whole platform on this machine and show its row.
     Demo(demo::Args),
-    /// Run the lab until Ctrl-C: server, publisher, archive, loader.
     Up(up::Args),
-    /// Measure this connection against an ndt7 server.
     Measure(measure::Args),
-    /// Show where a test stands and the row that it became.
     Show(show::Args),
-    /// Run only the ndt7 measurement server, as a node does.
     Ndt7(ndt7::Args),
-    /// Run only the publisher: from the spool to the archive.
     Publish(publish::Args),
-    /// Load archive objects into the lake.
     Load(load::Args),
-    /// Print a completion script for a shell.
     Completions(completions::Args),
 }

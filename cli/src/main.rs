@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     groma_service::init_logging(format, level);
     match command::run(args.command) {
         Ok(code) => code,
+        Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("groma: {error:#}");
             ExitCode::from(output::FAILED)

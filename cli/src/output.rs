@@ -11,11 +11,28 @@ pub(crate) const FAILED: u8 = 1;
 /// Exit code of wrong usage, and of a measurement without consent.
 pub(crate) const USAGE: u8 = 2;
 
+/// Prints a line on standard output. A reader that went away, as `head` does,
+/// is no reason to leave the work unfinished.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+pub(crate) use say;
+
+/// Whether the only thing wrong is that nobody reads standard output any more.
+pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// Prints a value as pretty JSON on standard output.
 pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(out, "{text}")?;
     Ok(())
 }
 
@@ -51,18 +68,20 @@ pub(crate) fn mbps(value: f64) -> String {
 
 /// Where the lab listens, and what this machine cannot run: one line each.
 pub(crate) fn services(services: &Services, off: &[Off]) {
-    println!("Services");
-    println!("  ndt7 without TLS   ws://{}/ndt/v7/download", services.ws);
-    println!(
+    say!("Services");
+    say!("  ndt7 without TLS   ws://{}/ndt/v7/download", services.ws);
+    say!(
         "  ndt7 over TLS      wss://{}/ndt/v7/download (self-signed certificate)",
         services.wss
     );
-    println!("  metrics, health    http://{}/metrics", services.admin);
-    println!("  publisher, archive, loader: running");
+    say!("  metrics, health    http://{}/metrics", services.admin);
+    say!("  publisher, archive, loader: running");
     for off in off {
-        println!(
+        say!(
             "  off: {}: {}. To get it: {}",
-            off.part, off.lost, off.remedy
+            off.part,
+            off.lost,
+            off.remedy
         );
     }
 }

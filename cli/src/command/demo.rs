@@ -14,6 +14,7 @@ use super::measure::about_this_client;
 use super::publish::BundleChoice;
 use crate::journey::{self, Journey};
 use crate::output;
+use crate::output::say;
 use crate::run::{self, Progress};
 
 /// Run one test through the whole platform on this machine and show its row.
@@ -118,29 +119,34 @@ fn client(lab: &Lab) -> anyhow::Result<Client> {
 
 fn print_beginning(lab: &Lab, dir: &Path) {
     let consent = &lab.manifest().consent;
-    println!(
+    say!(
         "Groma demo: a whole measurement platform in {}\n",
         dir.display()
     );
-    println!(
+    say!(
         "What a platform stores of a test, and for whom (policy {}, {})",
-        consent.policy_version, consent.policy_url
+        consent.policy_version,
+        consent.policy_url
     );
-    println!("  {}", consent.text.trim());
-    println!("  In this demo nothing leaves this machine: it measures its own loopback.\n");
+    say!("  {}", consent.text.trim());
+    say!("  In this demo nothing leaves this machine: it measures its own loopback.\n");
     output::services(lab.services(), lab.off());
-    println!("\nMeasuring, ten seconds in each direction");
+    say!("\nMeasuring, ten seconds in each direction");
 }
 
 fn print_text(folder: &Folder, tested: &[Tested]) {
-    println!("\nResult");
+    say!("\nResult");
     for Tested { summary, .. } in tested {
-        println!("{}", run::sentence(summary));
+        say!("{}", run::sentence(summary));
     }
-    println!("\nFrom the end of the test to its row");
-    println!(
+    say!("\nFrom the end of the test to its row");
+    say!(
         "  {:<9} {:>12} {:>12} {:>12} {:>12}  UUID",
-        "", "file closed", "archived", "row readable", "in all"
+        "",
+        "file closed",
+        "archived",
+        "row readable",
+        "in all"
     );
     for Tested {
         summary,
@@ -148,7 +154,7 @@ fn print_text(folder: &Folder, tested: &[Tested]) {
         journey,
     } in tested
     {
-        println!(
+        say!(
             "  {:<9} {}  {uuid}",
             summary.direction.as_str(),
             journey.columns()
@@ -159,7 +165,7 @@ fn print_text(folder: &Folder, tested: &[Tested]) {
     } in tested
     {
         if let Some(row) = &journey.row {
-            println!(
+            say!(
                 "\nThe row of the {}\n  {}",
                 summary.direction.as_str(),
                 output::row(row)
@@ -168,11 +174,9 @@ fn print_text(folder: &Folder, tested: &[Tested]) {
     }
     if folder.kept() {
         let dir = folder.path().display();
-        println!("\nEverything is in {dir}; look at it again with: groma show UUID --dir {dir}");
+        say!("\nEverything is in {dir}; look at it again with: groma show UUID --dir {dir}");
     } else {
-        println!(
-            "\nThe folder is removed; --keep keeps it, `groma up` keeps the whole lab running."
-        );
+        say!("\nThe folder is removed; --keep keeps it, `groma up` keeps the whole lab running.");
     }
 }
 

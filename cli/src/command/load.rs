@@ -12,6 +12,7 @@ use groma_names::ObjectName;
 use jiff::civil::Date;
 
 use super::node::ManifestArgs;
+use crate::output::say;
 
 /// Load archive objects into the lake's Parquet, each exactly once.
 ///
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     if !args.json {
-        println!("{rows} rows in {}", args.lake.display());
+        say!("{rows} rows in {}", args.lake.display());
     }
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
@@ -106,11 +107,11 @@ fn load(loader: &Loader, object: String, date: Option<Date>) -> Line {
 
 fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string(line)?);
+        say!("{}", serde_json::to_string(line)?);
     } else if let Some(error) = &line.error {
         eprintln!("groma: {}: {error}", line.object);
     } else if line.already {
-        println!("{}: loaded already", line.object);
+        say!("{}: loaded already", line.object);
     } else {
         let Line {
             object,
@@ -119,7 +120,7 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
             skipped,
             ..
         } = line;
-        println!("{object}: {rows} rows, {errors} errors, {skipped} skipped");
+        say!("{object}: {rows} rows, {errors} errors, {skipped} skipped");
     }
     Ok(())
 }

@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use groma_lab::built_in_manifest;
 use groma_manifest::Consent;
-use groma_ndt7::client::{Client, ClientConfig, Trust};
+use groma_ndt7::client::{Client, ClientConfig, ClientError, Trust};
 use groma_ndt7::protocol::Direction;
 
 use crate::output;
+use crate::output::say;
 use crate::run::{self, Progress};
 
 /// Measure this connection against an ndt7 server.
@@ -85,8 +86,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match runtime.block_on(run::test(&client, direction, progress)) {
             Ok(summary) => {
                 if !args.json {
-                    println!("{}", run::sentence(&summary));
-                    println!(
+                    say!("{}", run::sentence(&summary));
+                    say!(
                         "            UUID {}",
                         summary.uuid.as_deref().unwrap_or("not told by the server")
                     );
@@ -96,6 +97,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(error) => {
                 failed = true;
                 eprintln!("groma: {}: {error}", direction.as_str());
+                if matches!(error, ClientError::Tls { .. }) {
+                    eprintln!(
+                        "  a lab has a certificate of its own: give --ca DIR/tls/cert.pem, or --no-verify"
+                    );
+                }
                 tests.push(serde_json::json!({"direction": direction.as_str(), "error": error.to_string()}));
             }
         }

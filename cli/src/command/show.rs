@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use groma_find::{Dirs, Report, Stage};
 
 use crate::output;
+use crate::output::say;
 
 /// Show where a test stands: in the spool, on its way, archived, or a row.
 ///
@@ -60,7 +61,7 @@ fn to_json(uuid: &str, report: &Report) -> serde_json::Value {
 }
 
 fn print(uuid: &str, report: &Report) {
-    println!("{uuid}");
+    say!("{uuid}");
     let line = match report.stage {
         Stage::Unknown => "unknown: no file, receipt or row of this lab bears this UUID",
         Stage::Pending => "pending: its file is closed and waits for the publisher",
@@ -68,22 +69,22 @@ fn print(uuid: &str, report: &Report) {
         Stage::Published => "published: its file is in the archive, its row is on its way",
         Stage::Loaded => "loaded: it is a row",
     };
-    println!("  {line}");
+    say!("  {line}");
     if let Some(file) = &report.spool_file {
-        println!("  file     {}", file.display());
+        say!("  file     {}", file.display());
     }
     if let Some(receipt) = &report.receipt {
-        println!("  object   {}", receipt.object);
-        println!("  member   {}", receipt.member);
-        println!("  archived {}", receipt.published_at);
+        say!("  object   {}", receipt.object);
+        say!("  member   {}", receipt.member);
+        say!("  archived {}", receipt.published_at);
     }
     if let Some(file) = &report.table_file {
-        println!("  table    {}", file.display());
+        say!("  table    {}", file.display());
     }
     for file in &report.unreadable {
-        println!("  could not be read: {}", file.display());
+        say!("  could not be read: {}", file.display());
     }
     if let Some(row) = &report.row {
-        println!("  row      {}", output::row(row));
+        say!("  row      {}", output::row(row));
     }
 }

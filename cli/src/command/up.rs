@@ -11,6 +11,7 @@ use groma_service::{parse_byte_count, parse_duration, until_signal};
 
 use super::publish::BundleChoice;
 use crate::output;
+use crate::output::say;
 
 /// Run the lab until Ctrl-C: server, publisher, archive, loader.
 ///
@@ -103,23 +104,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let dir = args.dir.clone();
         let lab = Lab::start(&config(args))?;
         if json {
-            println!(
+            say!(
                 "{}",
                 serde_json::json!({"dir": dir, "services": lab.services(), "off": lab.off()})
             );
         } else {
             output::services(lab.services(), lab.off());
-            println!("  everything is in   {}", dir.display());
-            println!(
+            say!("  everything is in   {}", dir.display());
+            say!(
                 "\nMeasure with: groma measure ws://{}\nCtrl-C stops it.",
                 lab.services().ws
             );
         }
         let signal = until_signal().await;
         if !json {
-            println!(
-                "{signal}: waiting for running tests, then archiving and loading what is closed"
-            );
+            say!("{signal}: waiting for running tests, then archiving and loading what is closed");
         }
         lab.stop(GRACE).await;
         Ok(ExitCode::SUCCESS)
