@@ -3,8 +3,9 @@
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-/// Print a completion script; for bash:
-/// `groma completions bash > ~/.local/share/bash-completion/completions/groma`.
+/// Print a completion script for a shell.
+///
+/// For bash: `groma completions bash > ~/.local/share/bash-completion/completions/groma`
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which shell.
