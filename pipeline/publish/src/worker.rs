@@ -60,9 +60,9 @@ impl Worker {
             age: config.flush_age,
             size_bytes: config.flush_bytes,
         };
-        let mut failures = 0;
+        let (mut failures, mut cap) = (0, config.max_members);
         while let Some((date, batch)) = self.lane().backlog.take(limits) {
-            match seal(&self.shared, self.lane(), &self.held, date) {
+            match seal(&self.shared, self.lane(), &self.held, date, &mut cap) {
                 Ok(sealed) => {
                     failures = 0;
                     if sealed.more {

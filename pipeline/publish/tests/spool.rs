@@ -335,3 +335,20 @@ fn bundles_keep_to_their_limits_and_the_sums_agree() {
         "{per_object:?}"
     );
 }
+
+#[test]
+fn limits_of_nothing_make_bundles_of_one_file() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Jsonl);
+    lab.write_some("a", 5);
+    let mut config = lab.config();
+    config.max_members = 0;
+    config.flush_bytes = 0;
+    Running::start(config, Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    lab.assert_exactly_once();
+    let objects: std::collections::BTreeSet<_> =
+        lab.arrived().into_iter().map(|file| file.object).collect();
+    assert_eq!(objects.len(), 5);
+}

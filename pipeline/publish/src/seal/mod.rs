@@ -47,11 +47,16 @@ struct Sealer<'a> {
 }
 
 /// Builds and seals the next bundle of a date, without the files in `held` (paths below the experiment's directory).
+///
+/// It has at most `cap` members. After a failure the cap is half of what was tried, and it doubles with every success:
+/// so a disk that is too full for a whole bundle is worked off in small ones, and a file that makes every bundle fail
+/// ends up alone.
 pub(crate) fn seal(
     shared: &Shared,
     lane: &Lane,
     held: &BTreeSet<String>,
     date: Date,
+    cap: &mut usize,
 ) -> Result<Sealed, PublishError> {
     let relative = tree::claimed_dir(&lane.datatype.name, date);
     let nothing = Sealed {
@@ -75,32 +80,21 @@ pub(crate) fn seal(
         date,
         claimed,
     };
-    let (mut files, listed_bytes, more) = sealer.list(held).map_err(PublishError::io(
+    let (files, listed_bytes, more) = sealer.list(held, *cap).map_err(PublishError::io(
         "list claimed directory",
         Path::new(&relative),
     ))?;
-    loop {
-        if files.is_empty() {
-            return Ok(Sealed {
-                listed_bytes,
-                more,
-                ..nothing
-            });
-        }
-        match sealer.build(&files)? {
-            Ok(bundle) => {
-                return Ok(Sealed {
-                    bundle,
-                    listed_bytes,
-                    more,
-                });
-            }
-            Err(Changed(file)) => {
-                sealer.postpone(&file);
-                files.retain(|other| *other != file);
-            }
-        }
-    }
+    let tried = files.len();
+    let built = sealer.build_of(files);
+    *cap = match &built {
+        Ok(_) => cap.saturating_mul(2).min(shared.config.max_members),
+        Err(_) => (tried / 2).max(1),
+    };
+    Ok(Sealed {
+        bundle: built?,
+        listed_bytes,
+        more,
+    })
 }
 
 impl Sealer<'_> {
@@ -113,7 +107,7 @@ impl Sealer<'_> {
     }
 
     /// Claimed files up to the limits of a bundle, sorted; their bytes; and whether there are more.
-    fn list(&self, held: &BTreeSet<String>) -> io::Result<(Vec<FileName>, u64, bool)> {
+    fn list(&self, held: &BTreeSet<String>, cap: usize) -> io::Result<(Vec<FileName>, u64, bool)> {
         let config = &self.shared.config;
         let (mut files, mut bytes, mut more) = (Vec::new(), 0, false);
         tree::each_entry(&self.claimed, |name, _| {
@@ -123,7 +117,8 @@ impl Sealer<'_> {
             if held.contains(&self.spool_path(&file).to_string()) {
                 return Ok(true);
             }
-            if files.len() >= config.max_members || bytes >= config.flush_bytes {
+            // One file always fits, whatever the limits are.
+            if !files.is_empty() && (files.len() >= cap || bytes >= config.flush_bytes) {
                 more = true;
                 return Ok(false);
             }
@@ -133,6 +128,20 @@ impl Sealer<'_> {
         })?;
         files.sort_unstable();
         Ok((files, bytes, more))
+    }
+
+    /// Builds a bundle of those of the files that hold still.
+    fn build_of(&self, mut files: Vec<FileName>) -> Result<Attempt, PublishError> {
+        while !files.is_empty() {
+            match self.build(&files)? {
+                Ok(attempt) => return Ok(attempt),
+                Err(Changed(file)) => {
+                    self.postpone(&file);
+                    files.retain(|other| *other != file);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Builds a bundle in a directory of its own. Of one that does not get sealed nothing stays.
