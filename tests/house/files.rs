@@ -61,6 +61,25 @@ fn only_kernel_may_leave_safe_rust() {
     assert!(outside.is_empty(), "{outside:?}");
 }
 
+/// Also in the workspaces beside ours, which have lints of their own.
+#[test]
+fn no_code_outside_kernel_leaves_safe_rust() {
+    let word = concat!("un", "safe");
+    let openings = ["{", "fn", "impl", "trait", "extern"].map(|next| format!("{word} {next}"));
+    let kernel = workspace().join("kernel");
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let outside: Vec<_> = sources(workspace(), &["rs"])
+        .into_iter()
+        .filter(|path| !path.starts_with(&kernel))
+        .filter(|path| {
+            let text = read(path);
+            let mut code = text.lines().filter(is_code);
+            code.any(|line| openings.iter().any(|opening| line.contains(opening)))
+        })
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
 #[test]
 fn each_unsafe_block_says_why_it_is_sound() {
     let opening = concat!("unsafe", " {");
