@@ -36,6 +36,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "lab",
         ],
     ),
+    (
+        "benches",
+        &["contracts", "kernel", "service", "sdk", "experiments"],
+    ),
     ("tests", &[]),
 ];
 
