@@ -1,1 +1,27 @@
 //! Records every connection of a test: each change, the last word included.
+//!
+//! One [`Collector`] per experiment. A sampler per network namespace polls the kernel and hears the last word of every
+//! socket (`collect`), compares with what it knows (`flow`), and hands findings in batches to one writer, which keeps
+//! a file per connection (`record`, `file`) and tells listeners (`events`). A third thread makes complete files
+//! durable and moves them into the spool. Between each two of them stands a queue with a bound.
+//!
+//! The files are those of M-Lab's tcp-info, `<uuid>.<sequence>.jsonl.zst`; [`decode`] reads them and shows them.
+
+mod batch;
+mod clock;
+mod collect;
+mod collector;
+mod config;
+pub mod decode;
+mod events;
+mod file;
+mod flow;
+mod metrics;
+pub mod record;
+mod scope;
+
+pub use collector::{Collector, StartError};
+pub use config::{Config, Namespace};
+pub use file::Totals;
+pub use record::Anonymize;
+pub use scope::{Prefix, PrefixError, Scope};

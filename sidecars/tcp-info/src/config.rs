@@ -1,0 +1,67 @@
+//! What a collector is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use groma_spool::ExperimentDir;
+
+use crate::{Anonymize, Scope};
+
+/// A network namespace to record, and what of it.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// For instance `/run/netns/NAME`; `None` is that of this process. Another one needs `CAP_SYS_ADMIN`.
+    ///
+    /// UUIDs are made of cookies, which are unique among all namespaces only on kernels since 5.8.
+    pub path: Option<PathBuf>,
+    /// Which sockets are recorded.
+    pub scope: Scope,
+}
+
+/// The settings of a collector.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where files go, under the datatype `tcpinfo`; growing ones wait in its hidden folder `.tcpinfo`.
+    pub spool: ExperimentDir,
+    /// Where the journal is kept, outside the spool; one directory per collector.
+    pub state_dir: PathBuf,
+    /// The prefix of UUIDs.
+    pub prefix: groma_uuid::Prefix,
+    /// At least one.
+    pub namespaces: Vec<Namespace>,
+    /// Where to serve events; `None` for nowhere.
+    pub event_socket: Option<PathBuf>,
+    /// Whether new listeners first hear of all flows that live. M-Lab's server does not do that.
+    pub replay: bool,
+    /// How much of remote addresses is written to files.
+    pub anonymize: Anonymize,
+    /// Time between polls, when the machine can hold it.
+    pub interval: Duration,
+    /// A connection that lives longer has several files.
+    pub rotation: Duration,
+    /// Connections per namespace; more are counted and not recorded. Each takes up to 50 KB.
+    pub most_flows: usize,
+}
+
+impl Config {
+    /// The usual settings: 10 ms, files of 10 minutes, 20,000 connections, no events.
+    pub fn new(
+        spool: ExperimentDir,
+        state_dir: impl Into<PathBuf>,
+        prefix: groma_uuid::Prefix,
+        namespaces: Vec<Namespace>,
+    ) -> Self {
+        Self {
+            spool,
+            state_dir: state_dir.into(),
+            prefix,
+            namespaces,
+            event_socket: None,
+            replay: false,
+            anonymize: Anonymize::None,
+            interval: Duration::from_millis(10),
+            rotation: Duration::from_mins(10),
+            most_flows: 20_000,
+        }
+    }
+}

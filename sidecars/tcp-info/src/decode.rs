@@ -1,0 +1,15 @@
+//! Reading tcpinfo files back, ours and M-Lab's, and showing them.
+
+mod csv;
+mod json;
+mod plot;
+mod read;
+mod svg;
+mod table;
+
+pub use csv::write_csv;
+pub use json::write_json;
+pub use plot::write_plot;
+pub use read::{DecodeError, Reader, Recording};
+pub use svg::write_svg;
+pub use table::write_table;

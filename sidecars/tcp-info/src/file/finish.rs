@@ -1,0 +1,219 @@
+//! Turning complete files into published ones: one frame, a last line, durable, under their name.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use groma_spool::sync_dir;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use zstd::zstd_safe::CParameter;
+
+use super::layout::Layout;
+use crate::metrics::Metrics;
+use crate::record::{End, Line, write_end};
+
+/// At the end of the name of a file that is complete as it is: one frame, with its last line.
+pub(crate) const WHOLE: &str = "=whole";
+/// Files between two syncs of the folders that they came to.
+const BATCH: usize = 256;
+const LEVEL: i32 = 3;
+/// No line of ours is longer; M-Lab's readers take no longer ones.
+const LINE_BYTES: usize = 64 * 1024;
+/// How long files that could not be finished wait, and how long the finisher waits for news.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The thread's work: the folder `done` is its queue, on disk and therefore without a bound in memory.
+pub(crate) struct Finisher {
+    layout: Layout,
+    metrics: Metrics,
+}
+
+impl Finisher {
+    pub(crate) fn new(layout: Layout, metrics: Metrics) -> Self {
+        Self { layout, metrics }
+    }
+
+    /// Works until the sender of news is gone and the queue is empty, or nothing of it can be finished any more.
+    ///
+    /// Files that an earlier life left are finished first; of their names nothing is believed, because the machine may
+    /// have lost power since.
+    pub(crate) fn run(&self, news: &Receiver<()>) {
+        let mut believe_whole = false;
+        loop {
+            let mut finished = 1;
+            while finished > 0 {
+                finished = self.pass(believe_whole);
+            }
+            believe_whole = true;
+            match news.recv_timeout(PAUSE) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    while self.pass(true) > 0 {}
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Finishes up to a batch of files and returns how many left the queue.
+    fn pass(&self, believe_whole: bool) -> usize {
+        match self.try_pass(believe_whole) {
+            Ok(finished) => finished,
+            Err(error) => {
+                tracing::warn!(%error, "could not list the finished files");
+                0
+            }
+        }
+    }
+
+    fn try_pass(&self, believe_whole: bool) -> io::Result<usize> {
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        let mut finished = 0;
+        for entry in fs::read_dir(self.layout.done_dir())?.take(BATCH) {
+            let path = entry?.path();
+            match self.finish(&path, believe_whole) {
+                Ok(target) => {
+                    finished += 1;
+                    let dir = target.and_then(|target| target.parent().map(Path::to_owned));
+                    if let Some(dir) = dir
+                        && !dirs.contains(&dir)
+                    {
+                        dirs.push(dir);
+                    }
+                }
+                Err(error) => {
+                    self.metrics.finish_failures.inc();
+                    tracing::warn!(file = %path.display(), %error, "could not finish a file");
+                    finished += usize::from(self.set_aside(&path, &error)?);
+                }
+            }
+        }
+        for dir in &dirs {
+            sync_dir(dir)?;
+        }
+        if finished > 0 {
+            sync_dir(&self.layout.done_dir())?;
+        }
+        Ok(finished)
+    }
+
+    /// Takes a file out of the queue that can never be finished, so that it holds up no other.
+    fn set_aside(&self, path: &Path, error: &io::Error) -> io::Result<bool> {
+        use io::ErrorKind::{AlreadyExists, InvalidInput};
+        let hopeless = matches!(error.kind(), AlreadyExists | InvalidInput);
+        if let (true, Some(name)) = (hopeless, path.file_name()) {
+            fs::rename(path, self.layout.refused_dir().join(name))?;
+            self.metrics.files_refused.inc();
+        }
+        Ok(hopeless)
+    }
+
+    /// Finishes one file; `None` when there was nothing in it.
+    fn finish(&self, path: &Path, believe_whole: bool) -> io::Result<Option<PathBuf>> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let (plain, is_whole) = match name.strip_suffix(WHOLE) {
+            Some(plain) => (plain, true),
+            None => (name, false),
+        };
+        let target = self.layout.target(plain).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "no name of a tcpinfo file")
+        })?;
+        if is_whole && believe_whole {
+            File::open(path)?.sync_all()?;
+        } else {
+            let new = self.layout.new_dir().join(plain);
+            if !rewrite(path, &new)? {
+                self.metrics.empty_leftovers.inc();
+                fs::remove_file(&new)?;
+                fs::remove_file(path)?;
+                return Ok(None);
+            }
+            fs::rename(&new, path)?;
+        }
+        self.layout.create_parent(&target)?;
+        renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE)?;
+        self.metrics.files_published.inc();
+        Ok(Some(target))
+    }
+}
+
+/// Writes all complete lines of `from` to `to` as one frame, with a last line if there is none, and syncs it. What
+/// cannot be decompressed ends the file. `false` when there is no header.
+fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
+    let mut lines = Lines::new(File::open(from)?)?;
+    let mut encoder = zstd::stream::write::Encoder::new(File::create(to)?, LEVEL)?;
+    encoder.set_parameter(CParameter::ChecksumFlag(true))?;
+    let mut header = None;
+    let mut has_end = false;
+    while let Some(line) = lines.next_line()? {
+        match Line::parse(line) {
+            Ok(Line::Header(metadata)) if header.is_none() => header = Some(metadata),
+            Ok(Line::Record(_)) if header.is_some() && !has_end => {}
+            Ok(Line::End { .. }) if header.is_some() && !has_end => has_end = true,
+            // Whatever else it is, it is not what we wrote.
+            _ => break,
+        }
+        encoder.write_all(line)?;
+    }
+    if let (Some(metadata), false) = (&header, has_end) {
+        let mut last = Vec::new();
+        write_end(&mut last, metadata, End::Interrupted, None, 0);
+        encoder.write_all(&last)?;
+    }
+    encoder.finish()?.sync_all()?;
+    Ok(header.is_some())
+}
+
+/// Complete lines of a file of zstd frames whose end may be damaged.
+struct Lines {
+    decoder: zstd::stream::read::Decoder<'static, BufReader<File>>,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Lines {
+    fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            decoder: zstd::stream::read::Decoder::new(file)?,
+            buffer: Vec::new(),
+            start: 0,
+        })
+    }
+
+    /// The next line with its line feed; `None` at the end, at damage, and at a line that is too long.
+    fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
+            let rest = &self.buffer[self.start..];
+            if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = self.start..=self.start + at;
+                self.start += at + 1;
+                return Ok(Some(&self.buffer[line]));
+            }
+            if rest.len() > LINE_BYTES {
+                return Ok(None);
+            }
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            let filled = self.buffer.len();
+            self.buffer.resize(filled + LINE_BYTES, 0);
+            let read = match self.decoder.read(&mut self.buffer[filled..]) {
+                Ok(read) => read,
+                // The system's own errors may pass; the decoder's mean damage, and what it said before is all there is.
+                Err(error) if error.raw_os_error().is_some() => return Err(error),
+                Err(_) => 0,
+            };
+            self.buffer.truncate(filled + read);
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+use crate::metrics::Metrics;
+use groma_spool::ExperimentDir;
+use prometheus_client::registry::Registry;
+use std::sync::mpsc;
+
+const NAME: &str = "2026-11-22.a_1_00000000000003E8.00000";
+const HEADER: &str = r#"{"Timestamp":"0001-01-01T00:00:00Z","Metadata":{"UUID":"a_1_00000000000003E8","Sequence":0,"StartTime":"2026-11-22T00:00:00Z"}}
+"#;
+const LAST: &str = r#"{"Timestamp":"0001-01-01T00:00:00Z","Metadata":{"UUID":"a_1_00000000000003E8","Sequence":0,"StartTime":"2026-11-22T00:00:00Z"},"End":"closed"}
+"#;
+const INTERRUPTED: &str = r#"{"Timestamp":"0001-01-01T00:00:00Z","Metadata":{"UUID":"a_1_00000000000003E8","Sequence":0,"StartTime":"2026-11-22T00:00:00Z"},"End":"interrupted"}
+"#;
+
+fn record() -> String {
+    let zeros = "A".repeat(96);
+    format!("{{\"Timestamp\":\"2026-11-22T00:00:00Z\",\"RawIDM\":\"{zeros}\"}}\n")
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    zstd::bulk::compress(text.as_bytes(), 1).unwrap()
+}
+
+/// Puts a file into the queue of a finisher and returns what it made of it.
+fn finish(name: &str, bytes: &[u8]) -> (Option<String>, usize, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
+    let layout = Layout::open(spool).unwrap();
+    fs::write(layout.done_dir().join(name), bytes).unwrap();
+    let metrics = Metrics::new(&mut Registry::default());
+    let (_, news) = mpsc::sync_channel(1);
+    Finisher::new(layout.clone(), metrics).run(&news);
+    let published = dir
+        .path()
+        .join("ndt/tcpinfo/2026/11/22/a_1_00000000000003E8.00000.jsonl.zst");
+    let count = |path: PathBuf| fs::read_dir(path).unwrap().count();
+    assert_eq!(count(layout.new_dir()), 0);
+    let text = fs::read(published).ok().map(|bytes| {
+        assert_eq!(
+            zstd::zstd_safe::find_frame_compressed_size(&bytes),
+            Ok(bytes.len()),
+            "one frame"
+        );
+        String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap()
+    });
+    (text, count(layout.done_dir()), count(layout.refused_dir()))
+}
+
+#[test]
+fn several_frames_become_one() {
+    let bytes = [frame(HEADER), frame(&record()), frame(&(record() + LAST))].concat();
+    let expected = [HEADER, &record(), &record(), LAST].concat();
+    assert_eq!(finish(NAME, &bytes), (Some(expected), 0, 0));
+}
+
+#[test]
+fn a_death_at_any_byte_leaves_complete_lines_and_says_so() {
+    let bytes = [frame(&(HEADER.to_owned() + &record())), frame(&record())].concat();
+    let first = frame(&(HEADER.to_owned() + &record())).len();
+    let last_words =
+        |records: usize| Some([HEADER, &record().repeat(records), INTERRUPTED].concat());
+    for cut in (0..bytes.len())
+        .step_by(3)
+        .chain([first - 1, first, bytes.len()])
+    {
+        let (text, queued, refused) = finish(NAME, &bytes[..cut]);
+        assert_eq!((queued, refused), (0, 0), "cut at {cut}");
+        if cut == bytes.len() {
+            assert_eq!(text, last_words(2));
+        } else if cut >= first {
+            assert!(
+                text == last_words(1) || text == last_words(2),
+                "cut at {cut}: {text:?}"
+            );
+        } else {
+            // What a damaged frame gives depends on its blocks; it is nothing, or a front of the lines.
+            let fine = text.is_none() || text == last_words(0) || text == last_words(1);
+            assert!(fine, "cut at {cut}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_header_is_nothing_and_a_strange_name_is_kept() {
+    assert_eq!(finish(NAME, &frame(&record())), (None, 0, 0));
+    assert_eq!(finish(NAME, b"garbage"), (None, 0, 0));
+    assert_eq!(finish("strange", &frame(HEADER)), (None, 0, 1));
+}
+
+#[test]
+fn a_name_that_claims_to_be_whole_is_not_believed_after_a_restart() {
+    let name = format!("{NAME}{WHOLE}");
+    let (text, ..) = finish(&name, &frame(HEADER)[..20]);
+    assert!(text.is_none_or(|text| text.ends_with(INTERRUPTED)));
+}
+
+#[test]
+fn a_taken_name_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
+    let layout = Layout::open(spool).unwrap();
+    let target = layout.target(NAME).unwrap();
+    layout.create_parent(&target).unwrap();
+    fs::write(&target, b"first").unwrap();
+    fs::write(layout.done_dir().join(NAME), frame(HEADER)).unwrap();
+    let (_, news) = mpsc::sync_channel(1);
+    Finisher::new(layout.clone(), Metrics::new(&mut Registry::default())).run(&news);
+    assert_eq!(fs::read(&target).unwrap(), b"first");
+    assert_eq!(fs::read_dir(layout.refused_dir()).unwrap().count(), 1);
+}

@@ -1,0 +1,309 @@
+//! The thread that turns batches into lines, files, journal entries and events.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use groma_diag::SocketId;
+use groma_events::{Event, FlowId};
+use groma_uuid::Prefix;
+use jiff::Timestamp;
+
+use super::journal::{Journal, Known};
+use super::layout::Layout;
+use super::output::{Frames, Output};
+use crate::batch::{Batch, Entry};
+use crate::events::EventServer;
+use crate::metrics::Metrics;
+use crate::record::{Anonymize, End, LineTime, Polls};
+
+/// Every file is looked at once in this time: below the second that a crash may cost.
+const ROUND: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a writer needs.
+pub(crate) struct WriterSetup {
+    pub(crate) layout: Layout,
+    pub(crate) journal: Journal,
+    /// Connections of an earlier life, which go on or turn out to be gone.
+    pub(crate) known: HashMap<u64, Known>,
+    pub(crate) prefix: Prefix,
+    pub(crate) anonymize: Anonymize,
+    pub(crate) rotation: Duration,
+    pub(crate) events: Option<EventServer>,
+    pub(crate) metrics: Metrics,
+    /// One per sampler: where its batches go back to.
+    pub(crate) returns: Vec<SyncSender<Batch>>,
+    /// Tells the finisher that there is work; a full channel has told it already.
+    pub(crate) news: SyncSender<()>,
+}
+
+/// See the module.
+pub(crate) struct Writer {
+    setup: WriterSetup,
+    frames: Frames,
+    /// Per sampler, by slot.
+    outputs: Vec<Vec<Option<Output>>>,
+    polls: Vec<Polls>,
+    first_looks_missing: usize,
+    time: LineTime,
+    told: Vec<Event>,
+    round_began: Instant,
+    round_done: usize,
+    round_memory_bytes: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(setup: WriterSetup) -> io::Result<Self> {
+        let samplers = setup.returns.len();
+        Ok(Self {
+            frames: Frames::new()?,
+            outputs: (0..samplers).map(|_| Vec::new()).collect(),
+            polls: vec![Polls::default(); samplers],
+            first_looks_missing: samplers,
+            time: LineTime::default(),
+            told: Vec::new(),
+            round_began: Instant::now(),
+            round_done: 0,
+            round_memory_bytes: 0,
+            setup,
+        })
+    }
+
+    /// Works until all samplers are gone, then ends every file.
+    pub(crate) fn run(mut self, batches: &Receiver<Batch>) {
+        loop {
+            match batches.recv_timeout(PATIENCE) {
+                Ok(batch) => {
+                    self.take(&batch);
+                    // A sampler that ended takes nothing back.
+                    let _ = self.setup.returns[batch.source].try_send(batch);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look_after_files(Instant::now());
+        }
+        self.for_all_files(End::Stopped);
+        self.write_journal();
+        self.setup.metrics.set_totals(self.setup.journal.totals());
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        self.time.set(batch.time);
+        self.polls[batch.source] = batch.polls;
+        let now = Instant::now();
+        for entry in &batch.entries {
+            match entry {
+                Entry::Open { slot, cookie, id } => self.open(batch, *slot, *cookie, id),
+                Entry::Record { slot, start, end } => {
+                    self.record(batch, *slot, (*start, *end), now);
+                }
+                Entry::Close { slot, end } => self.close(batch, *slot, *end),
+                Entry::ClockStep => self.for_all_files(End::Rotated),
+                Entry::FirstLook => self.first_look(batch.time),
+            }
+        }
+        // Written down before it is told: what a listener heard, a later life knows.
+        self.write_journal();
+        if let Some(events) = &self.setup.events {
+            for event in self.told.drain(..) {
+                events.publish(&event);
+            }
+        }
+        self.told.clear();
+        self.setup.metrics.set_totals(self.setup.journal.totals());
+    }
+
+    fn open(&mut self, batch: &Batch, slot: u32, cookie: u64, id: &SocketId) {
+        let uuid = self.setup.prefix.uuid(cookie);
+        let resumed = self.setup.known.remove(&cookie);
+        let (start, sequence) = match resumed {
+            Some(known) => (known.start, known.sequence + 1),
+            None => (batch.time, 0),
+        };
+        let event = Event::Open {
+            timestamp: batch.time,
+            uuid: uuid.clone(),
+            id: flow_id(id),
+        };
+        if resumed.is_some() {
+            self.setup.metrics.flows_resumed.inc();
+            if let Some(events) = &self.setup.events {
+                events.remember(&event);
+            }
+        } else {
+            self.setup.metrics.flows_opened.inc();
+            self.told.push(event);
+        }
+        let outputs = &mut self.outputs[batch.source];
+        let slot = slot as usize;
+        if outputs.len() <= slot {
+            outputs.resize_with(slot + 1, || None);
+        }
+        outputs[slot] = Some(Output::new(uuid, cookie, start, sequence, batch.polls));
+    }
+
+    fn record(&mut self, batch: &Batch, slot: u32, (start, end): (usize, usize), now: Instant) {
+        let Some(output) = &mut self.outputs[batch.source][slot as usize] else {
+            return;
+        };
+        if let Some(sequence) = output.begins() {
+            output.begin(batch.time, now);
+            let known = Known {
+                sequence,
+                start: output.start(),
+            };
+            self.setup.journal.file(output.cookie, known);
+            self.setup.metrics.files_begun.inc();
+        }
+        if output.record(&self.time, batch.body(start, end), self.setup.anonymize) {
+            self.setup.metrics.snapshots.inc();
+        } else {
+            self.setup.metrics.records_lost.inc();
+        }
+        if output.wants_flush() {
+            flush(output, &mut self.frames, &mut self.setup);
+        }
+    }
+
+    fn close(&mut self, batch: &Batch, slot: u32, end: End) {
+        let Some(mut output) = self.outputs[batch.source][slot as usize].take() else {
+            return;
+        };
+        end_file(
+            &mut output,
+            end,
+            &batch.polls,
+            &mut self.frames,
+            &mut self.setup,
+        );
+        self.setup.journal.close(output.cookie);
+        self.setup.metrics.flows_closed.inc();
+        self.told.push(Event::Close {
+            timestamp: batch.time,
+            uuid: output.uuid,
+        });
+    }
+
+    /// Once every sampler has shown all that exists, connections of the earlier life that nobody showed are gone.
+    fn first_look(&mut self, time: Timestamp) {
+        self.first_looks_missing = self.first_looks_missing.saturating_sub(1);
+        if self.first_looks_missing > 0 {
+            return;
+        }
+        for cookie in std::mem::take(&mut self.setup.known).into_keys() {
+            self.setup.journal.close(cookie);
+            self.setup.metrics.flows_closed.inc();
+            self.told.push(Event::Close {
+                timestamp: time,
+                uuid: self.setup.prefix.uuid(cookie),
+            });
+        }
+    }
+
+    /// Flushes and rotates a share of the files that grows with the time since the round began.
+    fn look_after_files(&mut self, now: Instant) {
+        let all: usize = self.outputs.iter().map(Vec::len).sum();
+        let elapsed = now.saturating_duration_since(self.round_began);
+        let due = (all as u128 * elapsed.as_micros() / ROUND.as_micros()).min(all as u128) as usize;
+        let mut before = 0;
+        for (outputs, polls) in self.outputs.iter_mut().zip(&self.polls) {
+            let from = self.round_done.saturating_sub(before).min(outputs.len());
+            let to = due.saturating_sub(before).clamp(from, outputs.len());
+            before += outputs.len();
+            for output in outputs[from..to].iter_mut().flatten() {
+                let age = output
+                    .began()
+                    .map(|began| now.saturating_duration_since(began));
+                if age.is_some_and(|age| age >= self.setup.rotation) {
+                    end_file(
+                        output,
+                        End::Rotated,
+                        polls,
+                        &mut self.frames,
+                        &mut self.setup,
+                    );
+                } else {
+                    flush(output, &mut self.frames, &mut self.setup);
+                }
+                self.round_memory_bytes += output.memory_bytes();
+            }
+        }
+        self.round_done = due;
+        if elapsed >= ROUND {
+            self.setup
+                .metrics
+                .memory_bytes
+                .set(self.round_memory_bytes as i64);
+            (self.round_began, self.round_done, self.round_memory_bytes) = (now, 0, 0);
+        }
+    }
+
+    fn for_all_files(&mut self, end: End) {
+        for (source, outputs) in self.outputs.iter_mut().enumerate() {
+            for output in outputs.iter_mut().flatten() {
+                end_file(
+                    output,
+                    end,
+                    &self.polls[source],
+                    &mut self.frames,
+                    &mut self.setup,
+                );
+            }
+        }
+    }
+
+    fn write_journal(&mut self) {
+        write_journal(&mut self.setup);
+    }
+}
+
+/// Hands pending lines to the kernel, after the journal, which must know the file before it exists.
+fn flush(output: &mut Output, frames: &mut Frames, setup: &mut WriterSetup) {
+    write_journal(setup);
+    if let Err(error) = output.flush(&setup.layout.open_dir(), frames) {
+        setup.metrics.write_failures.inc();
+        tracing::warn!(uuid = %output.uuid, %error, "could not write a file; its lines wait");
+    }
+}
+
+fn end_file(
+    output: &mut Output,
+    end: End,
+    polls: &Polls,
+    frames: &mut Frames,
+    setup: &mut WriterSetup,
+) {
+    write_journal(setup);
+    match output.end(end, polls, &setup.layout, frames) {
+        Ok(false) => {}
+        Ok(true) => match setup.news.try_send(()) {
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => tracing::error!("the finisher is gone"),
+        },
+        Err(error) => {
+            setup.metrics.write_failures.inc();
+            tracing::warn!(uuid = %output.uuid, %error, "could not end a file; its last lines are lost");
+        }
+    }
+}
+
+fn write_journal(setup: &mut WriterSetup) {
+    if let Err(error) = setup.journal.write() {
+        setup.metrics.write_failures.inc();
+        tracing::warn!(%error, "could not write the journal; it will be written anew");
+    }
+}
+
+fn flow_id(id: &SocketId) -> FlowId {
+    FlowId {
+        local_port: id.local_port,
+        remote_port: id.remote_port,
+        local_ip: id.local_ip,
+        remote_ip: id.remote_ip,
+        interface: id.interface,
+        cookie: id.cookie,
+    }
+}

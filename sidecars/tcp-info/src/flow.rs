@@ -1,0 +1,6 @@
+//! The connections that are known, and what counts as a change of one.
+
+mod change;
+mod table;
+
+pub(crate) use table::{Table, Update};

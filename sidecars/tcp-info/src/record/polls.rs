@@ -1,0 +1,55 @@
+//! A record of the looking itself, so that "no change" can be told from "not looked".
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds of the intervals between two polls that are told apart, in microseconds; longer ones come last.
+pub(crate) const BOUNDS_US: [u64; 8] = [
+    10_500, 12_000, 15_000, 20_000, 40_000, 100_000, 400_000, 1_000_000,
+];
+
+/// How often the kernel was asked, and how regularly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polls {
+    /// Polls that gave a complete answer.
+    #[serde(rename = "Made")]
+    pub made: u64,
+    /// Polls that began later than they should, by more than half an interval.
+    #[serde(rename = "Late")]
+    pub late: u64,
+    /// Polls whose answer failed or was interrupted.
+    #[serde(rename = "Failed")]
+    pub failed: u64,
+    /// Times that the kernel dropped last words because nobody fetched them in time.
+    #[serde(rename = "Overruns")]
+    pub overruns: u64,
+    /// The interval aimed at, in microseconds; it stretches when the machine cannot hold it.
+    #[serde(rename = "TargetUs")]
+    pub target_us: u64,
+    /// Intervals between polls, counted by length: up to 10.5, 12, 15, 20, 40, 100, 400, 1000 ms, and longer.
+    #[serde(rename = "Intervals")]
+    pub intervals: [u64; BOUNDS_US.len() + 1],
+}
+
+impl Polls {
+    pub(crate) fn interval(&mut self, interval: Duration) {
+        let us = interval.as_micros() as u64;
+        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound);
+        self.intervals[bucket.unwrap_or(BOUNDS_US.len())] += 1;
+    }
+
+    /// What happened since `earlier`; the target is the one now.
+    #[must_use]
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        since.made -= earlier.made;
+        since.late -= earlier.late;
+        since.failed -= earlier.failed;
+        since.overruns -= earlier.overruns;
+        for (now, then) in since.intervals.iter_mut().zip(earlier.intervals) {
+            *now -= then;
+        }
+        since
+    }
+}
