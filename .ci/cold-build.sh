@@ -14,7 +14,7 @@ fi
 target=$(mktemp -d -p "$1")
 trap 'rm -rf "$target"' EXIT
 TIMEFORMAT='%U %S'
-times=$({ time CARGO_TARGET_DIR=$target cargo build --quiet --release >"$target/log" 2>&1; } 2>&1) || {
+times=$({ time CARGO_TARGET_DIR=$target cargo build --quiet --release -p groma >"$target/log" 2>&1; } 2>&1) || {
     cat "$target/log"
     exit 1
 }

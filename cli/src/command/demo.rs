@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let tested = runtime.block_on(demonstrate(args, folder.path()))?;
     let complete = tested.iter().all(|tested| tested.journey.is_complete());
     if args.json {
-        print_json(complete, folder.kept(), &tested)?;
+        print_json(complete, &folder, &tested)?;
     } else {
         print_text(&folder, &tested);
     }
@@ -180,7 +180,7 @@ fn print_text(folder: &Folder, tested: &[Tested]) {
     }
 }
 
-fn print_json(ok: bool, kept: bool, tested: &[Tested]) -> anyhow::Result<()> {
+fn print_json(ok: bool, folder: &Folder, tested: &[Tested]) -> anyhow::Result<()> {
     let tests: Vec<_> = tested
         .iter()
         .map(
@@ -194,7 +194,9 @@ fn print_json(ok: bool, kept: bool, tested: &[Tested]) -> anyhow::Result<()> {
             },
         )
         .collect();
-    output::json(&serde_json::json!({ "ok": ok, "kept": kept, "tests": tests }))
+    output::json(
+        &serde_json::json!({ "ok": ok, "dir": folder.path(), "kept": folder.kept(), "tests": tests }),
+    )
 }
 
 /// The demo's folder, removed at the end unless it was asked for.
