@@ -30,8 +30,8 @@ pub(crate) enum Entry {
     },
     /// The wall clock was set: times before and after belong into different files.
     ClockStep,
-    /// All connections that exist have been shown, for the first time.
-    FirstLook,
+    /// All connections that exist have been shown, and those that were about to end have had time to.
+    Settled,
 }
 
 /// The findings of one poll, or of a part of it. Reused.

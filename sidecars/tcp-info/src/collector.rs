@@ -160,6 +160,7 @@ impl Collector {
             scope: namespace.scope.clone(),
             interval: config.interval,
             most_flows: config.most_flows,
+            last_words_bytes: config.last_words_bytes,
             metrics: self.metrics.clone(),
             stop: self.stop.clone(),
             batches,

@@ -41,6 +41,9 @@ pub struct Config {
     pub rotation: Duration,
     /// Connections per namespace; more are counted and not recorded. Each takes up to 50 KB.
     pub most_flows: usize,
+    /// Room for last words between two polls, somewhat over 1 KB each. The kernel cuts it to `net.core.rmem_max` for
+    /// the unprivileged. When it is too small the kernel drops some, which is noticed, counted and made good by polls.
+    pub last_words_bytes: usize,
 }
 
 impl Config {
@@ -62,6 +65,7 @@ impl Config {
             interval: Duration::from_millis(10),
             rotation: Duration::from_mins(10),
             most_flows: 20_000,
+            last_words_bytes: 16 << 20,
         }
     }
 }

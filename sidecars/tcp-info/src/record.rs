@@ -13,3 +13,4 @@ pub use anonymize::Anonymize;
 pub use polls::Polls;
 pub use read::{ArchivalRecord, End, Line, Metadata, ReadError};
 pub(crate) use write::{LineTime, write_end, write_header, write_record};
+pub use write::{encode_line, encode_record};

@@ -11,7 +11,7 @@ use crate::scope::Scope;
 
 /// A socket that left the kernel's tables but was not destroyed belongs to a process that has not closed it. Its last
 /// word may come late; after so many looks without it, about a second, the connection counts as gone.
-const LOOKS_UNTIL_VANISHED: u32 = 100;
+pub(crate) const LOOKS_UNTIL_VANISHED: u32 = 100;
 /// When last words were lost there is none to wait for; two looks exclude that a socket was between two tables.
 const LOOKS_AFTER_OVERRUN: u32 = 2;
 /// Vanished connections whose last word is still ignored when it comes.

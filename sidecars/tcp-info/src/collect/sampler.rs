@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use groma_diag::{Answer, Destroyed, Diag, DiagError, Key, Opens, enter_namespace};
 
 use super::choice::{Choice, Means};
-use super::findings::Findings;
+use super::findings::{Findings, LOOKS_UNTIL_VANISHED};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::StartError;
@@ -18,8 +18,6 @@ use crate::clock::{Clock, Reading};
 use crate::metrics::Metrics;
 use crate::scope::Scope;
 
-/// Room for last words between two polls; the kernel cuts it to `net.core.rmem_max` for the unprivileged.
-const DESTROYED_BYTES: usize = 16 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What a sampler needs.
@@ -29,6 +27,7 @@ pub(crate) struct SamplerSetup {
     pub(crate) scope: Scope,
     pub(crate) interval: Duration,
     pub(crate) most_flows: usize,
+    pub(crate) last_words_bytes: usize,
     pub(crate) metrics: Metrics,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) batches: SyncSender<Batch>,
@@ -46,7 +45,7 @@ pub(crate) struct Sampler {
     findings: Findings,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
-    looked: bool,
+    looks_to_settle: u32,
     rates_since: Instant,
     slots: Vec<u32>,
     keys: Vec<Key>,
@@ -71,7 +70,7 @@ impl Sampler {
         let outbox = Outbox::new(setup.source, setup.batches, setup.empty);
         Ok(Self {
             diag: Diag::open()?,
-            destroyed: Destroyed::open(DESTROYED_BYTES)?,
+            destroyed: Destroyed::open(setup.last_words_bytes)?,
             opens,
             choice: Choice::new(),
             pace: Pace::new(setup.interval, Instant::now()),
@@ -79,7 +78,7 @@ impl Sampler {
             findings: Findings::new(setup.scope, setup.most_flows, outbox, setup.metrics.clone()),
             metrics: setup.metrics,
             stop: setup.stop,
-            looked: false,
+            looks_to_settle: LOOKS_UNTIL_VANISHED,
             rates_since: Instant::now(),
             slots: Vec::new(),
             keys: Vec::new(),
@@ -144,9 +143,11 @@ impl Sampler {
         }
         self.choice.measured(means, known, began.elapsed());
         self.findings.miss_the_unseen();
-        if !self.looked {
-            self.looked = true;
-            self.findings.outbox.push(Entry::FirstLook);
+        if self.looks_to_settle > 0 {
+            self.looks_to_settle -= 1;
+            if self.looks_to_settle == 0 {
+                self.findings.outbox.push(Entry::Settled);
+            }
         }
         true
     }

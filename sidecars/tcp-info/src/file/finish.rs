@@ -19,6 +19,8 @@ pub(crate) const WHOLE: &str = "=whole";
 /// Files between two syncs of the folders that they came to.
 const BATCH: usize = 256;
 const LEVEL: i32 = 3;
+/// With more files than this the whole file system is synced, once.
+const MOST_SINGLE_SYNCS: usize = 8;
 /// No line of ours is longer; M-Lab's readers take no longer ones.
 const LINE_BYTES: usize = 64 * 1024;
 /// How long files that could not be finished wait, and how long the finisher waits for news.
@@ -69,34 +71,42 @@ impl Finisher {
     }
 
     fn try_pass(&self, believe_whole: bool) -> io::Result<usize> {
-        let mut dirs: Vec<PathBuf> = Vec::new();
-        let mut finished = 0;
+        let mut ready = Vec::new();
+        let mut left = 0;
         for entry in fs::read_dir(self.layout.done_dir())?.take(BATCH) {
             let path = entry?.path();
-            match self.finish(&path, believe_whole) {
-                Ok(target) => {
-                    finished += 1;
-                    let dir = target.and_then(|target| target.parent().map(Path::to_owned));
-                    if let Some(dir) = dir
-                        && !dirs.contains(&dir)
-                    {
-                        dirs.push(dir);
-                    }
-                }
-                Err(error) => {
-                    self.metrics.finish_failures.inc();
-                    tracing::warn!(file = %path.display(), %error, "could not finish a file");
-                    finished += usize::from(self.set_aside(&path, &error)?);
-                }
+            match self.prepare(&path, believe_whole) {
+                Ok(Some(file)) => ready.push(file),
+                Ok(None) => left += 1,
+                Err(error) => left += self.failed(&path, &error)?,
+            }
+        }
+        sync_files(&ready)?;
+        let mut dirs: Vec<&Path> = Vec::new();
+        for file in &ready {
+            match self.publish(file) {
+                Ok(()) => left += 1,
+                Err(error) => left += self.failed(&file.path, &error)?,
+            }
+            if let Some(dir) = file.target.parent()
+                && !dirs.contains(&dir)
+            {
+                dirs.push(dir);
             }
         }
         for dir in &dirs {
             sync_dir(dir)?;
         }
-        if finished > 0 {
+        if left > 0 {
             sync_dir(&self.layout.done_dir())?;
         }
-        Ok(finished)
+        Ok(left)
+    }
+
+    fn failed(&self, path: &Path, error: &io::Error) -> io::Result<usize> {
+        self.metrics.finish_failures.inc();
+        tracing::warn!(file = %path.display(), %error, "could not finish a file");
+        self.set_aside(path, error).map(usize::from)
     }
 
     /// Takes a file out of the queue that can never be finished, so that it holds up no other.
@@ -110,8 +120,8 @@ impl Finisher {
         Ok(hopeless)
     }
 
-    /// Finishes one file; `None` when there was nothing in it.
-    fn finish(&self, path: &Path, believe_whole: bool) -> io::Result<Option<PathBuf>> {
+    /// Makes a file one frame with a last line; `None` when there was nothing in it.
+    fn prepare(&self, path: &Path, believe_whole: bool) -> io::Result<Option<Ready>> {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -123,9 +133,8 @@ impl Finisher {
         let target = self.layout.target(plain).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "no name of a tcpinfo file")
         })?;
-        if is_whole && believe_whole {
-            File::open(path)?.sync_all()?;
-        } else {
+        let synced = !(is_whole && believe_whole);
+        if synced {
             let new = self.layout.new_dir().join(plain);
             if !rewrite(path, &new)? {
                 self.metrics.empty_leftovers.inc();
@@ -136,10 +145,38 @@ impl Finisher {
             fs::rename(&new, path)?;
         }
         self.layout.create_parent(&target)?;
-        renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE)?;
-        self.metrics.files_published.inc();
-        Ok(Some(target))
+        Ok(Some(Ready {
+            path: path.to_owned(),
+            target,
+            synced,
+        }))
     }
+
+    /// One step from here to there, so that the file is always in exactly one place.
+    fn publish(&self, file: &Ready) -> io::Result<()> {
+        renameat_with(CWD, &file.path, CWD, &file.target, RenameFlags::NOREPLACE)?;
+        self.metrics.files_published.inc();
+        Ok(())
+    }
+}
+
+/// A file that is complete, and where it goes.
+struct Ready {
+    path: PathBuf,
+    target: PathBuf,
+    synced: bool,
+}
+
+/// Makes the files durable that are not yet. Each for itself costs the disk several milliseconds; many at once cost
+/// as much together.
+fn sync_files(files: &[Ready]) -> io::Result<()> {
+    let open = |file: &Ready| File::open(&file.path);
+    let mut unsynced = files.iter().filter(|file| !file.synced);
+    if unsynced.clone().count() > MOST_SINGLE_SYNCS {
+        rustix::fs::syncfs(open(&files[0])?)?;
+        return Ok(());
+    }
+    unsynced.try_for_each(|file| open(file)?.sync_all())
 }
 
 /// Writes all complete lines of `from` to `to` as one frame, with a last line if there is none, and syncs it. What

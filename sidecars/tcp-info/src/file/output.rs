@@ -155,13 +155,15 @@ impl Output {
             return Ok(());
         }
         let frame = frames.compress(&self.pending)?;
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(dir.join(&growing.name))?;
+        let path = dir.join(&growing.name);
+        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
         if let Err(error) = file.write_all(frame) {
-            // Half a frame in the middle would cut off all that follows.
-            file.set_len(growing.bytes)?;
+            // Half a frame in the middle would cut off all that follows, and an empty file is no file.
+            if growing.bytes > 0 {
+                file.set_len(growing.bytes)?;
+            } else {
+                std::fs::remove_file(&path)?;
+            }
             return Err(error);
         }
         growing.bytes += frame.len() as u64;

@@ -1,6 +1,6 @@
 //! The thread that turns batches into lines, files, journal entries and events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
@@ -46,7 +46,10 @@ pub(crate) struct Writer {
     /// Per sampler, by slot.
     outputs: Vec<Vec<Option<Output>>>,
     polls: Vec<Polls>,
-    first_looks_missing: usize,
+    /// Samplers that have not yet shown all that exists.
+    unsettled: usize,
+    /// Connections of the earlier life that were told as closed; a last word that comes still is not another life.
+    gone: HashSet<u64>,
     time: LineTime,
     told: Vec<Event>,
     round_began: Instant,
@@ -61,7 +64,8 @@ impl Writer {
             frames: Frames::new()?,
             outputs: (0..samplers).map(|_| Vec::new()).collect(),
             polls: vec![Polls::default(); samplers],
-            first_looks_missing: samplers,
+            unsettled: samplers,
+            gone: HashSet::new(),
             time: LineTime::default(),
             told: Vec::new(),
             round_began: Instant::now(),
@@ -102,7 +106,7 @@ impl Writer {
                 }
                 Entry::Close { slot, end } => self.close(batch, *slot, *end),
                 Entry::ClockStep => self.for_all_files(End::Rotated),
-                Entry::FirstLook => self.first_look(batch.time),
+                Entry::Settled => self.settled(batch.time),
             }
         }
         // Written down before it is told: what a listener heard, a later life knows.
@@ -117,6 +121,14 @@ impl Writer {
     }
 
     fn open(&mut self, batch: &Batch, slot: u32, cookie: u64, id: &SocketId) {
+        let slot = slot as usize;
+        let outputs = &mut self.outputs[batch.source];
+        if outputs.len() <= slot {
+            outputs.resize_with(slot + 1, || None);
+        }
+        if self.gone.contains(&cookie) {
+            return;
+        }
         let uuid = self.setup.prefix.uuid(cookie);
         let resumed = self.setup.known.remove(&cookie);
         let (start, sequence) = match resumed {
@@ -137,12 +149,8 @@ impl Writer {
             self.setup.metrics.flows_opened.inc();
             self.told.push(event);
         }
-        let outputs = &mut self.outputs[batch.source];
-        let slot = slot as usize;
-        if outputs.len() <= slot {
-            outputs.resize_with(slot + 1, || None);
-        }
-        outputs[slot] = Some(Output::new(uuid, cookie, start, sequence, batch.polls));
+        self.outputs[batch.source][slot] =
+            Some(Output::new(uuid, cookie, start, sequence, batch.polls));
     }
 
     fn record(&mut self, batch: &Batch, slot: u32, (start, end): (usize, usize), now: Instant) {
@@ -188,9 +196,9 @@ impl Writer {
     }
 
     /// Once every sampler has shown all that exists, connections of the earlier life that nobody showed are gone.
-    fn first_look(&mut self, time: Timestamp) {
-        self.first_looks_missing = self.first_looks_missing.saturating_sub(1);
-        if self.first_looks_missing > 0 {
+    fn settled(&mut self, time: Timestamp) {
+        self.unsettled -= 1;
+        if self.unsettled > 0 {
             return;
         }
         for cookie in std::mem::take(&mut self.setup.known).into_keys() {
@@ -200,6 +208,7 @@ impl Writer {
                 timestamp: time,
                 uuid: self.setup.prefix.uuid(cookie),
             });
+            self.gone.insert(cookie);
         }
     }
 

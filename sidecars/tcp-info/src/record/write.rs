@@ -8,7 +8,7 @@ use groma_diag::{MESSAGE_BYTES, Record};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Anonymize, End, Metadata, Polls};
+use super::{Anonymize, End, Line, Metadata, Polls};
 
 /// Attribute types above this are not written, as in M-Lab's files.
 const LARGEST_TYPE: usize = 38;
@@ -95,6 +95,42 @@ fn push_json(buffer: &mut Vec<u8>, line: &impl Serialize) {
     buffer.push(b'\n');
 }
 
+/// The line of a message of the kernel, with its line feed.
+pub fn encode_record(time: Timestamp, record: Record<'_>) -> String {
+    let mut buffer = Vec::new();
+    let mut line_time = LineTime::default();
+    line_time.set(time);
+    write_record(&mut buffer, &line_time, record, Anonymize::None);
+    text(buffer)
+}
+
+/// The line that [`Line::parse`] reads as this, with its line feed.
+pub fn encode_line(line: &Line) -> String {
+    let mut buffer = Vec::new();
+    match line {
+        Line::Header(metadata) => write_header(&mut buffer, metadata),
+        Line::End {
+            metadata,
+            end,
+            polls,
+            lost_records,
+        } => {
+            write_end(&mut buffer, metadata, *end, polls.as_ref(), *lost_records);
+        }
+        Line::Record(record) => {
+            let mut time = LineTime::default();
+            time.set(record.timestamp);
+            let payloads = record.attributes.iter().map(Option::as_deref);
+            write_payloads(&mut buffer, &time, &record.message, payloads);
+        }
+    }
+    text(buffer)
+}
+
+fn text(buffer: Vec<u8>) -> String {
+    String::from_utf8(buffer).expect("JSON of strings and base64")
+}
+
 /// One snapshot.
 pub(crate) fn write_record(
     buffer: &mut Vec<u8>,
@@ -113,22 +149,27 @@ pub(crate) fn write_record(
             count = count.max(kind + 1);
         }
     }
+    write_payloads(buffer, time, &message, payloads[..count].iter().copied());
+}
+
+fn write_payloads<'a>(
+    buffer: &mut Vec<u8>,
+    time: &LineTime,
+    message: &[u8; MESSAGE_BYTES],
+    payloads: impl Iterator<Item = Option<&'a [u8]>>,
+) {
     write!(buffer, r#"{{"Timestamp":"{}","RawIDM":"#, time.0).expect("a Vec takes everything");
-    push_base64(buffer, &message);
-    if count > 0 {
-        buffer.extend_from_slice(br#","Attributes":["#);
-        for (kind, payload) in payloads[..count].iter().enumerate() {
-            if kind > 0 {
-                buffer.push(b',');
-            }
-            match payload {
-                Some(payload) => push_base64(buffer, payload),
-                None => buffer.extend_from_slice(b"null"),
-            }
+    push_base64(buffer, message);
+    let mut any = false;
+    for payload in payloads {
+        buffer.extend_from_slice(if any { b"," } else { br#","Attributes":["# });
+        any = true;
+        match payload {
+            Some(payload) => push_base64(buffer, payload),
+            None => buffer.extend_from_slice(b"null"),
         }
-        buffer.push(b']');
     }
-    buffer.extend_from_slice(b"}\n");
+    buffer.extend_from_slice(if any { b"]}\n" } else { b"}\n" });
 }
 
 fn push_base64(buffer: &mut Vec<u8>, bytes: &[u8]) {

@@ -24,7 +24,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn at(dir: tempfile::TempDir) -> Self {
         let prefix = Prefix::ensure(&dir.path().join("prefix"), "test").unwrap();
         Self { dir, prefix }
     }
@@ -129,6 +132,15 @@ pub(crate) struct Ear {
 
 impl Ear {
     pub(crate) fn new(socket: PathBuf) -> Self {
+        Self::listen(socket, false)
+    }
+
+    /// One that stays when the server goes, until it is asked.
+    pub(crate) fn patient(socket: PathBuf) -> Self {
+        Self::listen(socket, true)
+    }
+
+    fn listen(socket: PathBuf, patient: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let backoff = Backoff {
             shortest: Duration::from_millis(1),
@@ -144,12 +156,19 @@ impl Ear {
                 match notice {
                     Notice::Event(event) => events.push(event),
                     Notice::Connected => {}
+                    Notice::Lost if patient => {}
                     Notice::Lost => break,
                 }
             }
             events
         });
         Self { stop, thread }
+    }
+
+    /// Everything until now.
+    pub(crate) fn so_far(self) -> Vec<Event> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
     }
 
     /// Everything until the server closed.
