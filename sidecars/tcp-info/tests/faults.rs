@@ -263,6 +263,7 @@ fn a_full_disk_stops_nobody_and_what_comes_after_is_whole() {
     wait_until("the recorder goes on", || {
         collector.totals().closed > before + 100
     });
+    drop(file);
     std::fs::remove_file(filler).unwrap();
     let before = collector.totals().closed;
     wait_until("there is room again", || {
