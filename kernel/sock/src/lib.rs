@@ -1,15 +1,19 @@
-//! What the kernel knows about one socket: its cookie, `TCP_INFO`, the state of BBR and the congestion control.
+//! What the kernel knows about one socket: its cookie, `TCP_INFO`, the state of BBR and the congestion control; and how
+//! bulk bytes get through it without being copied.
 //!
 //! Numbers are the kernel's own (`include/uapi/linux/tcp.h`, `include/uapi/linux/inet_diag.h`), named and typed as in
 //! M-Lab's result files, so that a structure read here is a structure published.
-// Two socket options have no safe wrapper anywhere; the block that asks for them is in `option.rs`.
+// Two socket options have no safe wrapper anywhere; the block that asks for them is in `option.rs`. Nor has receiving
+// into nowhere, in `bulk.rs`.
 #![allow(unsafe_code)]
 
 mod bbr;
+mod bulk;
 mod option;
 mod tcp_info;
 
 pub use bbr::{BbrInfo, bbr_info};
+pub use bulk::{SealedBytes, discard, send_more};
 pub use tcp_info::{TCP_INFO_BYTES, TcpInfo, tcp_info};
 
 use std::io;

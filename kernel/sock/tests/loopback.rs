@@ -69,3 +69,63 @@ fn a_socket_that_is_not_tcp_is_an_error() {
     assert!(groma_sock::bbr_info(&socket).is_err());
     assert!(groma_sock::cookie(&socket).is_ok());
 }
+
+#[test]
+fn sealed_bytes_arrive_whole_and_in_order_behind_what_went_before_them() {
+    let (mut client, server) = pair();
+    let bytes: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+    let sealed = groma_sock::SealedBytes::new("test", &bytes).unwrap();
+    let sending = std::thread::spawn(move || {
+        assert_eq!(groma_sock::send_more(&server, b"head").unwrap(), 4);
+        let mut sent = 7;
+        while sent < 300_000 {
+            sent += sealed.send(&server, sent as u64, 300_000 - sent).unwrap();
+        }
+        assert_eq!(
+            sealed.send(&server, 300_000, 10).unwrap(),
+            0,
+            "past the end"
+        );
+    });
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    sending.join().unwrap();
+    assert_eq!(&received[..4], b"head");
+    assert_eq!(&received[4..], &bytes[7..]);
+}
+
+#[test]
+fn discarding_takes_exactly_so_many_bytes() {
+    let (mut client, mut server) = pair();
+    let sending = std::thread::spawn(move || {
+        let bytes: Vec<u8> = (0..1_000_000u32).map(|n| (n % 253) as u8).collect();
+        server.write_all(&bytes).unwrap();
+    });
+    let mut left = 700_001;
+    while left > 0 {
+        let gone = groma_sock::discard(&client, left).unwrap();
+        assert!(gone > 0 && gone <= left);
+        left -= gone;
+    }
+    let mut next = [0];
+    client.read_exact(&mut next).unwrap();
+    assert_eq!(u32::from(next[0]), 700_001 % 253);
+    sending.join().unwrap();
+    while groma_sock::discard(&client, 1 << 20).unwrap() > 0 {}
+    client.set_nonblocking(true).unwrap();
+    assert_eq!(
+        groma_sock::discard(&client, 5).unwrap(),
+        0,
+        "the end of the stream"
+    );
+}
+
+#[test]
+fn a_socket_that_is_not_tcp_refuses_to_discard() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .send_to(b"123", socket.local_addr().unwrap())
+        .unwrap();
+    let refused = groma_sock::discard(&socket, 3).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(14), "EFAULT");
+}

@@ -13,14 +13,15 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::ClientError;
 use super::target::Target;
 use crate::protocol::handshake::{accept_key, new_key};
+use crate::protocol::transport::Transport;
 use crate::protocol::{Direction, SUBPROTOCOL};
 
 /// For connection, TLS and upgrade together, as in M-Lab's reference client.
@@ -29,12 +30,14 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(7);
 const REFUSAL_BYTES: usize = 1 << 10;
 
 /// Both kinds of connection.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
 /// An open WebSocket.
 pub(crate) struct Connection {
-    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) stream: Stream,
     /// What came together with the answer.
     pub(crate) first_bytes: Bytes,
     pub(crate) server: SocketAddr,
@@ -73,7 +76,10 @@ async fn open(
     let server = tcp.peer_addr().map_err(connect_error)?;
     let client = tcp.local_addr().map_err(connect_error)?;
     let (stream, first_bytes) = match tls.filter(|_| target.secure) {
-        None => upgrade(tcp, target, direction, query).await?,
+        None => {
+            let (tcp, first_bytes) = upgrade(tcp, target, direction, query).await?;
+            (Stream::Plain(tcp), first_bytes)
+        }
         Some(tls) => {
             let tls_error = |source| ClientError::Tls {
                 server: target.authority.clone(),
@@ -82,7 +88,8 @@ async fn open(
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| tls_error(std::io::Error::other(error)))?;
             let stream = tls.connect(name, tcp).await.map_err(tls_error)?;
-            upgrade(stream, target, direction, query).await?
+            let (tls, first_bytes) = upgrade(stream, target, direction, query).await?;
+            (Stream::Tls(Box::new(tls)), first_bytes)
         }
     };
     Ok(Connection {
@@ -93,12 +100,12 @@ async fn open(
     })
 }
 
-async fn upgrade<S: Stream + 'static>(
+async fn upgrade<S: Transport>(
     stream: S,
     target: &Target,
     direction: Direction,
     query: &str,
-) -> Result<(Box<dyn Stream>, Bytes), ClientError> {
+) -> Result<(S, Bytes), ClientError> {
     let failed = |reason: String| ClientError::Handshake {
         server: target.authority.clone(),
         reason,
@@ -127,7 +134,7 @@ async fn upgrade<S: Stream + 'static>(
     let parts = upgraded?
         .downcast::<TokioIo<S>>()
         .expect("the connection was made of this type");
-    Ok((Box::new(parts.io.into_inner()), parts.read_buf))
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 fn request(

@@ -1,17 +1,19 @@
 //! One test over an open WebSocket.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Mutex;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect::Connection;
+use super::connect::{Connection, Stream};
 use super::pilot::{ClientPilot, Progress, Watch};
 use super::{ClientError, Event, Summary};
 use crate::protocol::channel::{Inbox, PeerEnd, lock, pump, receive};
 use crate::protocol::frame::{Decoder, close};
 use crate::protocol::load::ClientLoad;
+use crate::protocol::transport::Transport;
 use crate::protocol::{Direction, HARD_WAIT, LEAVING_WAIT, RUNTIME};
 
 /// One read takes this much of a download.
@@ -23,15 +25,29 @@ const UPLOAD_BUFFER_BYTES: usize = 1 << 13;
 pub(crate) async fn run(
     connection: Connection,
     direction: Direction,
-    mut on_event: impl FnMut(Event) + Send,
+    on_event: impl FnMut(Event) + Send,
 ) -> Result<Summary, ClientError> {
-    let start = Instant::now();
     let Connection {
         stream,
         first_bytes,
         server,
         client,
     } = connection;
+    let ends = (server, client);
+    match stream {
+        Stream::Plain(tcp) => exchange(tcp, &first_bytes, ends, direction, on_event).await,
+        Stream::Tls(tls) => exchange(*tls, &first_bytes, ends, direction, on_event).await,
+    }
+}
+
+async fn exchange(
+    stream: impl Transport,
+    first_bytes: &[u8],
+    (server, client): (SocketAddr, SocketAddr),
+    direction: Direction,
+    mut on_event: impl FnMut(Event) + Send,
+) -> Result<Summary, ClientError> {
+    let start = Instant::now();
     on_event(Event::Started { server, client });
     let inbox = Inbox::default();
     let progress = Mutex::new(Progress {
@@ -47,15 +63,18 @@ pub(crate) async fn run(
     };
     let (load, buffer_bytes) = match direction {
         Direction::Download => (None, DOWNLOAD_BUFFER_BYTES),
-        Direction::Upload => (Some(ClientLoad::new()), UPLOAD_BUFFER_BYTES),
+        Direction::Upload => (
+            Some(ClientLoad::new().map_err(ClientError::Load)?),
+            UPLOAD_BUFFER_BYTES,
+        ),
     };
-    let (mut input, mut output) = tokio::io::split(stream);
+    let (mut input, mut output) = stream.halves();
     let mut ended = None;
     {
         let mut sending = pin!(pump(&mut output, load, &mut pilot));
         let mut receiving = pin!(receive(
             &mut input,
-            &first_bytes,
+            first_bytes,
             buffer_bytes,
             Decoder::new(false),
             &inbox,

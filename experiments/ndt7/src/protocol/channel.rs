@@ -5,11 +5,21 @@ use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
 use super::frame::{Decoder, Event, Violation};
 use super::load::Load;
+use super::transport::{Input, Output};
+
+/// After this much load the task lets others run: on a fast path it would otherwise hold its thread for as long as the
+/// peer keeps up, and the samples of all other tests would be late.
+const TURN_BYTES: usize = 1 << 21;
+/// What is read after a long frame: the header of the next. More would be copied in vain.
+const PEEK_BYTES: usize = 256;
+/// One long frame is discarded in pieces of this size at most, so that progress is noted.
+const MOST_DISCARDED_BYTES: u64 = 1 << 20;
 
 /// What the reading half tells the writing half.
 #[derive(Debug, Default)]
@@ -88,33 +98,32 @@ pub(crate) async fn pump<W, L, P>(
     pilot: &mut P,
 ) -> io::Result<()>
 where
-    W: AsyncWrite + Unpin,
+    W: Output,
     L: Load,
     P: Pilot,
 {
+    let mut turn_bytes = 0;
     loop {
         let outgoing = pilot.take_outgoing();
         if !outgoing.is_empty() {
-            write(output, &outgoing, pilot).await?;
+            write_with(output.write_all(&outgoing), pilot).await?;
             // TLS keeps the end of a write to itself until it is told.
             write_with(output.flush(), pilot).await?;
         } else if pilot.ended() {
             return Ok(());
         } else if let Some(load) = &mut load {
-            write(output, load.frame(), pilot).await?;
-            pilot.sent(load.sent());
+            write_with(output.write_load(load), pilot).await?;
+            let sent = load.sent();
+            pilot.sent(sent);
+            turn_bytes += sent;
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                yield_now().await;
+            }
         } else {
             pilot.step().await;
         }
     }
-}
-
-async fn write<W, P>(output: &mut W, bytes: &[u8], pilot: &mut P) -> io::Result<()>
-where
-    W: AsyncWrite + Unpin,
-    P: Pilot,
-{
-    write_with(output.write_all(bytes), pilot).await
 }
 
 async fn write_with<P: Pilot>(
@@ -132,8 +141,10 @@ async fn write_with<P: Pilot>(
     }
 }
 
-/// Reads until the peer closes or is gone, tells the inbox and the listener, and returns why nothing more comes. After a violation the rest of the
-/// bytes are thrown away until the peer leaves: closing a socket with unread bytes would reset the connection, and the
+/// Reads until the peer closes or is gone, tells the inbox and the listener, and returns why nothing more comes. Long
+/// runs of load are discarded where they arrive, if the input can do that.
+///
+/// After a violation the rest of the bytes are thrown away until the peer leaves: closing a socket with unread bytes would reset the connection, and the
 /// peer might never see our close frame.
 pub(crate) async fn receive<R, H>(
     input: &mut R,
@@ -144,19 +155,44 @@ pub(crate) async fn receive<R, H>(
     listener: &mut H,
 ) -> PeerEnd
 where
-    R: AsyncRead + Unpin,
+    R: Input,
     H: Listener,
 {
     let mut buffer = vec![0; buffer_bytes];
     let mut heard = take(&mut decoder, first_bytes, inbox, listener);
+    let (mut room, mut turn_bytes) = (buffer_bytes, 0);
     let end = loop {
         if let Some(end) = heard {
             break end;
         }
-        heard = match input.read(&mut buffer).await {
-            Ok(0) | Err(_) => Some(PeerEnd::Gone),
-            Ok(read) => take(&mut decoder, &buffer[..read], inbox, listener),
+        let load = decoder.load_ahead();
+        let taken = if R::DISCARDS_FROM_BYTES.is_some_and(|least| load >= least) {
+            let discarded = input.discard(load.min(MOST_DISCARDED_BYTES) as usize).await;
+            if let Ok(bytes @ 1..) = discarded {
+                decoder.skip(bytes);
+                listener.binary(bytes);
+            }
+            room = PEEK_BYTES.min(buffer_bytes);
+            discarded
+        } else {
+            let read = input.read(&mut buffer[..room]).await;
+            room = buffer_bytes;
+            if let Ok(bytes @ 1..) = read {
+                heard = take(&mut decoder, &buffer[..bytes], inbox, listener);
+            }
+            read
         };
+        turn_bytes += match taken {
+            Ok(0) | Err(_) => {
+                heard = Some(PeerEnd::Gone);
+                0
+            }
+            Ok(bytes) => bytes,
+        };
+        if turn_bytes >= TURN_BYTES {
+            turn_bytes = 0;
+            yield_now().await;
+        }
     };
     inbox.end(end);
     if let PeerEnd::Violated(_) = end {

@@ -9,6 +9,7 @@ mod measurement;
 pub(crate) mod query;
 pub(crate) mod scaling;
 pub(crate) mod ticker;
+pub(crate) mod transport;
 
 pub use measurement::{AppInfo, BbrSample, ConnectionInfo, Measurement, TcpSample};
 

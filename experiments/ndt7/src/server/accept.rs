@@ -11,18 +11,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::Parts;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::Shared;
 use super::http::{Slot, answer};
 use super::test::{self, Connection};
 use crate::protocol::channel::lock;
+use crate::protocol::transport::Transport;
 
 /// Room for a request head with a query of 4096 bytes and a browser's cookies.
 const HEAD_BYTES: usize = 32 << 10;
@@ -97,24 +96,6 @@ struct Peer {
     server: SocketAddr,
     client: SocketAddr,
     secure: bool,
-}
-
-/// Both kinds of connection.
-trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The TCP connection below.
-    fn tcp(&self) -> &TcpStream;
-}
-
-impl Transport for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Transport for TlsStream<TcpStream> {
-    fn tcp(&self) -> &TcpStream {
-        self.get_ref().0
-    }
 }
 
 async fn serve_http<S: Transport>(

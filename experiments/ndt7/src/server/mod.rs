@@ -72,6 +72,9 @@ pub enum StartError {
     /// A listening socket could not be used.
     #[error("use listening socket: {0}")]
     Socket(#[from] io::Error),
+    /// The kernel gave no sealed memory for what downloads send (`memfd_create(2)`).
+    #[error("prepare the load of downloads: {0}")]
+    Load(#[source] io::Error),
 }
 
 /// A socket that a server listens on.
@@ -112,7 +115,7 @@ impl Server {
         let shared = Arc::new(Shared {
             experiment,
             metrics: Metrics::register(registry),
-            prepared: Arc::new(Prepared::new()),
+            prepared: Arc::new(Prepared::new().map_err(StartError::Load)?),
             connections: Semaphore::new(config.max_connections),
             runtime: config.runtime,
             handshake_wait: config.handshake_wait,

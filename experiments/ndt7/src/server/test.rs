@@ -9,7 +9,7 @@ use groma_experiment::Test;
 use groma_sock::{congestion_control, set_congestion_control};
 use hyper::body::Bytes;
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -21,6 +21,7 @@ use super::sampler::Sampler;
 use crate::protocol::channel::{Inbox, lock, pump, receive};
 use crate::protocol::frame::Decoder;
 use crate::protocol::load::ServerLoad;
+use crate::protocol::transport::Transport;
 use crate::protocol::{Direction, HARD_WAIT, LEAVING_WAIT};
 
 /// One read takes this much of an upload: enough to drain what a fast path queues between two looks.
@@ -50,7 +51,7 @@ pub(crate) struct Admitted {
 /// Runs the test. Returns when the connection is over and the result is on disk.
 pub(crate) async fn run<S>(shared: &Arc<Shared>, connection: Connection<S>, admitted: Admitted)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Transport,
 {
     let Admitted {
         mut test,
@@ -75,7 +76,7 @@ where
         &record,
         &load_ended,
     );
-    let (mut input, mut output) = tokio::io::split(connection.stream);
+    let (mut input, mut output) = connection.stream.halves();
     let (load, buffer_bytes) = match direction {
         Direction::Download => (
             Some(ServerLoad::new(Arc::clone(&shared.prepared))),

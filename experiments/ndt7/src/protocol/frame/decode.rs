@@ -136,6 +136,21 @@ impl Decoder {
         }
     }
 
+    /// Bytes of load that come next whatever they are, so that they need not be shown to [`Decoder::next`]. The last
+    /// byte of a frame is not among them: what happens at its end is decided in one place.
+    pub(crate) fn load_ahead(&self) -> u64 {
+        self.frame
+            .filter(|frame| self.is_binary(frame.opcode))
+            .map_or(0, |frame| frame.remaining.saturating_sub(1))
+    }
+
+    /// Notes that so many bytes of [`Decoder::load_ahead`] came and went.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        if let Some(frame) = &mut self.frame {
+            frame.remaining -= bytes as u64;
+        }
+    }
+
     /// Bytes of memory that the payloads being collected take.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
