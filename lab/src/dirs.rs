@@ -39,6 +39,16 @@ impl LabDirs {
         self.root.join("state/publish").join(experiment)
     }
 
+    /// `state/tcp-info/<experiment>/`: the connection recorder's journal.
+    pub fn tcp_info_state(&self, experiment: &str) -> PathBuf {
+        self.root.join("state/tcp-info").join(experiment)
+    }
+
+    /// `run/tcpevents.sock`: where sidecars hear of connections that open and close.
+    pub fn event_socket(&self) -> PathBuf {
+        self.root.join("run/tcpevents.sock")
+    }
+
     /// `archive/`: the object store.
     pub fn archive(&self) -> PathBuf {
         self.root.join("archive")

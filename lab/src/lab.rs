@@ -9,13 +9,15 @@ use groma_experiment::{Experiment, Settings};
 use groma_manifest::Manifest;
 use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
 use groma_service::{Build, Lifecycle, register_process_metrics, serve_admin};
+use groma_spool::ExperimentDir;
+use groma_tcp_info::Collector;
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 
 use crate::lock::Lock;
 use crate::worker::Worker;
-use crate::{LabConfig, LabDirs, LabError, stages, tls};
+use crate::{LabConfig, LabDirs, LabError, sidecars, stages, tls};
 
 /// A running lab.
 pub struct Lab {
@@ -25,6 +27,7 @@ pub struct Lab {
     off: Vec<Off>,
     lifecycle: Lifecycle,
     server: Server,
+    tcp_info: Option<Collector>,
     publish: Worker,
     load: Worker,
     admin: JoinHandle<std::io::Result<()>>,
@@ -48,9 +51,9 @@ pub struct Off {
     /// The part.
     pub part: &'static str,
     /// What is lost without it.
-    pub lost: &'static str,
+    pub lost: String,
     /// How to get it.
-    pub remedy: &'static str,
+    pub remedy: String,
 }
 
 impl Lab {
@@ -67,11 +70,26 @@ impl Lab {
         let lifecycle = Lifecycle::new();
         let mut registry = Registry::default();
         register_process_metrics(&mut registry, &lifecycle, build());
-        let experiment = experiment(&manifest, config, &dirs, &lifecycle, &mut registry)?;
+        let name = groma_uuid::machine_name().unwrap_or_else(|| "lab".to_owned());
+        let prefix = Prefix::ensure(&dirs.uuid_prefix(), &name)?;
+        let experiment = Experiment::new(
+            manifest.clone(),
+            settings(&manifest, config, &dirs, prefix.clone()),
+            lifecycle.clone(),
+            &mut registry,
+        )?;
         let store = Arc::new(LocalStore::open(dirs.archive())?);
         let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
         let loader = stages::loader(&manifest, &dirs, store);
         let server = server(config, &dirs, experiment, &mut registry)?;
+        let spool = ExperimentDir::open(
+            dirs.experiment(manifest.name.as_str()),
+            manifest.name.clone(),
+        )?;
+        let mut off = missing_parts();
+        let tcp_info = sidecars::tcp_info(&spool, prefix, &server, &dirs, &mut registry)?
+            .map_err(|part| off.push(part))
+            .ok();
         let admin = listen_async(config.admin)?;
         let services = Services {
             ws: address_of(&server, false, config.ws),
@@ -92,9 +110,10 @@ impl Lab {
             dirs,
             manifest,
             services,
-            off: missing_parts(),
+            off,
             lifecycle,
             server,
+            tcp_info,
             publish,
             load,
             admin,
@@ -127,6 +146,10 @@ impl Lab {
     pub async fn stop(self, grace: Duration) {
         self.lifecycle.lame_duck();
         self.server.drain(grace).await;
+        if let Some(collector) = self.tcp_info {
+            // It blocks until the last word on every connection is in the spool.
+            let _ = tokio::task::spawn_blocking(|| collector.stop()).await;
+        }
         self.publish.finish().await;
         self.load.finish().await;
         self.lifecycle.stop();
@@ -145,26 +168,13 @@ fn build() -> Build<'static> {
     }
 }
 
-fn experiment(
-    manifest: &Manifest,
-    config: &LabConfig,
-    dirs: &LabDirs,
-    lifecycle: &Lifecycle,
-    registry: &mut Registry,
-) -> Result<Experiment, LabError> {
-    let name = groma_uuid::machine_name().unwrap_or_else(|| "lab".to_owned());
-    let settings = Settings {
+fn settings(manifest: &Manifest, config: &LabConfig, dirs: &LabDirs, prefix: Prefix) -> Settings {
+    Settings {
         data_dir: dirs.experiment(manifest.name.as_str()),
-        prefix: Prefix::ensure(&dirs.uuid_prefix(), &name)?,
+        prefix,
         require_policy: config.require_policy,
         max_tests: config.max_tests,
-    };
-    Ok(Experiment::new(
-        manifest.clone(),
-        settings,
-        lifecycle.clone(),
-        registry,
-    )?)
+    }
 }
 
 fn server(
@@ -215,8 +225,8 @@ fn missing_parts() -> Vec<Off> {
     if !allowed.split_ascii_whitespace().any(|name| name == "bbr") {
         off.push(Off {
             part: "BBR congestion control",
-            lost: "tests run with the system's default instead, and say so in their rows",
-            remedy: "as root: modprobe tcp_bbr && sysctl net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'",
+            lost: "tests run with the system's default instead, and say so in their rows".to_owned(),
+            remedy: "as root: modprobe tcp_bbr && sysctl net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'".to_owned(),
         });
     }
     off

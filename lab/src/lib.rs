@@ -10,6 +10,7 @@ mod dirs;
 mod error;
 mod lab;
 mod lock;
+mod sidecars;
 mod stages;
 mod tls;
 mod worker;

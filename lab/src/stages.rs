@@ -44,6 +44,7 @@ pub(crate) fn publisher(
             }),
             schema: Some(datatype.schema.clone()),
         })
+        .chain([tcp_info()])
         .collect();
     publish.metadata = vec![
         (
@@ -57,6 +58,16 @@ pub(crate) fn publisher(
         ),
     ];
     Ok(Publisher::open(publish, store, registry)?)
+}
+
+/// What the connection recorder leaves: compressed lines of its own, so that only
+/// a tar archive can hold them.
+fn tcp_info() -> DatatypeConfig {
+    DatatypeConfig {
+        name: "tcpinfo".parse().expect("a lower-case word is a datatype"),
+        form: Form::Tgz,
+        schema: None,
+    }
 }
 
 /// The loader of an experiment's datatypes.

@@ -8,6 +8,7 @@ pub(crate) mod ndt7;
 mod node;
 pub(crate) mod publish;
 pub(crate) mod show;
+pub(crate) mod tcp_info;
 pub(crate) mod up;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ndt7(args) => ndt7::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::TcpInfo(args) => tcp_info::run(&args),
         Command::Completions(args) => {
             completions::run(&args);
             Ok(ExitCode::SUCCESS)
