@@ -1,0 +1,77 @@
+//! What is in force of a date: the one rule for every reader of live and sealed rows.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+
+use crate::LakeError;
+use crate::log::{Act, Entry, Log, Part, Source};
+use crate::table::{Kind, Table, parquet_stems};
+
+/// A date of a table at one moment. Its files hold every row exactly once, however many sealers are at work.
+#[derive(Debug)]
+pub struct Day {
+    /// The date.
+    pub date: Date,
+    /// The Parquet files in force. One may be gone when it is opened: then the date is to be read again.
+    pub files: Vec<PathBuf>,
+    /// Whether the date has been sealed. Rows of late objects may still be live.
+    pub is_sealed: bool,
+    pub(crate) log: Log,
+}
+
+impl Day {
+    /// Reads what is in force.
+    ///
+    /// The live files are listed first: one that is removed after that has its rows in a part that is in place by then.
+    pub fn read(table: &Table, date: Date) -> Result<Day, LakeError> {
+        let live_dir = table.day(Kind::Live, date);
+        let live = parquet_stems(&live_dir)?;
+        let log = Log::read(table, date)?;
+        let placed: Vec<&Part> = log
+            .parts()
+            .filter(|part| table.dir().join(&part.path).exists())
+            .collect();
+        let void: HashSet<&str> = placed.iter().flat_map(|part| part.replaced()).collect();
+        let compacted: HashSet<&str> = log.parts().map(stem_of).collect();
+        let in_force = |stem: &&String| !void.contains(stem.as_str());
+        let small = live
+            .iter()
+            .filter(in_force)
+            .filter(|stem| !compacted.contains(stem.as_str()));
+        let mut files: Vec<PathBuf> = placed
+            .iter()
+            .filter(|part| !void.contains(stem_of(part)))
+            .map(|part| table.dir().join(&part.path))
+            .collect();
+        files.extend(small.map(|stem| live_dir.join(format!("{stem}.parquet"))));
+        let is_seal = |entry: &Entry| entry.act == Act::Seal;
+        Ok(Day {
+            date,
+            files,
+            is_sealed: log.entries.iter().any(is_seal),
+            log,
+        })
+    }
+
+    /// The archive objects whose rows were sealed.
+    pub fn sealed_sources(&self) -> impl Iterator<Item = &Source> {
+        self.sealed_parts().flat_map(|part| &part.sources)
+    }
+
+    pub(crate) fn sealed_parts(&self) -> impl Iterator<Item = &Part> {
+        let seals = self
+            .log
+            .entries
+            .iter()
+            .filter(|entry| entry.act == Act::Seal);
+        seals.flat_map(|entry| &entry.parts)
+    }
+}
+
+/// The stem of a part's file.
+pub(crate) fn stem_of(part: &Part) -> &str {
+    let name = part.path.rsplit('/').next().unwrap_or_default();
+    name.strip_suffix(".parquet").unwrap_or(name)
+}

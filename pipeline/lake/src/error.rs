@@ -1,0 +1,71 @@
+//! Why work on the lake failed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A pass over a table that could not be finished; what it had done stays right, and the next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// A file or directory operation failed.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+    /// A Parquet file cannot be read or written.
+    #[error("{operation} {path}: {source}")]
+    Parquet {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the Parquet library said.
+        source: parquet::errors::ParquetError,
+    },
+    /// An entry of a log is not what this version writes.
+    #[error("log entry {path}: {reason}")]
+    Log {
+        /// The entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The archive cannot be listed.
+    #[error(transparent)]
+    Store(#[from] groma_archive::StoreError),
+}
+
+impl LakeError {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> LakeError {
+        let path = path.into();
+        move |source| LakeError::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn parquet(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl Fn(parquet::errors::ParquetError) -> LakeError {
+        let path = path.to_owned();
+        move |source| LakeError::Parquet {
+            operation,
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Whether a file that was to be read was gone: another sealer had replaced it.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, LakeError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}

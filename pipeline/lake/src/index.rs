@@ -1,0 +1,202 @@
+//! What a lake holds, for people and programs that can read files but not list folders.
+//!
+//! `<lake>/index.json` names every dataset and date with its figures and columns, `<lake>/<experiment>/<datatype>/index.json`
+//! also every file in force, and `<lake>/index.html` shows the first to people. With them a plain web server or a bucket
+//! serves the whole lake to anonymous readers. They are derived: whoever writes last is right.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use arrow_schema::{DataType, Field, Fields};
+use groma_spool::{Replace, write_durable};
+use jiff::civil::Date;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Serialize;
+
+use crate::day::Day;
+use crate::seal::count_lines;
+use crate::table::{Kind, Table, list};
+use crate::{LICENCE, LakeError};
+
+mod page;
+
+#[derive(Serialize)]
+struct Index {
+    version: u32,
+    licence: &'static str,
+    datasets: Vec<Dataset>,
+}
+
+#[derive(Serialize)]
+struct Dataset {
+    experiment: String,
+    datatype: String,
+    columns: Vec<Column>,
+    dates: Vec<Figures>,
+}
+
+/// A column as the newest file has it.
+#[derive(Serialize)]
+struct Column {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Column>,
+}
+
+/// The published figures of one date.
+#[derive(Serialize)]
+struct Figures {
+    date: Date,
+    /// `sealed`, or `live` while rows are still expected.
+    state: &'static str,
+    licence: &'static str,
+    /// Archive objects whose rows are here.
+    objects: u64,
+    /// Archive objects that there were when the date was sealed last; none when nobody looked.
+    objects_archived: Option<u64>,
+    /// Whether all of them are sealed; none when that is not known.
+    complete: Option<bool>,
+    rows: u64,
+    /// Members that could not be made rows.
+    errors: u64,
+    size_bytes: u64,
+    /// Files in force, below the lake; only in the index of the table.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
+}
+
+/// Writes the index of the lake in this directory: JSON of the whole and of each table, and the page.
+pub fn publish_index(lake: &Path) -> Result<(), LakeError> {
+    let mut index = Index {
+        version: 1,
+        licence: LICENCE,
+        datasets: Vec::new(),
+    };
+    for table in Table::all(lake)? {
+        let mut dataset = dataset(&table)?;
+        if dataset.dates.is_empty() {
+            continue;
+        }
+        put(&table.dir().join("index.json"), &to_json(&dataset))?;
+        for figures in &mut dataset.dates {
+            figures.files.clear();
+        }
+        index.datasets.push(dataset);
+    }
+    fs::create_dir_all(lake).map_err(LakeError::io("create", lake))?;
+    put(&lake.join("index.json"), &to_json(&index))?;
+    put(&lake.join("index.html"), page::html(&index).as_bytes())
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("an index is JSON")
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<(), LakeError> {
+    write_durable(path, bytes, Replace::Always).map_err(LakeError::io("write", path))
+}
+
+fn dataset(table: &Table) -> Result<Dataset, LakeError> {
+    let mut dates = Vec::new();
+    let mut columns = Vec::new();
+    for date in table.dates()? {
+        let day = Day::read(table, date)?;
+        if let Some(newest) = day.files.last() {
+            // A file that is replaced at this moment has a successor with the same columns, described next time.
+            columns = describe(newest).unwrap_or(columns);
+        }
+        dates.push(figures(table, &day)?);
+    }
+    Ok(Dataset {
+        experiment: table.experiment().to_string(),
+        datatype: table.datatype().to_string(),
+        columns,
+        dates,
+    })
+}
+
+fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
+    let sealed: u64 = day.sealed_sources().count() as u64;
+    let mut seals = day.log.entries.iter().rev();
+    let archived = seals.find_map(|entry| entry.objects_archived);
+    let mut figures = Figures {
+        date: day.date,
+        state: if day.is_sealed { "sealed" } else { "live" },
+        licence: LICENCE,
+        objects: 0,
+        objects_archived: archived,
+        complete: archived.map(|archived| sealed >= archived),
+        rows: 0,
+        errors: 0,
+        size_bytes: 0,
+        files: Vec::new(),
+    };
+    let errors = table.day(Kind::Errors, day.date);
+    for path in &day.files {
+        let Ok(below) = path.strip_prefix(table.lake()) else {
+            continue;
+        };
+        let known = day.log.parts().find(|part| path.ends_with(&part.path));
+        if let Some(part) = known {
+            figures.objects += part.sources.len() as u64;
+            figures.rows += part.rows;
+            figures.size_bytes += part.size_bytes;
+        } else if let Some((rows, size_bytes)) = measure(path) {
+            figures.objects += 1;
+            figures.rows += rows;
+            figures.size_bytes += size_bytes;
+        } else {
+            continue;
+        }
+        figures.files.push(below.to_string_lossy().into_owned());
+    }
+    for name in list(&errors)? {
+        figures.errors += count_lines(&errors.join(name))?;
+    }
+    Ok(figures)
+}
+
+/// Rows and bytes of a file; none when it cannot be read, or not any more.
+fn measure(path: &Path) -> Option<(u64, u64)> {
+    let file = File::open(path).ok()?;
+    let size_bytes = file.metadata().ok()?.len();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
+    let rows = reader.metadata().file_metadata().num_rows();
+    Some((u64::try_from(rows).ok()?, size_bytes))
+}
+
+fn describe(path: &Path) -> Option<Vec<Column>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
+    Some(columns(reader.schema().fields()))
+}
+
+fn columns(fields: &Fields) -> Vec<Column> {
+    fields.iter().map(|field| column(field)).collect()
+}
+
+/// Names of types are `BigQuery`'s, as in the datatype's schema file.
+fn column(field: &Field) -> Column {
+    let (kind, fields) = match field.data_type() {
+        DataType::Struct(fields) => ("RECORD".to_owned(), columns(fields)),
+        DataType::List(item) => {
+            let item = column(item);
+            (format!("REPEATED {}", item.kind), item.fields)
+        }
+        DataType::Utf8 => ("STRING".to_owned(), Vec::new()),
+        DataType::Int64 => ("INTEGER".to_owned(), Vec::new()),
+        DataType::Float64 => ("FLOAT".to_owned(), Vec::new()),
+        DataType::Boolean => ("BOOLEAN".to_owned(), Vec::new()),
+        DataType::Binary => ("BYTES".to_owned(), Vec::new()),
+        DataType::Date32 => ("DATE".to_owned(), Vec::new()),
+        DataType::Timestamp(_, _) => ("TIMESTAMP".to_owned(), Vec::new()),
+        DataType::Decimal128(_, _) => ("NUMERIC".to_owned(), Vec::new()),
+        other => (other.to_string(), Vec::new()),
+    };
+    Column {
+        name: field.name().clone(),
+        kind,
+        fields,
+    }
+}

@@ -1,0 +1,166 @@
+//! The log of a table's date: who replaced what by what, decided once.
+//!
+//! `<table>/log/date=YYYY-MM-DD/NNNNNN.json`, numbered from 0 without gaps. Whoever creates a number has read all before it,
+//! because creation fails when the number is taken. An entry names the files that it replaces; no two entries replace the
+//! same file. It is durable before the first of its own files appears, so whoever finds it can finish what it says.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use groma_spool::{Replace, create_dirs_durable, write_durable};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::LakeError;
+use crate::table::{Kind, Table};
+
+/// The version of the format that this crate writes.
+const VERSION: u32 = 1;
+
+/// What an entry does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// Replaces small files of a live date by larger ones of the same date.
+    Compact,
+    /// Moves the rows of a closed date to its sealed parts.
+    Seal,
+}
+
+/// An archive object whose rows a file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The object's stem: its name without directories and suffix, as live files have it.
+    pub stem: String,
+    /// Where the object is, as its rows say (`archiver.ArchiveURL`); none when it had no row.
+    pub url: Option<String>,
+    /// Rows that it became.
+    pub rows: u64,
+    /// Members of it that could not be made rows.
+    pub errors: u64,
+}
+
+/// A file that an entry adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Where it stands, below the table's folder.
+    pub path: String,
+    /// Where it waits until the entry is durable, below the lake's.
+    pub staged: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Compacted files whose rows it took over, by stem.
+    pub merged: Vec<String>,
+    /// Every archive object whose rows it holds.
+    pub sources: Vec<Source>,
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Version of this format.
+    pub version: u32,
+    /// What was done.
+    pub act: Act,
+    /// Objects of this date that the archive held when the entry was made; none when nobody looked.
+    pub objects_archived: Option<u64>,
+    /// The files that it adds.
+    pub parts: Vec<Part>,
+}
+
+impl Entry {
+    pub(crate) fn new(act: Act, objects_archived: Option<u64>, parts: Vec<Part>) -> Entry {
+        Entry {
+            version: VERSION,
+            act,
+            objects_archived,
+            parts,
+        }
+    }
+}
+
+impl Part {
+    /// The stems of all live files that this part makes void.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = &str> {
+        let sources = self.sources.iter().map(|source| source.stem.as_str());
+        sources.chain(self.merged.iter().map(String::as_str))
+    }
+}
+
+/// The log of one date, read to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Log {
+    pub(crate) fn read(table: &Table, date: Date) -> Result<Log, LakeError> {
+        let mut log = Log::default();
+        while let Some(entry) = read_entry(&path(table, date, log.entries.len()))? {
+            log.entries.push(entry);
+        }
+        Ok(log)
+    }
+
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.entries.iter().flat_map(|entry| &entry.parts)
+    }
+
+    /// The stems of all live files that some entry makes void.
+    pub(crate) fn replaced(&self) -> HashSet<&str> {
+        self.parts().flat_map(Part::replaced).collect()
+    }
+
+    /// Adds an entry unless another sealer was faster; then it is not added, and `false`.
+    pub(crate) fn append(
+        &mut self,
+        table: &Table,
+        date: Date,
+        entry: Entry,
+    ) -> Result<bool, LakeError> {
+        let path = path(table, date, self.entries.len());
+        let dir = table.day(Kind::Log, date);
+        create_dirs_durable(table.lake(), &dir).map_err(LakeError::io("create", &dir))?;
+        let text = serde_json::to_vec(&entry).expect("an entry is JSON");
+        match write_durable(&path, &text, Replace::Never) {
+            Ok(()) => {
+                self.entries.push(entry);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(LakeError::io("write", path)(error)),
+        }
+    }
+}
+
+fn path(table: &Table, date: Date, number: usize) -> PathBuf {
+    table.day(Kind::Log, date).join(format!("{number:06}.json"))
+}
+
+fn read_entry(path: &PathBuf) -> Result<Option<Entry>, LakeError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LakeError::io("read", path)(error)),
+    };
+    let wrong = |reason: String| LakeError::Log {
+        path: path.clone(),
+        reason,
+    };
+    let entry: Entry = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    if entry.version != VERSION {
+        return Err(wrong(format!("version {} is not known", entry.version)));
+    }
+    Ok(Some(entry))
+}
+
+/// Whether the log of a date has an entry of this number.
+pub(crate) fn has(table: &Table, date: Date, number: usize) -> bool {
+    path(table, date, number).exists()
+}

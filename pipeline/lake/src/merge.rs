@@ -1,0 +1,165 @@
+//! Several Parquet files into one, through memory for one row group.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray;
+use arrow_schema::SchemaRef;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest as _, Sha256};
+
+use crate::{LakeError, Settings};
+
+/// Named in every file; a fixed text, so that the same inputs are the same bytes.
+const CREATED_BY: &str = "groma-lake";
+/// Parts are written once and read for years, so they get more effort than live files.
+const ZSTD_LEVEL: i32 = 6;
+/// Finding one row decompresses one page of each column.
+const PAGE_BYTES: usize = 64 << 10;
+/// How many values are encoded before the page size is looked at.
+const PAGE_CHECK_VALUES: usize = 64;
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 128;
+
+/// A file to be merged.
+pub(crate) struct Input {
+    pub(crate) path: PathBuf,
+    pub(crate) schema: SchemaRef,
+    pub(crate) rows: u64,
+    pub(crate) size_bytes: u64,
+}
+
+impl Input {
+    pub(crate) fn open(path: PathBuf) -> Result<Input, LakeError> {
+        let (file, reader) = reader(&path)?;
+        let size_bytes = file.metadata().map_err(LakeError::io("stat", &path))?.len();
+        let rows = reader.metadata().file_metadata().num_rows();
+        Ok(Input {
+            schema: reader.schema().clone(),
+            rows: u64::try_from(rows).unwrap_or(0),
+            size_bytes,
+            path,
+        })
+    }
+
+    /// What its first row says about the archive object that it came from.
+    pub(crate) fn url(&self) -> Result<Option<String>, LakeError> {
+        let (_, reader) = reader(&self.path)?;
+        let wanted = ["archiver", "ArchiveURL"];
+        let columns = reader.parquet_schema().columns();
+        let Some(leaf) = columns
+            .iter()
+            .position(|column| column.path().parts() == wanted)
+        else {
+            return Ok(None);
+        };
+        let mask = ProjectionMask::leaves(reader.parquet_schema(), [leaf]);
+        let mut batches = reader
+            .with_projection(mask)
+            .with_limit(1)
+            .build()
+            .map_err(LakeError::parquet("read", &self.path))?;
+        let Some(Ok(batch)) = batches.next() else {
+            return Ok(None);
+        };
+        let url = batch
+            .column(0)
+            .as_struct_opt()
+            .and_then(|archiver| archiver.column(0).as_string_opt::<i32>())
+            .and_then(|urls| urls.iter().next().flatten());
+        Ok(url.map(str::to_owned))
+    }
+}
+
+fn reader(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<File>), LakeError> {
+    let file = File::open(path).map_err(LakeError::io("open", path))?;
+    let same = file.try_clone().map_err(LakeError::io("open", path))?;
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(same).map_err(LakeError::parquet("read", path))?;
+    Ok((file, reader))
+}
+
+/// Writes the rows of all inputs, in their order, and gives rows, bytes and the hexadecimal SHA-256 of what was written.
+pub(crate) fn merge(
+    inputs: &[Input],
+    file: &File,
+    path: &Path,
+    settings: &Settings,
+) -> Result<(u64, u64, String), LakeError> {
+    let write = LakeError::parquet("write", path);
+    let schema = inputs.first().map(|input| input.schema.clone());
+    let schema = schema.unwrap_or_else(|| arrow_schema::Schema::empty().into());
+    let output = Hashed {
+        file,
+        sha256: Sha256::new(),
+        size_bytes: 0,
+    };
+    let mut writer =
+        ArrowWriter::try_new(output, schema, Some(properties(settings))).map_err(&write)?;
+    let mut rows = 0;
+    for input in inputs {
+        let (_, reader) = reader(&input.path)?;
+        let read = LakeError::parquet("read", &input.path);
+        let batches = reader.with_batch_size(BATCH_ROWS).build().map_err(&read)?;
+        for batch in batches {
+            let batch = batch.map_err(|error| read(error.into()))?;
+            rows += batch.num_rows() as u64;
+            writer.write(&batch).map_err(&write)?;
+            if writer.in_progress_size() >= settings.row_group_bytes {
+                writer.flush().map_err(&write)?;
+            }
+        }
+    }
+    let output = writer.into_inner().map_err(&write)?;
+    file.sync_all().map_err(LakeError::io("sync", path))?;
+    let digest = output.sha256.finalize();
+    Ok((rows, output.size_bytes, hex(&digest)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn properties(settings: &Settings) -> WriterProperties {
+    let id = || ColumnPath::from("id");
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one of zstd's");
+    WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(settings.row_group_rows))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_write_batch_size(PAGE_CHECK_VALUES)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_column_statistics_enabled(id(), EnabledStatistics::Page)
+        .set_column_bloom_filter_enabled(id(), true)
+        .build()
+}
+
+/// A file that is hashed while it is written.
+struct Hashed<'a> {
+    file: &'a File,
+    sha256: Sha256,
+    size_bytes: u64,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sha256.update(&bytes[..written]);
+        self.size_bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

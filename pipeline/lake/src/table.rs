@@ -1,0 +1,139 @@
+//! The tables of a lake and the folders of a table.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use groma_spool::Name;
+use jiff::civil::Date;
+
+use crate::LakeError;
+
+/// A folder of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Rows of days that may still grow.
+    Live,
+    /// Rows of days that are closed.
+    Sealed,
+    /// Who compacted or sealed what.
+    Log,
+    /// What could not be made rows.
+    Errors,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Live => "live",
+            Kind::Sealed => "sealed",
+            Kind::Log => "log",
+            Kind::Errors => "errors",
+        }
+    }
+}
+
+/// One datatype of one experiment in a lake.
+#[derive(Clone, Debug)]
+pub struct Table {
+    root: PathBuf,
+    experiment: Name,
+    datatype: Name,
+}
+
+impl Table {
+    /// The table of this datatype in the lake in this directory, whether there is one yet or not.
+    pub fn new(lake: &Path, experiment: Name, datatype: Name) -> Table {
+        Table {
+            root: lake.to_owned(),
+            experiment,
+            datatype,
+        }
+    }
+
+    /// Every table of the lake in this directory, by name.
+    pub fn all(lake: &Path) -> Result<Vec<Table>, LakeError> {
+        let mut tables = Vec::new();
+        for experiment in names_in(lake)? {
+            for datatype in names_in(&lake.join(experiment.as_str()))? {
+                tables.push(Table::new(lake, experiment.clone(), datatype));
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The experiment's name.
+    pub fn experiment(&self) -> &Name {
+        &self.experiment
+    }
+
+    /// The datatype's name.
+    pub fn datatype(&self) -> &Name {
+        &self.datatype
+    }
+
+    /// The lake's directory.
+    pub(crate) fn lake(&self) -> &Path {
+        &self.root
+    }
+
+    /// `<lake>/<experiment>/<datatype>`.
+    pub fn dir(&self) -> PathBuf {
+        self.root
+            .join(self.experiment.as_str())
+            .join(self.datatype.as_str())
+    }
+
+    pub(crate) fn day(&self, kind: Kind, date: Date) -> PathBuf {
+        self.dir().join(kind.as_str()).join(format!("date={date}"))
+    }
+
+    /// Every date of which the table has rows, oldest first.
+    pub fn dates(&self) -> Result<Vec<Date>, LakeError> {
+        let mut dates = Vec::new();
+        for kind in [Kind::Live, Kind::Sealed] {
+            let names = list(&self.dir().join(kind.as_str()))?;
+            let date = |name: &String| name.strip_prefix("date=")?.parse::<Date>().ok();
+            dates.extend(names.iter().filter_map(date));
+        }
+        dates.sort_unstable();
+        dates.dedup();
+        Ok(dates)
+    }
+}
+
+fn names_in(dir: &Path) -> Result<Vec<Name>, LakeError> {
+    let mut names: Vec<Name> = list(dir)?
+        .iter()
+        .filter(|name| dir.join(name).is_dir())
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The names in a directory, in no order; none when it does not exist.
+pub(crate) fn list(dir: &Path) -> Result<Vec<String>, LakeError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(LakeError::io("list", dir)(error)),
+    };
+    entries
+        .map(|entry| {
+            let entry = entry.map_err(LakeError::io("list", dir))?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+/// The stems of the Parquet files in a directory.
+pub(crate) fn parquet_stems(dir: &Path) -> Result<Vec<String>, LakeError> {
+    let mut stems: Vec<String> = list(dir)?
+        .iter()
+        .filter_map(|name| name.strip_suffix(".parquet"))
+        .map(str::to_owned)
+        .collect();
+    stems.sort_unstable();
+    Ok(stems)
+}

@@ -1,0 +1,154 @@
+//! Two sealers and two loaders on one lake, killed again and again while objects keep coming.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use groma_lake::seal;
+
+use crate::support::{CLOSED, Lab, OPEN, check_with_pyarrow, eager, now};
+
+const ROLE: &str = "GROMA_LAKE_TEST_ROLE";
+const ROOT: &str = "GROMA_LAKE_TEST_ROOT";
+const KILLS: usize = 200;
+const ROWS: usize = 3;
+
+/// Not a test of its own: the processes that are killed are this program, told by their environment what to do for ever.
+#[test]
+fn child() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let lab = Lab::new(std::env::var_os(ROOT).unwrap().as_ref());
+    loop {
+        if role == "seal" {
+            let archive = lab.archive();
+            // What the other processes do meanwhile must never make a pass fail.
+            seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
+        } else {
+            let swept = lab.loader().sweep("").unwrap();
+            assert!(swept.failed.is_empty(), "{:?}", swept.failed);
+        }
+    }
+}
+
+fn spawn(lab: &Lab, role: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kill::child", "--nocapture"])
+        .env(ROLE, role)
+        .env(ROOT, &lab.root)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn row_ids(date: &str, object: usize) -> Vec<String> {
+    (0..ROWS)
+        .map(|row| format!("{date}-{object}-{row}"))
+        .collect()
+}
+
+/// Archives objects of both dates until it is told to stop; gives the ids of each.
+fn write(lab: &Lab, done: &AtomicBool) -> BTreeMap<String, Vec<String>> {
+    let mut written: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for number in 0.. {
+        for date in [CLOSED, OPEN] {
+            let ids = row_ids(date, number);
+            lab.put(date, number, &ids);
+            written.entry(date.to_owned()).or_default().extend(ids);
+        }
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    written
+}
+
+/// Reads as anyone would, all the time: a row that was seen once is there ever after, and once.
+fn read(lab: &Lab, done: &AtomicBool) -> usize {
+    let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut reads = 0;
+    while !done.load(Ordering::Relaxed) {
+        for date in [CLOSED, OPEN] {
+            let ids = lab.ids(date);
+            let doubled: Vec<_> = ids
+                .iter()
+                .filter(|(_, count)| **count > 1)
+                .take(3)
+                .collect();
+            assert!(doubled.is_empty(), "{date}: {doubled:?}");
+            let seen = seen.entry(date).or_default();
+            let lost: Vec<_> = seen
+                .iter()
+                .filter(|id| !ids.contains_key(*id))
+                .take(3)
+                .collect();
+            assert!(lost.is_empty(), "{date}: {lost:?} were there");
+            seen.extend(ids.into_keys());
+            reads += 1;
+        }
+    }
+    reads
+}
+
+#[test]
+fn killed_two_hundred_times_no_row_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    let done = Arc::new(AtomicBool::new(false));
+    let thread = |act: fn(&Lab, &AtomicBool)| (act, Lab::new(dir.path()), Arc::clone(&done));
+    let (writer, reader) = std::thread::scope(|scope| {
+        let (_, writing, told) = thread(|_, _| {});
+        let writer = scope.spawn(move || write(&writing, &told));
+        let (_, reading, told) = thread(|_, _| {});
+        let reader = scope.spawn(move || read(&reading, &told));
+        let roles = ["seal", "load", "seal", "load"];
+        let mut children = roles.map(|role| spawn(&lab, role));
+        let mut ended_alone = Vec::new();
+        for _ in 0..KILLS {
+            std::thread::sleep(Duration::from_millis(rand::random_range(5..60)));
+            let victim = rand::random_range(0..roles.len());
+            if let Some(status) = children[victim].try_wait().unwrap() {
+                ended_alone.push((roles[victim], status));
+            }
+            children[victim].kill().unwrap();
+            children[victim].wait().unwrap();
+            children[victim] = spawn(&lab, roles[victim]);
+        }
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(ended_alone.is_empty(), "{ended_alone:?}");
+        (writer.join().unwrap(), reader.join().unwrap())
+    });
+    assert!(reader > 0);
+    settle(&lab);
+    for (date, ids) in &writer {
+        let found = lab.ids(date);
+        assert_eq!(found.len(), ids.len(), "{date}");
+        assert!(ids.iter().all(|id| found.get(id) == Some(&1)), "{date}");
+    }
+    assert_eq!(lab.files("live", CLOSED), [""; 0]);
+    check_with_pyarrow(&lab, &writer);
+    let later = "2024-05-08T02:00:00Z".parse().unwrap();
+    seal(&lab.lake(), later, &eager(), Some(&lab.archive())).unwrap();
+    assert_eq!(lab.files("live", OPEN), [""; 0]);
+    check_with_pyarrow(&lab, &writer);
+}
+
+/// What the next processes would do.
+fn settle(lab: &Lab) {
+    let swept = lab.loader().sweep("").unwrap();
+    assert!(swept.failed.is_empty(), "{:?}", swept.failed);
+    let archive = lab.archive();
+    seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
+    let again = seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
+    assert_eq!(again, groma_lake::Pass::default(), "nothing is left to do");
+    let staged = std::fs::read_dir(lab.lake().join(".staged")).unwrap();
+    assert_eq!(staged.count(), 0, "nothing is left aside");
+}

@@ -1,0 +1,223 @@
+//! Sealing and compaction, step by step.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use groma_lake::{Day, Pass, Settings, seal};
+use serde_json::Value;
+
+use crate::support::{CLOSED, Lab, OPEN, check_with_pyarrow, eager, now};
+
+fn ids(from: usize, count: usize) -> Vec<String> {
+    (from..from + count)
+        .map(|id| format!("id{id:04}"))
+        .collect()
+}
+
+/// A lab with objects of two rows each, loaded.
+fn lab(date: &str, objects: usize) -> (tempfile::TempDir, Lab) {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    for object in 0..objects {
+        lab.put(date, object, &ids(object * 2, 2));
+    }
+    lab.loader().sweep("").unwrap();
+    (dir, lab)
+}
+
+fn run(lab: &Lab, settings: &Settings) -> Pass {
+    let archive = lab.archive();
+    seal(&lab.lake(), now(), settings, Some(&archive)).unwrap()
+}
+
+fn manifest(lab: &Lab, name: &str) -> Value {
+    let path = lab
+        .table()
+        .dir()
+        .join("sealed")
+        .join(format!("date={CLOSED}"))
+        .join(name);
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_closed_date_becomes_parts_and_a_manifest() {
+    let (_dir, lab) = lab(CLOSED, 5);
+    let pass = run(&lab, &eager());
+    assert_eq!((pass.sealed, pass.removed), (1, 5));
+    assert_eq!(
+        lab.files("sealed", CLOSED),
+        ["_manifest.json", "part-000000-0.parquet"]
+    );
+    let manifest = manifest(&lab, "_manifest.json");
+    let figures = [
+        "objects",
+        "rows",
+        "errors",
+        "objects_archived",
+        "complete",
+        "licence",
+    ];
+    let found = figures.map(|name| manifest[name].clone());
+    let wanted: [Value; 6] = [
+        5.into(),
+        10.into(),
+        5.into(),
+        5.into(),
+        true.into(),
+        "CC0-1.0".into(),
+    ];
+    assert_eq!(found, wanted);
+    let url = manifest["files"][0]["objects"][0]["url"].as_str().unwrap();
+    assert!(
+        url.starts_with("file:///autoload/v1/lab/probe1/2024/05/06/"),
+        "{url}"
+    );
+    assert_eq!(lab.ids(CLOSED).len(), 10);
+    assert_eq!(run(&lab, &eager()), Pass::default(), "once is enough");
+    check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), ids(0, 10))]));
+}
+
+#[test]
+fn a_late_object_adds_a_manifest_and_changes_nothing_else() {
+    let (_dir, lab) = lab(CLOSED, 2);
+    run(&lab, &eager());
+    let dir = lab
+        .table()
+        .dir()
+        .join("sealed")
+        .join(format!("date={CLOSED}"));
+    let before: Vec<Vec<u8>> = lab
+        .files("sealed", CLOSED)
+        .iter()
+        .map(|name| fs::read(dir.join(name)).unwrap())
+        .collect();
+    lab.put(CLOSED, 7, &ids(50, 2));
+    // The archive has an object more, and nobody loaded it yet.
+    assert_eq!(run(&lab, &eager()).sealed, 0);
+    assert_eq!(
+        lab.loader().sweep("").unwrap().rows,
+        2,
+        "only the late one is loaded"
+    );
+    run(&lab, &eager());
+    let names = [
+        "_manifest.1.json",
+        "_manifest.json",
+        "part-000000-0.parquet",
+        "part-000001-0.parquet",
+    ];
+    assert_eq!(lab.files("sealed", CLOSED), names);
+    assert_eq!(fs::read(dir.join(names[1])).unwrap(), before[0]);
+    assert_eq!(fs::read(dir.join(names[2])).unwrap(), before[1]);
+    assert_eq!(manifest(&lab, names[0])["complete"], true);
+    let expected = [ids(0, 4), ids(50, 2)].concat();
+    check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), expected)]));
+}
+
+#[test]
+fn a_date_is_not_complete_while_objects_are_missing() {
+    let (_dir, lab) = lab(CLOSED, 2);
+    lab.put(CLOSED, 7, &ids(50, 2));
+    run(&lab, &eager());
+    let manifest = manifest(&lab, "_manifest.json");
+    assert_eq!(manifest["complete"], false);
+    assert_eq!(manifest["objects_archived"], 3);
+}
+
+#[test]
+fn a_live_date_is_compacted_and_its_parts_are_sealed_later() {
+    let (_dir, lab) = lab(OPEN, 4);
+    let pass = run(&lab, &eager());
+    assert_eq!((pass.compacted, pass.removed, pass.sealed), (1, 4, 0));
+    assert_eq!(lab.files("live", OPEN), ["compact-000000-0.parquet"]);
+    for object in 4..6 {
+        lab.put(OPEN, object, &ids(object * 2, 2));
+    }
+    assert_eq!(
+        lab.loader().sweep("").unwrap().rows,
+        4,
+        "what was compacted is not loaded again"
+    );
+    assert_eq!(
+        run(&lab, &eager()),
+        Pass::default(),
+        "two files are not enough"
+    );
+    assert_eq!(lab.ids(OPEN).len(), 12);
+    let archive = lab.archive();
+    let later = "2024-05-08T02:00:00Z".parse().unwrap();
+    let pass = seal(&lab.lake(), later, &eager(), Some(&archive)).unwrap();
+    assert_eq!((pass.sealed, pass.removed), (1, 3));
+    assert!(
+        Day::read(&lab.table(), OPEN.parse().unwrap())
+            .unwrap()
+            .is_sealed
+    );
+    check_with_pyarrow(&lab, &BTreeMap::from([(OPEN.to_owned(), ids(0, 12))]));
+}
+
+#[test]
+fn replaced_files_stay_for_those_who_read_them_and_count_once() {
+    let (_dir, lab) = lab(CLOSED, 3);
+    let patient = Settings {
+        linger: std::time::Duration::from_hours(1),
+        ..eager()
+    };
+    let pass = run(&lab, &patient);
+    assert_eq!((pass.sealed, pass.removed), (1, 0));
+    assert_eq!(lab.files("live", CLOSED).len(), 3);
+    let all = lab.ids(CLOSED);
+    assert_eq!(all.len(), 6);
+    assert!(all.values().all(|count| *count == 1));
+    assert_eq!(run(&lab, &eager()).removed, 3);
+}
+
+#[test]
+fn what_a_slow_loader_puts_back_counts_for_nothing() {
+    let (_dir, lab) = lab(CLOSED, 1);
+    let stem = lab.files("live", CLOSED)[0].clone();
+    let path = lab
+        .table()
+        .dir()
+        .join("live")
+        .join(format!("date={CLOSED}"))
+        .join(stem);
+    let bytes = fs::read(&path).unwrap();
+    run(&lab, &eager());
+    fs::write(&path, bytes).unwrap();
+    assert!(lab.ids(CLOSED).values().all(|count| *count == 1));
+    let pass = run(&lab, &eager());
+    assert_eq!((pass.sealed, pass.removed), (0, 1));
+}
+
+#[test]
+fn an_unreadable_file_stays_and_stops_nothing() {
+    let (_dir, lab) = lab(CLOSED, 2);
+    let path = lab
+        .table()
+        .dir()
+        .join("live")
+        .join(format!("date={CLOSED}"))
+        .join("broken.parquet");
+    fs::write(&path, b"PAR1 not at all").unwrap();
+    let pass = run(&lab, &eager());
+    assert_eq!((pass.sealed, pass.unreadable), (1, vec![path.clone()]));
+    assert!(path.exists());
+}
+
+#[test]
+fn large_dates_become_several_parts() {
+    let (_dir, lab) = lab(CLOSED, 6);
+    let small = Settings {
+        part_bytes: 1,
+        ..eager()
+    };
+    run(&lab, &small);
+    assert_eq!(
+        lab.files("sealed", CLOSED).len(),
+        7,
+        "one part for each object, and the manifest"
+    );
+    check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), ids(0, 12))]));
+}
