@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("groma: {error:#}");
+            eprintln!("groma: {}", output::reason(&error));
             ExitCode::from(output::FAILED)
         }
     }

@@ -21,6 +21,21 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// An error and its causes on one line; a cause that the text before it tells
+/// already is not said again.
+pub(crate) fn reason(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Whether the only thing wrong is that nobody reads standard output any more.
 pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
     error
@@ -116,6 +131,15 @@ fn write_value(out: &mut String, value: &serde_json::Value, indent: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = std::io::Error::other("no room");
+        let error = anyhow::Error::new(cause)
+            .context("write x: no room")
+            .context("publish");
+        assert_eq!(reason(&error), "publish: write x: no room");
+    }
 
     #[test]
     fn rates_have_three_digits() {

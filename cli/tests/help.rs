@@ -26,6 +26,9 @@ fn help_teaches() {
         "ndt7",
         "publish",
         "load",
+        "seal",
+        "find",
+        "tcp-info",
         "completions",
     ];
     for command in commands {

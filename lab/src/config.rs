@@ -29,6 +29,8 @@ pub struct LabConfig {
     pub require_policy: bool,
     /// The most tests at one time.
     pub max_tests: usize,
+    /// The commit that the program was built from; stands in results and metrics.
+    pub commit: String,
 }
 
 impl LabConfig {
@@ -47,6 +49,7 @@ impl LabConfig {
             form: None,
             require_policy: false,
             max_tests: 100,
+            commit: "unknown".to_owned(),
         }
     }
 }

@@ -50,6 +50,9 @@ pub enum LabError {
     /// The certificate of the measurement server.
     #[error(transparent)]
     Tls(#[from] groma_ndt7::server::TlsError),
+    /// Too few descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] groma_service::DescriptorError),
     /// The archive.
     #[error("open the archive: {0}")]
     Archive(#[from] groma_archive::StoreError),

@@ -8,7 +8,7 @@ use groma_archive::LocalStore;
 use groma_experiment::{Experiment, Settings};
 use groma_manifest::Manifest;
 use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
-use groma_service::{Build, Lifecycle, register_process_metrics, serve_admin};
+use groma_service::{Build, Lifecycle, need_descriptors, register_process_metrics, serve_admin};
 use groma_spool::ExperimentDir;
 use groma_tcp_info::Collector;
 use groma_uuid::Prefix;
@@ -69,7 +69,11 @@ impl Lab {
         let manifest = stages::built_in_manifest()?;
         let lifecycle = Lifecycle::new();
         let mut registry = Registry::default();
-        register_process_metrics(&mut registry, &lifecycle, build());
+        let build = Build {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: &config.commit,
+        };
+        register_process_metrics(&mut registry, &lifecycle, build);
         let name = groma_uuid::machine_name().unwrap_or_else(|| "lab".to_owned());
         let prefix = Prefix::ensure(&dirs.uuid_prefix(), &name)?;
         let experiment = Experiment::new(
@@ -143,9 +147,11 @@ impl Lab {
 
     /// Lets running tests end (for `grace` at most), archives everything that
     /// was closed and loads everything that was archived, then ends.
-    pub async fn stop(self, grace: Duration) {
+    ///
+    /// `false` if tests were still running after the grace time; they are lost.
+    pub async fn stop(self, grace: Duration) -> bool {
         self.lifecycle.lame_duck();
-        self.server.drain(grace).await;
+        let complete = self.server.drain(grace).await;
         if let Some(collector) = self.tcp_info {
             // It blocks until the last word on every connection is in the spool.
             let _ = tokio::task::spawn_blocking(|| collector.stop()).await;
@@ -158,13 +164,7 @@ impl Lab {
             Ok(Err(error)) => tracing::warn!(%error, "the admin port ended early"),
             Err(error) => tracing::warn!(%error, "the admin port panicked"),
         }
-    }
-}
-
-fn build() -> Build<'static> {
-    Build {
-        version: env!("CARGO_PKG_VERSION"),
-        commit: "",
+        complete
     }
 }
 
@@ -188,13 +188,21 @@ fn server(
         None => tls::ensure(&dirs.tls())?,
     };
     let tls = tls_from_pem(&certificate.cert, &certificate.key)?;
-    let server = ServerConfig {
+    let mut server = ServerConfig {
         cleartext: vec![listen(config.ws)?],
         tls: Some((vec![listen(config.wss)?], tls)),
         // Connections that wait for their turn or only look at a page need room beside the tests.
         max_connections: config.max_tests.saturating_mul(2).saturating_add(100),
         ..ServerConfig::default()
     };
+    server.build.git_short_commit.clone_from(&config.commit);
+    // Each test has its socket twice and a result file; the rest is for the other parts.
+    need_descriptors(
+        server
+            .max_connections
+            .saturating_add(config.max_tests * 2)
+            .saturating_add(200) as u64,
+    )?;
     Ok(Server::start(server, experiment, registry)?)
 }
 

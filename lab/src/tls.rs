@@ -1,11 +1,12 @@
 //! The lab's certificate: made by itself, for itself.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use groma_spool::{Replace, write_durable};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use crate::LabError;
@@ -37,7 +38,8 @@ pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
     let written = (|| {
         fs::create_dir_all(dir)?;
         write_secret(&pair.key, &key)?;
-        fs::write(&pair.cert, cert)
+        // A certificate stands only beside a key that is whole.
+        write_durable(&pair.cert, cert.as_bytes(), Replace::Always)
     })();
     written.map_err(|source| LabError::Directory {
         path: dir.to_owned(),
@@ -79,5 +81,6 @@ fn write_secret(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }

@@ -8,6 +8,7 @@
 
 mod active;
 mod admin;
+mod descriptors;
 mod drain;
 mod lifecycle;
 mod logging;
@@ -17,9 +18,12 @@ mod values;
 
 pub use active::{Active, ActiveGuard};
 pub use admin::{OPENMETRICS_CONTENT_TYPE, serve_admin};
+pub use descriptors::{DescriptorError, need_descriptors};
 pub use drain::{Drained, drain};
 pub use lifecycle::{Lifecycle, Phase};
 pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, init_logging};
 pub use process_metrics::{Build, register_process_metrics};
 pub use signal::until_signal;
-pub use values::{ByteCountError, DurationError, env_name, parse_byte_count, parse_duration};
+pub use values::{
+    ByteCountError, DurationError, env_name, parse_byte_count, parse_duration, parse_listen_address,
+};

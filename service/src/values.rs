@@ -1,5 +1,6 @@
 //! Flag values in M-Lab's notation.
 
+use std::net::{AddrParseError, SocketAddr};
 use std::time::Duration;
 
 /// The environment variable that stands in for a flag which was not given: upper case,
@@ -17,6 +18,16 @@ pub fn env_name(flag: &str) -> String {
         _ => '_',
     }));
     name
+}
+
+/// Reads an address to listen on as Go writes it: `:8080` is that port on all
+/// addresses of both families. Fits clap's `value_parser`.
+pub fn parse_listen_address(text: &str) -> Result<SocketAddr, AddrParseError> {
+    if text.starts_with(':') {
+        format!("[::]{text}").parse()
+    } else {
+        text.parse()
+    }
 }
 
 /// Why a text is not a duration.
@@ -141,6 +152,20 @@ pub fn parse_byte_count(text: &str) -> Result<u64, ByteCountError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_alone_is_all_addresses() {
+        for (text, address) in [
+            (":8080", "[::]:8080"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:2", "[::1]:2"),
+        ] {
+            assert_eq!(parse_listen_address(text).unwrap().to_string(), address);
+        }
+        for bad in ["", ":", ":x", "8080", "host:80", "::1:2:"] {
+            assert!(parse_listen_address(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
 
     #[test]
     fn flags_map_to_the_environment() {

@@ -11,6 +11,7 @@ use groma_ndt7::protocol::Direction;
 use tempfile::TempDir;
 
 use super::measure::about_this_client;
+use super::node::COMMIT;
 use super::publish::BundleChoice;
 use crate::journey::{self, Journey};
 use crate::output;
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
     let mut config = LabConfig::new(dir);
     config.form = args.form.map(Into::into);
+    COMMIT.clone_into(&mut config.commit);
     let lab = Lab::start(&config)?;
     if !args.json {
         print_beginning(&lab, dir);
@@ -102,7 +104,8 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
             journey,
         });
     }
-    lab.stop(GRACE).await;
+    // Its tests have ended, so that nothing can be cut off.
+    let _ = lab.stop(GRACE).await;
     Ok(tested)
 }
 

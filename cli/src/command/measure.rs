@@ -140,6 +140,11 @@ pub(crate) fn about_this_client() -> [(String, String); 4] {
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
+/// A server as it may be shown: the query of a URL can hold an access token.
+fn without_query(server: &str) -> &str {
+    server.split_once('?').map_or(server, |(shown, _)| shown)
+}
+
 /// Asks on the terminal. Without one there is nobody who could agree.
 fn ask(consent: &Consent, servers: &[String]) -> anyhow::Result<bool> {
     let mut err = io::stderr().lock();
@@ -151,7 +156,8 @@ fn ask(consent: &Consent, servers: &[String]) -> anyhow::Result<bool> {
         )?;
         return Ok(false);
     }
-    writeln!(err, "Before measuring with {}:\n", servers.join(", "))?;
+    let shown: Vec<&str> = servers.iter().map(|server| without_query(server)).collect();
+    writeln!(err, "Before measuring with {}:\n", shown.join(", "))?;
     writeln!(err, "  {}\n", consent.text.trim())?;
     writeln!(
         err,

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use groma_experiment::{Experiment, Settings};
 use groma_ndt7::server::{Config, Server, tls_from_pem};
-use groma_service::{Lifecycle, until_signal};
+use groma_service::{
+    Lifecycle, need_descriptors, parse_duration, parse_listen_address, until_signal,
+};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
-use super::node::{Admin, ManifestArgs};
+use super::node::{Admin, COMMIT, ManifestArgs};
 
 /// Run only the ndt7 measurement server, as a node does.
 ///
@@ -36,18 +38,18 @@ pub(crate) struct Args {
     /// Where ndt7 without TLS is served.
     #[arg(
         long = "ndt7_addr_cleartext",
-        env = "NDT7_ADDR_CLEARTEXT",
+        env = "NDT7_ADDR_CLEARTEXT", value_parser = parse_listen_address,
         value_name = "ADDRESS",
-        default_value = "[::]:80"
+        default_value = ":80"
     )]
     cleartext: SocketAddr,
 
     /// Where ndt7 over TLS is served; needs --cert and --key.
     #[arg(
         long = "ndt7_addr",
-        env = "NDT7_ADDR",
+        env = "NDT7_ADDR", value_parser = parse_listen_address,
         value_name = "ADDRESS",
-        default_value = "[::]:443"
+        default_value = ":443"
     )]
     tls: SocketAddr,
 
@@ -76,10 +78,15 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_MAX_TESTS", value_name = "N", default_value_t = 100)]
     max_tests: usize,
 
+    /// How long, once asked to end, the server still takes tests while /health
+    /// says 500, so that nobody who was just sent here is turned away.
+    #[arg(long, env = "GROMA_LAME_DUCK", value_parser = parse_duration, default_value = "10s")]
+    lame_duck: Duration,
+
     /// Where /metrics, /health, /alive and /ready are served.
     #[arg(
         long = "prometheusx.listen-address",
-        env = "PROMETHEUSX_LISTEN_ADDRESS",
+        env = "PROMETHEUSX_LISTEN_ADDRESS", value_parser = parse_listen_address,
         default_value = "127.0.0.1:9990"
     )]
     admin: SocketAddr,
@@ -108,6 +115,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let signal = until_signal().await;
         tracing::info!(signal, "waiting for running tests");
         lifecycle.lame_duck();
+        tokio::time::sleep(args.lame_duck).await;
         server.drain(GRACE).await
     });
     lifecycle.stop();
@@ -154,10 +162,19 @@ fn config(args: &Args) -> anyhow::Result<Config> {
         tracing::warn!("no TLS: give --cert and --key to serve wss");
         None
     };
-    Ok(Config {
+    let mut config = Config {
         cleartext: vec![listen(args.cleartext)?],
         tls,
+        // Connections that wait for their turn or only look need room beside the tests.
         max_connections: args.max_tests.saturating_mul(2).saturating_add(100),
         ..Config::default()
-    })
+    };
+    COMMIT.clone_into(&mut config.build.git_short_commit);
+    // Each test has its socket twice and a result file; the rest is for the program itself.
+    let descriptors = config
+        .max_connections
+        .saturating_add(args.max_tests * 2)
+        .saturating_add(100);
+    need_descriptors(descriptors as u64)?;
+    Ok(config)
 }

@@ -64,10 +64,13 @@ impl Admin {
     }
 }
 
+/// The commit that the program was built from, or `unknown`.
+pub(crate) const COMMIT: &str = env!("GROMA_COMMIT");
+
 /// Version and commit for `groma_build_info`.
 pub(crate) fn build() -> Build<'static> {
     Build {
         version: env!("CARGO_PKG_VERSION"),
-        commit: option_env!("GROMA_COMMIT").unwrap_or(""),
+        commit: COMMIT,
     }
 }

@@ -13,7 +13,7 @@ use groma_archive::LocalStore;
 use groma_manifest::BundleForm;
 use groma_names::HostName;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
-use groma_service::{Lifecycle, parse_byte_count, parse_duration};
+use groma_service::{Lifecycle, parse_byte_count, parse_duration, parse_listen_address};
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 
@@ -74,6 +74,7 @@ pub(crate) struct Args {
     #[arg(
         long = "prometheusx.listen-address",
         env = "PROMETHEUSX_LISTEN_ADDRESS",
+        value_parser = parse_listen_address,
         default_value = "127.0.0.1:9995"
     )]
     admin: SocketAddr,

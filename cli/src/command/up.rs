@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use groma_lab::{Certificate, Lab, LabConfig};
 use groma_service::{parse_byte_count, parse_duration, until_signal};
 
+use super::node::COMMIT;
 use super::publish::BundleChoice;
 use crate::output;
 use crate::output::say;
@@ -62,11 +63,11 @@ pub(crate) struct Args {
     admin_port: u16,
 
     /// Certificate in a PEM file, instead of a self-signed one.
-    #[arg(long, env = "CERT", value_name = "FILE", requires = "key")]
+    #[arg(long, env = "GROMA_CERT", value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
 
     /// Its private key in a PEM file.
-    #[arg(long, env = "KEY", value_name = "FILE", requires = "cert")]
+    #[arg(long, env = "GROMA_KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
     /// Archive a bundle when its oldest file is this old.
@@ -120,7 +121,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         if !json {
             say!("{signal}: waiting for running tests, then archiving and loading what is closed");
         }
-        lab.stop(GRACE).await;
+        let complete = lab.stop(GRACE).await;
+        anyhow::ensure!(
+            complete,
+            "tests were still running after {} s and are lost",
+            GRACE.as_secs()
+        );
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -140,6 +146,7 @@ fn config(args: Args) -> LabConfig {
         form: args.form.map(Into::into),
         require_policy: args.require_policy,
         max_tests: args.max_tests,
+        commit: COMMIT.to_owned(),
         ..LabConfig::new(args.dir)
     }
 }
