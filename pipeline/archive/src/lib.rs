@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub mod disk;
 mod local;
 mod name;
 mod sync;
