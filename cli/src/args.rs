@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 use groma_service::LogFormat;
 use tracing::Level;
 
-use crate::command::{completions, demo, load, measure, ndt7, publish, show, tcp_info, up};
+use crate::command::{
+    completions, demo, find, load, measure, ndt7, publish, seal, show, tcp_info, up,
+};
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Ndt7(ndt7::Args),
     Publish(publish::Args),
     Load(load::Args),
+    Seal(seal::Args),
+    Find(find::Args),
     TcpInfo(tcp_info::Args),
     Completions(completions::Args),
 }

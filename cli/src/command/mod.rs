@@ -2,11 +2,13 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod find;
 pub(crate) mod load;
 pub(crate) mod measure;
 pub(crate) mod ndt7;
 mod node;
 pub(crate) mod publish;
+pub(crate) mod seal;
 pub(crate) mod show;
 pub(crate) mod tcp_info;
 pub(crate) mod up;
@@ -25,6 +27,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ndt7(args) => ndt7::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Seal(args) => seal::run(&args),
+        Command::Find(args) => find::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
         Command::Completions(args) => {
             completions::run(&args);

@@ -24,6 +24,15 @@ pub enum FindError {
         /// What it said.
         reason: String,
     },
+    /// The lake cannot be read.
+    #[error(transparent)]
+    Lake(#[from] groma_lake::LakeError),
+    /// A network that is none.
+    #[error("{text:?} is no network; write it as 192.0.2.0/24 or 2001:db8::/32")]
+    Network {
+        /// What was given.
+        text: String,
+    },
     /// No UUID can be this text.
     #[error(transparent)]
     Uuid {

@@ -1,16 +1,16 @@
-//! Walking the lake, newest day first.
+//! Looking a row up in the lake, newest day first.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use groma_lake::{Day, Table};
+use jiff::civil::Date;
 use serde_json::Value;
 
 use crate::FindError;
 use crate::row::read_row;
-use crate::spool::{directories, entries};
 
-/// The folders of a table that hold rows.
-const KINDS: [&str; 2] = ["live", "sealed"];
+/// How often a date is read again because its files were replaced while they were read.
+const ATTEMPTS: usize = 5;
 
 /// What a search of the lake came to.
 #[derive(Default)]
@@ -19,56 +19,72 @@ pub(crate) struct Search {
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
+/// All dates of all tables, newest first, and of one date the tables by name.
+pub(crate) fn days(lake: &Path) -> Result<Vec<(Date, Table)>, FindError> {
+    let mut days = Vec::new();
+    for table in Table::all(lake)? {
+        days.extend(table.dates()?.into_iter().map(|date| (date, table.clone())));
+    }
+    // Stable, so that tables of one date keep their order.
+    days.sort_by_key(|(date, _)| std::cmp::Reverse(*date));
+    Ok(days)
+}
+
 /// Finds the row whose `id` is `uuid`, in any table.
 pub(crate) fn find(lake: &Path, uuid: &str) -> Result<Search, FindError> {
     let mut search = Search::default();
-    for (date, partitions) in days(lake)?.into_iter().rev() {
-        for partition in partitions {
-            let (_, files) = entries(&partition)?;
-            for file in files.into_iter().filter(|file| is_parquet(file)) {
-                match read_row(&file, uuid) {
-                    Ok(Some(row)) => {
-                        search.found = Some((file, with_date(row, &date)));
-                        return Ok(search);
-                    }
-                    Ok(None) => {}
-                    Err(reason) => {
-                        tracing::warn!(file = %file.display(), reason, "table file left out of the search");
-                        search.unreadable.push(file);
-                    }
-                }
-            }
+    for (date, table) in days(lake)? {
+        let mut of_day = Search::default();
+        for_each_file(&table, date, &mut of_day.unreadable, &mut |file| {
+            let row = read_row(file, uuid)?;
+            of_day.found = row.map(|row| (file.to_owned(), with_date(row, date)));
+            Ok(of_day.found.is_none())
+        })?;
+        search.unreadable.append(&mut of_day.unreadable);
+        if of_day.found.is_some() {
+            search.found = of_day.found;
+            break;
         }
     }
     Ok(search)
 }
 
-/// All `date=…` partitions of all tables, by date.
-fn days(lake: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, FindError> {
-    let mut days: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for experiment in directories(lake)? {
-        for table in directories(&experiment)? {
-            for kind in KINDS {
-                for partition in directories(&table.join(kind))? {
-                    let name = partition.file_name().and_then(|name| name.to_str());
-                    if let Some(date) = name.and_then(|name| name.strip_prefix("date=")) {
-                        days.entry(date.to_owned()).or_default().push(partition);
-                    }
+/// Calls `visit` with every file in force until it says `false`; what it cannot read is noted. When a file was replaced
+/// meanwhile, the date is begun again: `visit` may then see rows again.
+pub(crate) fn for_each_file(
+    table: &Table,
+    date: Date,
+    unreadable: &mut Vec<PathBuf>,
+    visit: &mut dyn FnMut(&Path) -> Result<bool, String>,
+) -> Result<(), FindError> {
+    for attempt in 1..=ATTEMPTS {
+        let mut again = false;
+        for file in Day::read(table, date)?.files {
+            match visit(&file) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(_) if !file.exists() && attempt < ATTEMPTS => {
+                    again = true;
+                    break;
+                }
+                Err(reason) => {
+                    tracing::warn!(file = %file.display(), reason, "table file left out of the search");
+                    unreadable.push(file);
                 }
             }
         }
+        if !again {
+            break;
+        }
+        unreadable.clear();
     }
-    Ok(days)
-}
-
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|suffix| suffix == "parquet")
+    Ok(())
 }
 
 /// The row with the partition's date, which its file does not repeat.
-fn with_date(mut row: Value, date: &str) -> Value {
+fn with_date(mut row: Value, date: Date) -> Value {
     if let Value::Object(fields) = &mut row {
-        fields.insert("date".to_owned(), Value::from(date));
+        fields.insert("date".to_owned(), Value::from(date.to_string()));
     }
     row
 }

@@ -1,11 +1,13 @@
 //! Where a test is on its way from the server's disk to the tables.
 //!
-//! [`show`] looks in the order in which data moves, at whatever part of the pipeline exists: the spool, what the publisher has
+//! [`search`] finds tests by what they measured. [`show`] looks in the order in which data moves, at whatever part of the pipeline exists: the spool, what the publisher has
 //! claimed, its receipts, and the lake. It only reads, and never writes anywhere.
 
 mod error;
 mod lake;
+mod network;
 mod row;
+mod search;
 mod spool;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use groma_uuid::Uuid;
 use serde_json::Value;
 
 pub use error::FindError;
+pub use network::Network;
+pub use search::{Query, Searched, Test, search};
 
 /// Where the parts of the pipeline keep their files; none of them has to exist.
 #[derive(Clone, Debug)]

@@ -1,0 +1,115 @@
+//! `groma find`: which tests were like this?
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use groma_find::{Network, Query, Searched, search};
+use jiff::civil::Date;
+
+use crate::output;
+
+/// Find tests by what they measured, over live and sealed dates, newest first.
+///
+/// Exit code 0 if there are any, 1 if there are none.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// From this date on (UTC).
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    since: Option<Date>,
+
+    /// To this date, included.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    until: Option<Date>,
+
+    /// Of clients in this network.
+    #[arg(long, value_name = "ADDRESS/BITS")]
+    client_net: Option<Network>,
+
+    /// With at least this mean throughput.
+    #[arg(long, value_name = "MBIT/S")]
+    min_mbps: Option<f64>,
+
+    /// With at most this mean throughput.
+    #[arg(long, value_name = "MBIT/S")]
+    max_mbps: Option<f64>,
+
+    /// The most tests to print.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    limit: usize,
+
+    /// The lab's directory.
+    #[arg(
+        long,
+        env = "GROMA_DIR",
+        value_name = "DIR",
+        default_value = "groma-lab"
+    )]
+    dir: PathBuf,
+
+    /// The lake's directory, where it is not the lab's.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
+    lake: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let lake = args.lake.clone().unwrap_or_else(|| args.dir.join("lake"));
+    anyhow::ensure!(
+        lake.is_dir(),
+        "there is no lake in {}; name one with --dir or --lake",
+        lake.display()
+    );
+    let searched = find(args, &lake)?;
+    if args.json {
+        output::json(&searched)?;
+    } else {
+        print(&searched);
+    }
+    Ok(if searched.tests.is_empty() {
+        ExitCode::from(output::FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn find(args: &Args, lake: &Path) -> anyhow::Result<Searched> {
+    let query = Query {
+        since: args.since,
+        until: args.until,
+        client_net: args.client_net,
+        min_mbps: args.min_mbps,
+        max_mbps: args.max_mbps,
+        limit: args.limit,
+    };
+    Ok(search(lake, &query)?)
+}
+
+fn print(searched: &Searched) {
+    for test in &searched.tests {
+        let rate = test
+            .mean_throughput_mbps
+            .map_or_else(|| "-".to_owned(), output::mbps);
+        let rtt = test
+            .min_rtt_ms
+            .map_or_else(|| "-".to_owned(), |rtt| format!("{rtt:.3} ms"));
+        let when = test
+            .test_time
+            .clone()
+            .unwrap_or_else(|| test.date.to_string());
+        println!(
+            "{when:<27} {:<8} {rate:>12} {rtt:>12}  {:<15} {}",
+            test.direction.unwrap_or("-"),
+            test.client_ip.as_deref().unwrap_or("-"),
+            test.id
+        );
+    }
+    if searched.more {
+        println!("and more; --limit raises how many are shown");
+    }
+    for file in &searched.unreadable {
+        println!("could not be read: {}", file.display());
+    }
+}

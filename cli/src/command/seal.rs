@@ -1,0 +1,117 @@
+//! `groma seal`: keep a lake.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use groma_archive::{LocalStore, Store};
+use groma_lake::{Pass, Settings, publish_index, seal};
+
+use crate::output;
+
+/// Compact the live dates of a lake, seal the closed ones, and write its index page.
+///
+/// Several may run at once, on several machines; each piece of work is done by one. Sealed dates have a manifest, which
+/// says whether every object of the archive is in them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The lake's directory.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
+    lake: PathBuf,
+
+    /// The archive's directory; without it no date is called complete.
+    #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR")]
+    archive: Option<PathBuf>,
+
+    /// Minutes after midnight UTC until a date is closed.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    grace: u32,
+
+    /// Minutes that replaced files stay for those who read them.
+    #[arg(long, value_name = "MINUTES", default_value_t = 15)]
+    linger: u32,
+
+    /// Go on until SIGTERM, with a pass every so many seconds.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
+    every: Option<u64>,
+
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        grace: Duration::from_secs(u64::from(args.grace) * 60),
+        linger: Duration::from_secs(u64::from(args.linger) * 60),
+        ..Settings::default()
+    };
+    let archive = args
+        .archive
+        .as_ref()
+        .map(LocalStore::existing)
+        .transpose()?;
+    let once = || -> anyhow::Result<Pass> {
+        let archive = archive.as_ref().map(|store| store as &dyn Store);
+        let pass = seal(&args.lake, jiff::Timestamp::now(), &settings, archive)?;
+        publish_index(&args.lake)?;
+        Ok(pass)
+    };
+    let Some(seconds) = args.every else {
+        let pass = once()?;
+        print(&pass, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let stop = stop_on_signal()?;
+    while !stop.load(Ordering::Relaxed) {
+        // Whatever failed is tried again by the next pass; nothing was lost.
+        if let Err(error) = once() {
+            tracing::warn!("{error:#}");
+        }
+        std::thread::park_timeout(Duration::from_secs(seconds.max(1)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Set when the process is asked to end; the thread that asked for it is woken.
+fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, waiting) = (Arc::clone(&stop), std::thread::current());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(groma_service::until_signal());
+        flag.store(true, Ordering::Relaxed);
+        waiting.unpark();
+    });
+    Ok(stop)
+}
+
+fn print(pass: &Pass, json: bool) -> anyhow::Result<()> {
+    let Pass {
+        sealed,
+        compacted,
+        removed,
+        recovered,
+        lost_races,
+        unreadable,
+    } = pass;
+    if json {
+        return output::json(&serde_json::json!({
+            "sealed": sealed,
+            "compacted": compacted,
+            "removed": removed,
+            "recovered": recovered,
+            "lost_races": lost_races,
+            "unreadable": unreadable,
+        }));
+    }
+    println!("{sealed} dates sealed, {compacted} compacted, {removed} replaced files removed");
+    for file in unreadable {
+        println!("  could not be read: {}", file.display());
+    }
+    Ok(())
+}
