@@ -6,6 +6,12 @@
 //! found by the reading and what comes after by the watch; a file may then be
 //! told twice, but never not at all. When the kernel's queue overflows, events
 //! are lost for good, and [`Change::Rescan`] says so.
+//!
+//! Whoever may write below the root may also make a directory that cannot be
+//! watched: a path too long for the kernel, one that we may not read, one more
+//! than the user may watch, one nested without end. Such a directory never ends
+//! the watch. It is left out, and as long as one is, [`Change::Rescan`] comes
+//! once a minute, when everything is also tried again.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -31,40 +37,70 @@ pub enum Change {
         /// still have it open.
         closed: bool,
     },
-    /// Events were lost: walk the whole tree.
+    /// Events were lost, or a directory cannot be watched: walk the whole tree.
     Rescan,
 }
 
-/// A watch that could not be set up or read.
+/// The root could not be watched, or its events could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {path}: {source}")]
 pub struct WatchError {
     /// What was being done.
     pub operation: &'static str,
-    /// The directory.
+    /// The root.
     pub path: PathBuf,
     /// What the system said; `ENOSPC` means that `fs.inotify.max_user_watches` is used up.
     pub source: io::Error,
 }
 
-/// Watches a directory and all directories below it, except hidden ones.
+/// Watches a directory and all directories below it, except hidden ones and those too deep.
 #[derive(Debug)]
 pub struct TreeWatch {
     inotify: Inotify,
     watches: Watches,
     root: PathBuf,
+    max_depth: usize,
     directories: HashMap<WatchDescriptor, PathBuf>,
     buffer: Vec<u8>,
     found: Vec<Change>,
+    unwatched: usize,
+    // When the unwatched are tried again; `None` while there are none.
+    retry_at: Option<Instant>,
+    warned: bool,
 }
+
+/// How deep [`TreeWatch::new`] goes below the root. The spool needs 4 directories, an
+/// object name of the archive 8.
+pub const DEFAULT_MAX_DEPTH: usize = 12;
+
+/// How often directories that could not be watched are tried again, and a rescan is asked for.
+const RETRY_EVERY: Duration = Duration::from_mins(1);
 
 /// Room for at least 200 events at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// The most changes that are kept for the caller; beyond them a walk costs less than the list.
+const MAX_CHANGES: usize = 100_000;
+
+/// Whether the files that reading a directory finds are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Told,
+    /// The caller walks the tree anyway.
+    Untold,
+}
+
 impl TreeWatch {
-    /// Watches `root`, which must exist, and everything below it. Files that are
-    /// there already are not told: the caller walks the tree after this returned.
+    /// Watches `root`, which must exist, and everything to [`DEFAULT_MAX_DEPTH`] below
+    /// it. Files that are there already are not told: the caller walks the tree after
+    /// this returned. Only the root itself can make it fail.
     pub fn new(root: &Path) -> Result<Self, WatchError> {
+        Self::with_max_depth(root, DEFAULT_MAX_DEPTH)
+    }
+
+    /// As [`TreeWatch::new`], but with a limit of its own: directories with more than
+    /// `max_depth` names between them and the root are not entered. 0 is the root alone.
+    pub fn with_max_depth(root: &Path, max_depth: usize) -> Result<Self, WatchError> {
         let inotify = Inotify::init().map_err(|source| WatchError {
             operation: "start watching",
             path: root.to_owned(),
@@ -75,13 +111,22 @@ impl TreeWatch {
             inotify,
             watches,
             root: root.to_owned(),
+            max_depth,
             directories: HashMap::new(),
             buffer: vec![0; BUFFER_BYTES],
             found: Vec::new(),
+            unwatched: 0,
+            retry_at: None,
+            warned: false,
         };
-        tree.add(root.to_owned(), true)?;
-        tree.found.clear();
+        tree.watch_all()?;
         Ok(tree)
+    }
+
+    /// How many directories could not be watched or lie too deep, when the tree was
+    /// last looked through and since. What happens in them is not told.
+    pub fn unwatched(&self) -> usize {
+        self.unwatched
     }
 
     /// Waits until something happened or `timeout` passed, and tells all that
@@ -90,6 +135,7 @@ impl TreeWatch {
         let deadline = Instant::now() + timeout;
         loop {
             self.read_events()?;
+            self.retry_unwatched()?;
             if !self.found.is_empty() {
                 return Ok(std::mem::take(&mut self.found));
             }
@@ -125,7 +171,7 @@ impl TreeWatch {
                 any = true;
                 self.take(event.mask, &event.wd, event.name)?;
             }
-            if !any {
+            if !any || self.found.len() >= MAX_CHANGES {
                 return Ok(());
             }
         }
@@ -139,7 +185,7 @@ impl TreeWatch {
     ) -> Result<(), WatchError> {
         if mask.contains(EventMask::Q_OVERFLOW) {
             tracing::warn!(root = %self.root.display(), "the kernel's event queue overflowed; walking the tree again");
-            self.add(self.root.clone(), true)?;
+            self.watch_all()?;
             self.found.clear();
             self.found.push(Change::Rescan);
             return Ok(());
@@ -154,54 +200,80 @@ impl TreeWatch {
         let path = dir.join(name);
         if mask.contains(EventMask::ISDIR) {
             if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) && !is_hidden(name) {
-                self.add(path, false)?;
+                self.add(path, Found::Told)?;
             }
         } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) && !is_hidden(name)
         {
-            self.found.push(Change::File { path, closed: true });
+            self.tell(path, true);
         }
         Ok(())
     }
 
-    /// Watches a directory, then reads it; the root alone must not be missing.
-    fn add(&mut self, dir: PathBuf, must_exist: bool) -> Result<(), WatchError> {
+    /// Watches what is not watched yet, and tells none of the files it meets.
+    fn watch_all(&mut self) -> Result<(), WatchError> {
+        (self.unwatched, self.retry_at) = (0, None);
+        self.add(self.root.clone(), Found::Untold)
+    }
+
+    fn retry_unwatched(&mut self) -> Result<(), WatchError> {
+        if self.retry_at.is_none_or(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        // Those that are still left out must be walked; those no longer may hold files already.
+        self.found.push(Change::Rescan);
+        self.watch_all()
+    }
+
+    /// Watches a directory, then reads it, and so on with those in it. The root alone
+    /// must not be missing, and only what is wrong with the root is an error.
+    fn add(&mut self, dir: PathBuf, found: Found) -> Result<(), WatchError> {
         let mut waiting = vec![dir];
         while let Some(dir) = waiting.pop() {
-            let mask = WatchMask::CLOSE_WRITE
-                | WatchMask::MOVED_TO
-                | WatchMask::CREATE
-                | WatchMask::ONLYDIR
-                | WatchMask::DONT_FOLLOW
-                | WatchMask::EXCL_UNLINK;
-            match self.watches.add(&dir, mask) {
-                Ok(descriptor) => self.directories.insert(descriptor, dir.clone()),
-                Err(error) if gone(&error) && !(must_exist && dir == self.root) => continue,
-                Err(source) => {
-                    return Err(WatchError {
-                        operation: "watch",
-                        path: dir,
-                        source,
-                    });
+            let is_root = dir == self.root;
+            if let Err((operation, source)) = self.enter(&dir, found, &mut waiting) {
+                if is_root {
+                    return Err(self.failed(operation, source));
                 }
-            };
-            self.read_directory(&dir, &mut waiting)?;
+                if !gone(&source) {
+                    self.leave_out(operation, &dir, &source);
+                }
+            }
         }
         Ok(())
     }
 
-    fn read_directory(&mut self, dir: &Path, waiting: &mut Vec<PathBuf>) -> Result<(), WatchError> {
-        let failed = |source| WatchError {
-            operation: "list",
-            path: dir.to_owned(),
-            source,
-        };
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if gone(&error) => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
+    fn enter(
+        &mut self,
+        dir: &Path,
+        found: Found,
+        waiting: &mut Vec<PathBuf>,
+    ) -> Result<(), (&'static str, io::Error)> {
+        let below = dir.strip_prefix(&self.root).unwrap_or(dir);
+        if below.components().count() > self.max_depth {
+            let reason = format!("more than {} directories deep", self.max_depth);
+            return Err(("watch", io::Error::other(reason)));
+        }
+        let mask = WatchMask::CLOSE_WRITE
+            | WatchMask::MOVED_TO
+            | WatchMask::CREATE
+            | WatchMask::ONLYDIR
+            | WatchMask::DONT_FOLLOW
+            | WatchMask::EXCL_UNLINK;
+        let watch = self.watches.add(dir, mask);
+        let watch = watch.map_err(|source| ("watch", source))?;
+        self.directories.insert(watch, dir.to_owned());
+        self.read_directory(dir, found, waiting)
+            .map_err(|source| ("list", source))
+    }
+
+    fn read_directory(
+        &mut self,
+        dir: &Path,
+        found: Found,
+        waiting: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
             // An entry that vanished between the listing and this line needs no word.
             let Ok(kind) = entry.file_type() else {
                 continue;
@@ -211,14 +283,35 @@ impl TreeWatch {
             }
             if kind.is_dir() {
                 waiting.push(entry.path());
-            } else {
-                self.found.push(Change::File {
-                    path: entry.path(),
-                    closed: false,
-                });
+            } else if found == Found::Told {
+                self.tell(entry.path(), false);
             }
         }
         Ok(())
+    }
+
+    fn tell(&mut self, path: PathBuf, closed: bool) {
+        if self.found.len() >= MAX_CHANGES {
+            self.found.clear();
+            self.found.push(Change::Rescan);
+        }
+        self.found.push(Change::File { path, closed });
+    }
+
+    /// Goes on without a directory, and has the caller look into it by itself.
+    fn leave_out(&mut self, operation: &'static str, dir: &Path, source: &io::Error) {
+        self.unwatched += 1;
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + RETRY_EVERY);
+            self.found.push(Change::Rescan);
+        }
+        // One line for the life of the watch: whoever fills the tree must not fill the log.
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                operation, directory = ?dir, error = %source,
+                "left out of the watch, as will be others like it: only walks of the tree see what is in them"
+            );
+        }
     }
 
     fn failed(&self, operation: &'static str, source: io::Error) -> WatchError {
@@ -249,107 +342,4 @@ fn gone(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    /// Collects until the tree has been silent for a moment.
-    fn all(tree: &mut TreeWatch) -> Vec<Change> {
-        let mut changes = Vec::new();
-        loop {
-            let more = tree.wait(Duration::from_millis(200)).unwrap();
-            if more.is_empty() {
-                return changes;
-            }
-            changes.extend(more);
-        }
-    }
-
-    fn files(changes: &[Change]) -> BTreeSet<PathBuf> {
-        changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::File { path, .. } => Some(path.clone()),
-                Change::Rescan => None,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_closed_and_a_moved_file_are_told_an_open_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut tree = TreeWatch::new(dir.path()).unwrap();
-        let open = fs::File::create(dir.path().join("open")).unwrap();
-        fs::write(dir.path().join("closed"), "x").unwrap();
-        fs::write(dir.path().join(".hidden"), "x").unwrap();
-        fs::rename(dir.path().join(".hidden"), dir.path().join("moved")).unwrap();
-        let told = files(&all(&mut tree));
-        assert_eq!(
-            told,
-            ["closed", "moved"]
-                .iter()
-                .map(|name| dir.path().join(name))
-                .collect()
-        );
-        drop(open);
-        assert_eq!(all(&mut tree).len(), 1);
-    }
-
-    #[test]
-    fn files_of_a_directory_made_and_filled_at_once_are_all_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut tree = TreeWatch::new(dir.path()).unwrap();
-        let mut expected = BTreeSet::new();
-        for day in 1..=28 {
-            let date = dir.path().join(format!("ndt7/2026/02/{day:02}"));
-            fs::create_dir_all(&date).unwrap();
-            for serial in 0..20 {
-                let path = date.join(format!("{serial}.json"));
-                fs::write(&path, "{}").unwrap();
-                expected.insert(path);
-            }
-        }
-        assert_eq!(files(&all(&mut tree)), expected);
-    }
-
-    #[test]
-    fn hidden_directories_and_links_are_not_entered() {
-        let dir = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        let mut tree = TreeWatch::new(dir.path()).unwrap();
-        fs::create_dir(dir.path().join(".tmp")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
-        all(&mut tree);
-        fs::write(dir.path().join(".tmp/a"), "x").unwrap();
-        fs::write(outside.path().join("b"), "x").unwrap();
-        assert_eq!(all(&mut tree), []);
-    }
-
-    #[test]
-    fn a_missing_root_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(TreeWatch::new(&dir.path().join("none")).is_err());
-    }
-
-    #[test]
-    fn an_overflowing_queue_is_told_as_a_rescan() {
-        let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        if limit > 100_000 {
-            println!("skipped: the kernel's queue of {limit} events is too long to fill here");
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let mut tree = TreeWatch::new(dir.path()).unwrap();
-        for serial in 0..=limit {
-            // Two names in turn, because the kernel merges equal events that follow each other.
-            fs::write(dir.path().join(format!("{}", serial % 2)), "x").unwrap();
-        }
-        assert!(all(&mut tree).contains(&Change::Rescan));
-        fs::write(dir.path().join("after"), "x").unwrap();
-        assert!(files(&all(&mut tree)).contains(&dir.path().join("after")));
-    }
-}
+mod tests;
