@@ -42,39 +42,41 @@ impl Finisher {
     /// Files that an earlier life left are finished first; of their names nothing is believed, because the machine may
     /// have lost power since.
     pub(crate) fn run(&self, news: &Receiver<()>) {
-        let mut believe_whole = false;
+        let mut stuck = self.empty_queue(false);
         loop {
-            let mut finished = 1;
-            while finished > 0 {
-                finished = self.pass(believe_whole);
-            }
-            believe_whole = true;
             match news.recv_timeout(PAUSE) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                // Nothing is new, and nothing waits to be tried again.
+                Err(RecvTimeoutError::Timeout) if !stuck => {}
+                Ok(()) | Err(RecvTimeoutError::Timeout) => stuck = self.empty_queue(true),
                 Err(RecvTimeoutError::Disconnected) => {
-                    while self.pass(true) > 0 {}
+                    self.empty_queue(true);
                     return;
                 }
             }
         }
     }
 
-    /// Finishes up to a batch of files and returns how many left the queue.
-    fn pass(&self, believe_whole: bool) -> usize {
-        match self.try_pass(believe_whole) {
-            Ok(finished) => finished,
-            Err(error) => {
-                tracing::warn!(%error, "could not list the finished files");
-                0
+    /// Finishes what can be; whether something is left to try again.
+    fn empty_queue(&self, believe_whole: bool) -> bool {
+        loop {
+            match self.pass(believe_whole) {
+                Ok((0, kept)) => return kept > 0,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "could not go through the finished files");
+                    return true;
+                }
             }
         }
     }
 
-    fn try_pass(&self, believe_whole: bool) -> io::Result<usize> {
+    /// Finishes up to a batch of files; how many left the queue, and how many had to stay.
+    fn pass(&self, believe_whole: bool) -> io::Result<(usize, usize)> {
         let mut ready = Vec::new();
-        let mut left = 0;
+        let (mut seen, mut left) = (0, 0);
         for entry in fs::read_dir(self.layout.done_dir())?.take(BATCH) {
             let path = entry?.path();
+            seen += 1;
             match self.prepare(&path, believe_whole) {
                 Ok(Some(file)) => ready.push(file),
                 Ok(None) => left += 1,
@@ -100,7 +102,7 @@ impl Finisher {
         if left > 0 {
             sync_dir(&self.layout.done_dir())?;
         }
-        Ok(left)
+        Ok((left, seen - left))
     }
 
     fn failed(&self, path: &Path, error: &io::Error) -> io::Result<usize> {

@@ -1,8 +1,8 @@
 //! The file of one connection while it grows.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use groma_diag::Record;
@@ -20,29 +20,46 @@ use crate::record::{
 pub(crate) const FLUSH_BYTES: usize = 16 * 1024;
 /// While the disk takes nothing, lines beyond this are dropped and counted.
 const MOST_PENDING_BYTES: usize = 32 * 1024;
-/// Fast: the finisher compresses the whole file once more.
-const LEVEL: i32 = 1;
+/// Of what stands in the middle of a file: fast, because the finisher compresses the whole file once more.
+const MIDDLE_LEVEL: i32 = -3;
+/// Of a file that is written in one piece: final.
+const WHOLE_LEVEL: i32 = 3;
+/// Files are held open up to this share of what the process may open, which saves two system calls in every flush.
+const SHARE_OF_DESCRIPTORS: u64 = 2;
 
-/// One compressor for all files: each flush is a frame of its own.
+/// What all files share: a compressor for each purpose, for every flush is a frame of its own, and descriptors.
 pub(crate) struct Frames {
-    compressor: Compressor<'static>,
+    middle: Compressor<'static>,
+    whole: Compressor<'static>,
     frame: Vec<u8>,
+    descriptors: usize,
 }
 
 impl Frames {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut compressor = Compressor::new(LEVEL)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        let compressor = |level| {
+            let mut compressor = Compressor::new(level)?;
+            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+            Ok::<_, io::Error>(compressor)
+        };
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         Ok(Self {
-            compressor,
-            frame: Vec::with_capacity(compress_bound(MOST_PENDING_BYTES)),
+            middle: compressor(MIDDLE_LEVEL)?,
+            whole: compressor(WHOLE_LEVEL)?,
+            frame: Vec::with_capacity(compress_bound(2 * MOST_PENDING_BYTES)),
+            descriptors: (limit.unwrap_or(u64::MAX) / SHARE_OF_DESCRIPTORS) as usize,
         })
     }
 
-    fn compress(&mut self, bytes: &[u8]) -> io::Result<&[u8]> {
+    fn compress(&mut self, bytes: &[u8], whole: bool) -> io::Result<&[u8]> {
         self.frame.clear();
         self.frame.reserve(compress_bound(bytes.len()));
-        self.compressor.compress_to_buffer(bytes, &mut self.frame)?;
+        let compressor = if whole {
+            &mut self.whole
+        } else {
+            &mut self.middle
+        };
+        compressor.compress_to_buffer(bytes, &mut self.frame)?;
         Ok(&self.frame)
     }
 }
@@ -62,11 +79,50 @@ pub(crate) struct Output {
 
 struct Growing {
     name: String,
+    /// Kept, so that a flush allocates nothing.
+    path: PathBuf,
     began: Instant,
     /// Bytes in the file, 0 when it does not exist yet.
     bytes: u64,
     frames: u32,
     lost_records: u64,
+    open: Option<File>,
+}
+
+impl Growing {
+    /// Appends the frame that was compressed last, or leaves the file as it was.
+    fn append(&mut self, frames: &mut Frames) -> io::Result<()> {
+        let mut file = match self.open.take() {
+            Some(file) => {
+                frames.descriptors += 1;
+                file
+            }
+            None => OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&self.path)?,
+        };
+        if let Err(error) = file.write_all(&frames.frame) {
+            // Half a frame in the middle would cut off all that follows, and an empty file is no file.
+            if self.bytes > 0 {
+                file.set_len(self.bytes)?;
+            } else {
+                std::fs::remove_file(&self.path)?;
+            }
+            return Err(error);
+        }
+        self.bytes += frames.frame.len() as u64;
+        self.frames += 1;
+        if frames.descriptors > 0 {
+            frames.descriptors -= 1;
+            self.open = Some(file);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, frames: &mut Frames) {
+        frames.descriptors += usize::from(self.open.take().is_some());
+    }
 }
 
 impl Output {
@@ -106,13 +162,16 @@ impl Output {
     }
 
     /// Begins the file.
-    pub(crate) fn begin(&mut self, time: Timestamp, now: Instant) {
+    pub(crate) fn begin(&mut self, time: Timestamp, now: Instant, dir: &Path) {
+        let name = Layout::work_name(&self.uuid, self.sequence, time);
         self.file = Some(Growing {
-            name: Layout::work_name(&self.uuid, self.sequence, time),
+            path: dir.join(&name),
+            name,
             began: now,
             bytes: 0,
             frames: 0,
             lost_records: 0,
+            open: None,
         });
         self.pending.clear();
         let metadata = self.metadata();
@@ -147,27 +206,19 @@ impl Output {
 
     /// Hands the pending lines to the kernel as one frame, at the end of the file. After an error they stay pending,
     /// and the file is as long as before.
-    pub(crate) fn flush(&mut self, dir: &Path, frames: &mut Frames) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, frames: &mut Frames) -> io::Result<()> {
+        self.flush_frame(frames, false)
+    }
+
+    fn flush_frame(&mut self, frames: &mut Frames, last: bool) -> io::Result<()> {
         let Some(growing) = &mut self.file else {
             return Ok(());
         };
         if self.pending.is_empty() {
             return Ok(());
         }
-        let frame = frames.compress(&self.pending)?;
-        let path = dir.join(&growing.name);
-        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-        if let Err(error) = file.write_all(frame) {
-            // Half a frame in the middle would cut off all that follows, and an empty file is no file.
-            if growing.bytes > 0 {
-                file.set_len(growing.bytes)?;
-            } else {
-                std::fs::remove_file(&path)?;
-            }
-            return Err(error);
-        }
-        growing.bytes += frame.len() as u64;
-        growing.frames += 1;
+        frames.compress(&self.pending, last && growing.frames == 0)?;
+        growing.append(frames)?;
         self.pending.clear();
         Ok(())
     }
@@ -196,13 +247,14 @@ impl Output {
             Some(&since),
             lost_records,
         );
-        let flushed = self.flush(&layout.open_dir(), frames);
+        let flushed = self.flush_frame(frames, true);
         self.polls = *polls;
         self.sequence += 1;
         self.pending.clear();
-        let Some(growing) = self.file.take() else {
+        let Some(mut growing) = self.file.take() else {
             return flushed.map(|()| false);
         };
+        growing.close(frames);
         if growing.bytes == 0 {
             return flushed.map(|()| false);
         }
@@ -213,12 +265,12 @@ impl Output {
         } else {
             growing.name.clone()
         });
-        std::fs::rename(layout.open_dir().join(&growing.name), done)?;
+        std::fs::rename(&growing.path, done)?;
         flushed.map(|()| true)
     }
 
     /// Memory that this connection holds, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.pending.capacity() + 2 * self.uuid.as_str().len()
+        size_of::<Self>() + self.pending.capacity() + 5 * self.uuid.as_str().len()
     }
 }

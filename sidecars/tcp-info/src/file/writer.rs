@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::record::{Anonymize, End, LineTime, Polls};
 
 /// Every file is looked at once in this time: below the second that a crash may cost.
-const ROUND: Duration = Duration::from_millis(700);
+const ROUND: Duration = Duration::from_millis(900);
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What a writer needs.
@@ -43,6 +44,7 @@ pub(crate) struct WriterSetup {
 pub(crate) struct Writer {
     setup: WriterSetup,
     frames: Frames,
+    open_dir: PathBuf,
     /// Per sampler, by slot.
     outputs: Vec<Vec<Option<Output>>>,
     polls: Vec<Polls>,
@@ -62,6 +64,7 @@ impl Writer {
         let samplers = setup.returns.len();
         Ok(Self {
             frames: Frames::new()?,
+            open_dir: setup.layout.open_dir(),
             outputs: (0..samplers).map(|_| Vec::new()).collect(),
             polls: vec![Polls::default(); samplers],
             unsettled: samplers,
@@ -158,7 +161,7 @@ impl Writer {
             return;
         };
         if let Some(sequence) = output.begins() {
-            output.begin(batch.time, now);
+            output.begin(batch.time, now, &self.open_dir);
             let known = Known {
                 sequence,
                 start: output.start(),
@@ -272,7 +275,7 @@ impl Writer {
 /// Hands pending lines to the kernel, after the journal, which must know the file before it exists.
 fn flush(output: &mut Output, frames: &mut Frames, setup: &mut WriterSetup) {
     write_journal(setup);
-    if let Err(error) = output.flush(&setup.layout.open_dir(), frames) {
+    if let Err(error) = output.flush(frames) {
         setup.metrics.write_failures.inc();
         tracing::warn!(uuid = %output.uuid, %error, "could not write a file; its lines wait");
     }
