@@ -142,10 +142,10 @@ fn a_directory_that_may_not_be_read_does_not_end_the_watch() {
         let mut tree = TreeWatch::new(dir.path()).unwrap();
         let (made, kept) = (dir.path().join(".made"), dir.path().join("kept"));
         fs::create_dir(&made).unwrap();
-        fs::set_permissions(&made, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o000)).unwrap();
         fs::rename(&made, &kept).unwrap();
         still_tells(&mut tree, dir.path(), 1);
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
         let error = TreeWatch::new(dir.path()).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::PermissionDenied);
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
