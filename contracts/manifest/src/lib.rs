@@ -117,7 +117,8 @@ pub enum BundleForm {
 pub struct Consent {
     /// Where the policy can be read.
     pub policy_url: String,
-    /// Which version of it this manifest means; a client that showed it sends this.
+    /// Which version of it this manifest means; a client that showed it sends this. 1 to 32 of
+    /// `A-Z a-z 0-9 . _ -`, and not `not-sent`, which stands in results for no consent.
     pub policy_version: String,
     /// What is stored and published, in a few sentences for the person who tests.
     pub text: String,

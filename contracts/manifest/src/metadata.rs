@@ -1,6 +1,6 @@
 //! What may be kept of what a client says about itself.
 
-use regex_lite::Regex;
+use groma_schema::Pattern;
 
 /// One parameter that clients may send and that is stored with the result.
 ///
@@ -12,26 +12,21 @@ pub struct MetadataRule {
     pub key: String,
     /// The longest value in bytes.
     pub max_length: usize,
-    pattern: Regex,
+    pattern: Pattern,
 }
 
 impl MetadataRule {
-    /// A rule; the pattern is anchored at both ends.
-    pub(crate) fn new(
-        key: String,
-        max_length: usize,
-        pattern: &str,
-    ) -> Result<Self, regex_lite::Error> {
-        Ok(Self {
+    pub(crate) fn new(key: String, max_length: usize, pattern: Pattern) -> Self {
+        Self {
             key,
             max_length,
-            pattern: Regex::new(&format!("^(?:{pattern})$"))?,
-        })
+            pattern,
+        }
     }
 
     /// Whether a value may be stored.
     pub fn accepts(&self, value: &str) -> bool {
-        value.len() <= self.max_length && self.pattern.is_match(value)
+        value.len() <= self.max_length && self.pattern.matches(value)
     }
 }
 
@@ -41,7 +36,11 @@ mod tests {
 
     #[test]
     fn a_value_must_match_from_end_to_end_and_fit() {
-        let rule = MetadataRule::new("client_os".into(), 8, "[a-z]+|[0-9]+").unwrap();
+        let rule = MetadataRule::new(
+            "client_os".into(),
+            8,
+            Pattern::new("[a-z]+|[0-9]+").unwrap(),
+        );
         assert!(rule.accepts("linux"));
         for bad in ["linux1", "1linux", "", "linux\n", "abcdefghi"] {
             assert!(!rule.accepts(bad), "{bad:?} was accepted");

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use groma_schema::{Schema, SchemaError};
+use groma_schema::{Pattern, Schema, SchemaError};
 use groma_spool::Name;
 use serde::Deserialize;
 
@@ -106,6 +106,7 @@ impl Manifest {
             ));
         }
         check_results(&document.results)?;
+        check_policy_version(&document.consent.policy_version)?;
         let datatypes = document
             .datatypes
             .into_iter()
@@ -173,8 +174,9 @@ fn read_rules(entries: Vec<RuleEntry>) -> Result<Vec<MetadataRule>, ManifestErro
             if !(1..=512).contains(&entry.max_length) {
                 return Err(wrong(place("max_length"), "1 to 512 bytes".into()));
             }
-            MetadataRule::new(entry.key, entry.max_length, &entry.pattern)
-                .map_err(|error| wrong(place("pattern"), error.to_string()))
+            let pattern = Pattern::new(&entry.pattern)
+                .map_err(|error| wrong(place("pattern"), error.to_string()))?;
+            Ok(MetadataRule::new(entry.key, entry.max_length, pattern))
         })
         .collect()
 }
@@ -187,6 +189,20 @@ fn check_results(results: &[String]) -> Result<(), ManifestError> {
         ));
     }
     unique("results", results.iter().map(String::as_str))
+}
+
+/// The version becomes part of every result, and a client sends it in a query.
+fn check_policy_version(version: &str) -> Result<(), ManifestError> {
+    let well_formed = (1..=32).contains(&version.len())
+        && version
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if well_formed && version != "not-sent" {
+        Ok(())
+    } else {
+        let rule = "1 to 32 of A-Z a-z 0-9 . _ -, and not the word `not-sent`";
+        Err(wrong("consent.policy_version", rule.into()))
+    }
 }
 
 fn unique<'a>(key: &str, values: impl Iterator<Item = &'a str>) -> Result<(), ManifestError> {

@@ -35,6 +35,26 @@ fn a_wrong_manifest_says_where() {
         ),
         ("key = \"client_name\"", "key = \"client_version\"", "twice"),
         ("protocol = \"tcp\"", "protocol = \"sctp\"", "sctp"),
+        (
+            "pattern = 'v[0-9]+'",
+            "pattern = '[a-z]+)|(?:.*'",
+            "client_metadata[7].pattern",
+        ),
+        (
+            "policy_version = \"1\"",
+            "policy_version = \"\"",
+            "consent.policy_version",
+        ),
+        (
+            "policy_version = \"1\"",
+            "policy_version = \"not-sent\"",
+            "consent.policy_version",
+        ),
+        (
+            "policy_version = \"1\"",
+            "policy_version = \"v 1\"",
+            "consent.policy_version",
+        ),
     ];
     for (from, to, word) in cases {
         assert!(NDT.contains(from), "{from} is not in the manifest any more");
