@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::Test;
 use crate::datatypes::write_schemas;
 use crate::disk::Disk;
-use crate::metadata::{allows_token, client_metadata, consent, policy_version};
+use crate::metadata::{Consent, Dropped, allows_token, client_metadata};
 use crate::metrics::{Load, Metrics};
 
 /// What differs from one place to the next where an experiment runs.
@@ -23,7 +23,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The prefix of this machine's connection UUIDs.
     pub prefix: Prefix,
-    /// Whether a test needs the `policy_version` that the person accepted.
+    /// Whether a test needs the manifest's `policy_version`, accepted by the person.
     pub require_policy: bool,
     /// The most tests at one time; at least 1.
     pub max_tests: usize,
@@ -57,11 +57,12 @@ pub enum SetupError {
 /// Why a test is not admitted. Display is a sentence for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The process has stopped.
+    /// The process is in its last phase, [`Phase::Stopped`]; a lame duck does not refuse.
     #[error("the server has stopped")]
     Draining,
-    /// The operator requires the version of the policy that the person accepted.
-    #[error("no accepted policy_version was sent")]
+    /// The operator requires consent, and the client did not send the `policy_version`
+    /// of the manifest.
+    #[error("the policy_version of the manifest was not sent as accepted")]
     PolicyNotAccepted,
     /// `max_tests` are going on.
     #[error("as many tests as are allowed are going on")]
@@ -168,8 +169,13 @@ impl Experiment {
     /// Admits a test, or says why not. `query` holds the decoded parameters of the
     /// client, in their order. Never blocks.
     ///
-    /// A lame duck still admits, as M-Lab's servers do: whoever was sent here a moment
-    /// ago is served. Only a stopped process refuses. Every refusal is counted.
+    /// The phase of the process decides only at its end: Starting, Ready and `LameDuck` all
+    /// admit, and [`Refusal::Draining`] comes from a process that is Stopped, not while
+    /// it drains. A lame duck admits, as M-Lab's servers do, because clients were sent
+    /// here before anybody could know; [`groma_service::drain`] waits for their tests as
+    /// for those before, at most for its grace. A server that wants none of them closes
+    /// its listening sockets when it drains, as ndt7's does; whoever keeps an accepted
+    /// connection may still begin a test. Every refusal is counted.
     pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         self.check(query).inspect_err(|refusal| {
             self.shared.metrics.refused(refusal.reason());
@@ -184,8 +190,8 @@ impl Experiment {
         if shared.disk.is_full() {
             return Err(Refusal::DiskFull);
         }
-        let policy = policy_version(query);
-        if shared.require_policy && policy.is_none() {
+        let consent = Consent::of(query, &shared.manifest);
+        if shared.require_policy && consent != Consent::Given {
             return Err(Refusal::PolicyNotAccepted);
         }
         // Last, so that a refused test never takes a place, not even for a moment.
@@ -194,7 +200,10 @@ impl Experiment {
         let client = client_metadata(query, &shared.manifest, |reason| {
             shared.metrics.metadata_dropped(reason);
         });
-        let server = vec![consent(policy)];
+        if consent == Consent::Other {
+            shared.metrics.metadata_dropped(Dropped::Policy);
+        }
+        let server = vec![consent.entry(&shared.manifest)];
         Ok(Test::new(Arc::clone(shared), place, client, server))
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The name of the consent entry of the server's metadata, and of the client's parameter.
 pub const POLICY_VERSION: &str = "policy_version";
 
-/// The value of the consent entry when the client sent no usable policy version.
+/// The value of the consent entry when the client did not send the policy version of the manifest.
 pub const POLICY_NOT_SENT: &str = "not-sent";
 
 /// The most pairs of client metadata that one test keeps.
@@ -17,7 +17,6 @@ pub const MAX_KEY_BYTES: usize = 64;
 
 const ACCESS_TOKEN: &str = "access_token";
 const SERVER_PREFIX: &str = "server_";
-const MAX_POLICY_BYTES: usize = 32;
 
 /// One entry of `ClientMetadata` or `ServerMetadata` of a result file, with M-Lab's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,15 +42,18 @@ pub(crate) enum Dropped {
     Duplicate,
     /// The test has [`MAX_PAIRS`] already.
     Count,
+    /// The policy version is not the one of the manifest.
+    Policy,
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Key,
         Self::Value,
         Self::Length,
         Self::Duplicate,
         Self::Count,
+        Self::Policy,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Dropped {
             Self::Length => "length",
             Self::Duplicate => "duplicate",
             Self::Count => "count",
+            Self::Policy => "policy",
         }
     }
 }
@@ -119,21 +122,38 @@ fn check(kept: &[NameValue], key: &str, value: &str, manifest: &Manifest) -> Res
     Ok(())
 }
 
-/// The policy version that the client accepted: the first `policy_version` of the query if it
-/// matches `^[A-Za-z0-9._-]{1,32}$`. The word for "not sent" is no version.
-pub(crate) fn policy_version(query: &[(String, String)]) -> Option<&str> {
-    let (_, version) = query.iter().find(|(key, _)| key == POLICY_VERSION)?;
-    let well_formed = (1..=MAX_POLICY_BYTES).contains(&version.len())
-        && version
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    (well_formed && version != POLICY_NOT_SENT).then_some(version.as_str())
+/// What a query says about the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// The person accepted the version that the manifest names.
+    Given,
+    /// Something else was sent, perhaps another version: nobody accepted this policy.
+    Other,
+    /// Nothing was sent.
+    NotSent,
 }
 
-/// The server's entry about consent.
-pub(crate) fn consent(version: Option<&str>) -> NameValue {
-    NameValue {
-        name: POLICY_VERSION.to_owned(),
-        value: version.unwrap_or(POLICY_NOT_SENT).to_owned(),
+impl Consent {
+    /// Looks at the first `policy_version` of the query.
+    pub(crate) fn of(query: &[(String, String)], manifest: &Manifest) -> Self {
+        let sent = query.iter().find(|(key, _)| key == POLICY_VERSION);
+        match sent {
+            Some((_, version)) if *version == manifest.consent.policy_version => Self::Given,
+            Some(_) => Self::Other,
+            None => Self::NotSent,
+        }
+    }
+
+    /// The server's entry about it. What is published is always the manifest's word or
+    /// ours, never the client's.
+    pub(crate) fn entry(self, manifest: &Manifest) -> NameValue {
+        let value = match self {
+            Self::Given => &manifest.consent.policy_version,
+            Self::Other | Self::NotSent => POLICY_NOT_SENT,
+        };
+        NameValue {
+            name: POLICY_VERSION.to_owned(),
+            value: value.to_owned(),
+        }
     }
 }

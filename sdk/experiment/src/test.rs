@@ -106,8 +106,8 @@ impl Test {
         &self.client_metadata
     }
 
-    /// What the server says about the test: `policy_version`, the version that the
-    /// person accepted, or `not-sent`.
+    /// What the server says about the test: `policy_version`, which is the manifest's if
+    /// the client sent that one as accepted, else `not-sent`.
     pub fn server_metadata(&self) -> &[NameValue] {
         &self.server_metadata
     }
