@@ -1,10 +1,9 @@
 //! What the kernel knows about one socket: its cookie, `TCP_INFO`, the state of BBR and the congestion control; and how
-//! bulk bytes get through it without being copied.
+//! bulk bytes get out of it without being copied.
 //!
 //! Numbers are the kernel's own (`include/uapi/linux/tcp.h`, `include/uapi/linux/inet_diag.h`), named and typed as in
 //! M-Lab's result files, so that a structure read here is a structure published.
-// Two socket options have no safe wrapper anywhere; the block that asks for them is in `option.rs`. Nor has receiving
-// into nowhere, in `bulk.rs`.
+// Three socket options have no safe wrapper anywhere (`option.rs`), nor has receiving into nowhere (`bulk.rs`).
 #![allow(unsafe_code)]
 
 mod bbr;
@@ -13,7 +12,7 @@ mod option;
 mod tcp_info;
 
 pub use bbr::{BbrInfo, bbr_info};
-pub use bulk::{SealedBytes, discard, send_more};
+pub use bulk::{discard, set_receive_low_water};
 pub use tcp_info::{TCP_INFO_BYTES, TcpInfo, tcp_info};
 
 use std::io;

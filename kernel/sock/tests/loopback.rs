@@ -71,30 +71,6 @@ fn a_socket_that_is_not_tcp_is_an_error() {
 }
 
 #[test]
-fn sealed_bytes_arrive_whole_and_in_order_behind_what_went_before_them() {
-    let (mut client, server) = pair();
-    let bytes: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
-    let sealed = groma_sock::SealedBytes::new("test", &bytes).unwrap();
-    let sending = std::thread::spawn(move || {
-        assert_eq!(groma_sock::send_more(&server, b"head").unwrap(), 4);
-        let mut sent = 7;
-        while sent < 300_000 {
-            sent += sealed.send(&server, sent as u64, 300_000 - sent).unwrap();
-        }
-        assert_eq!(
-            sealed.send(&server, 300_000, 10).unwrap(),
-            0,
-            "past the end"
-        );
-    });
-    let mut received = Vec::new();
-    client.read_to_end(&mut received).unwrap();
-    sending.join().unwrap();
-    assert_eq!(&received[..4], b"head");
-    assert_eq!(&received[4..], &bytes[7..]);
-}
-
-#[test]
 fn discarding_takes_exactly_so_many_bytes() {
     let (mut client, mut server) = pair();
     let sending = std::thread::spawn(move || {
@@ -128,4 +104,28 @@ fn a_socket_that_is_not_tcp_refuses_to_discard() {
         .unwrap();
     let refused = groma_sock::discard(&socket, 3).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(14), "EFAULT");
+}
+
+#[test]
+fn below_the_low_water_nothing_is_readable_until_it_is_lowered_or_the_stream_ends() {
+    let readable = |stream: &TcpStream| {
+        let mut asked = [rustix::event::PollFd::new(
+            stream,
+            rustix::event::PollFlags::IN,
+        )];
+        rustix::event::poll(&mut asked, Some(&rustix::time::Timespec::default())).unwrap() == 1
+    };
+    let (client, mut server) = pair();
+    groma_sock::set_receive_low_water(&client, 1000).unwrap();
+    server.write_all(&[1; 999]).unwrap();
+    assert!(!readable(&client));
+    server.write_all(&[1]).unwrap();
+    assert!(readable(&client));
+    groma_sock::set_receive_low_water(&client, 2000).unwrap();
+    assert!(!readable(&client));
+    groma_sock::set_receive_low_water(&client, 1).unwrap();
+    assert!(readable(&client));
+    groma_sock::set_receive_low_water(&client, 2000).unwrap();
+    drop(server);
+    assert!(readable(&client));
 }

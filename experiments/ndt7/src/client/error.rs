@@ -64,9 +64,6 @@ pub enum ClientError {
         /// The server.
         server: String,
     },
-    /// The system gave no memory for the load of an upload.
-    #[error("prepare the load of the upload: {0}")]
-    Load(#[source] io::Error),
     /// The server did not end the test within 15 s.
     #[error("{direction} did not end within 15 s")]
     Timeout {

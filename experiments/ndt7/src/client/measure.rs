@@ -1,6 +1,7 @@
 //! One test over an open WebSocket.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Mutex;
 
@@ -14,6 +15,7 @@ use crate::protocol::channel::{Inbox, PeerEnd, lock, pump, receive};
 use crate::protocol::frame::{Decoder, close};
 use crate::protocol::load::ClientLoad;
 use crate::protocol::transport::Transport;
+use crate::protocol::wake::Wake;
 use crate::protocol::{Direction, HARD_WAIT, LEAVING_WAIT, RUNTIME};
 
 /// One read takes this much of a download.
@@ -48,6 +50,15 @@ async fn exchange(
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Summary, ClientError> {
     let start = Instant::now();
+    // A descriptor of its own: the halves are busy when the kernel is to be told something.
+    let socket = stream
+        .tcp()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|source| ClientError::Connect {
+            server: server.to_string(),
+            source,
+        })?;
     on_event(Event::Started { server, client });
     let inbox = Inbox::default();
     let progress = Mutex::new(Progress {
@@ -63,10 +74,7 @@ async fn exchange(
     };
     let (load, buffer_bytes) = match direction {
         Direction::Download => (None, DOWNLOAD_BUFFER_BYTES),
-        Direction::Upload => (
-            Some(ClientLoad::new().map_err(ClientError::Load)?),
-            UPLOAD_BUFFER_BYTES,
-        ),
+        Direction::Upload => (Some(ClientLoad::new()), UPLOAD_BUFFER_BYTES),
     };
     let (mut input, mut output) = stream.halves();
     let mut ended = None;
@@ -74,6 +82,7 @@ async fn exchange(
         let mut sending = pin!(pump(&mut output, load, &mut pilot));
         let mut receiving = pin!(receive(
             &mut input,
+            Wake::new(&socket),
             first_bytes,
             buffer_bytes,
             Decoder::new(false),

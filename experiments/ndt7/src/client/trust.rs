@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::ring::default_provider;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -25,9 +26,18 @@ pub enum Trust {
     Anybody,
 }
 
+/// ring with the suite first that measures fastest on processors with AES: the server follows our order.
+fn cheapest_first() -> CryptoProvider {
+    let mut provider = default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != TLS13_AES_128_GCM_SHA256.suite());
+    provider
+}
+
 impl Trust {
     pub(crate) fn connector(&self) -> Result<TlsConnector, ClientError> {
-        let provider = Arc::new(default_provider());
+        let provider = Arc::new(cheapest_first());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;

@@ -2,16 +2,18 @@
 //! [`Inbox`], and each end of the protocol brings a [`Pilot`] that decides and a [`Listener`] that takes note.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::frame::{Decoder, Event, Violation};
 use super::load::Load;
-use super::transport::{Input, Output};
+use super::transport::Input;
+use super::wake::Wake;
 
 /// After this much load the task lets others run: on a fast path it would otherwise hold its thread for as long as the
 /// peer keeps up, and the samples of all other tests would be late.
@@ -98,7 +100,7 @@ pub(crate) async fn pump<W, L, P>(
     pilot: &mut P,
 ) -> io::Result<()>
 where
-    W: Output,
+    W: AsyncWrite + Unpin,
     L: Load,
     P: Pilot,
 {
@@ -112,7 +114,7 @@ where
         } else if pilot.ended() {
             return Ok(());
         } else if let Some(load) = &mut load {
-            write_with(output.write_load(load), pilot).await?;
+            write_with(output.write_all(load.frame()), pilot).await?;
             let sent = load.sent();
             pilot.sent(sent);
             turn_bytes += sent;
@@ -148,6 +150,7 @@ async fn write_with<P: Pilot>(
 /// peer might never see our close frame.
 pub(crate) async fn receive<R, H>(
     input: &mut R,
+    mut wake: Wake<'_, impl AsFd>,
     first_bytes: &[u8],
     buffer_bytes: usize,
     mut decoder: Decoder,
@@ -166,6 +169,7 @@ where
             break end;
         }
         let load = decoder.load_ahead();
+        wake.wait_for(load.saturating_sub(R::HELD_BYTES));
         let taken = if R::DISCARDS_FROM_BYTES.is_some_and(|least| load >= least) {
             let discarded = input.discard(load.min(MOST_DISCARDED_BYTES) as usize).await;
             if let Ok(bytes @ 1..) = discarded {
@@ -187,13 +191,17 @@ where
                 heard = Some(PeerEnd::Gone);
                 0
             }
-            Ok(bytes) => bytes,
+            Ok(bytes) => {
+                wake.read(bytes);
+                bytes
+            }
         };
         if turn_bytes >= TURN_BYTES {
             turn_bytes = 0;
             yield_now().await;
         }
     };
+    wake.wait_for(0);
     inbox.end(end);
     if let PeerEnd::Violated(_) = end {
         while matches!(input.read(&mut buffer).await, Ok(1..)) {}

@@ -1,51 +1,42 @@
 //! Binary messages ready to be written: the bulk path copies nothing in user space.
 
-use std::io;
 use std::sync::Arc;
 
-use groma_sock::SealedBytes;
 use rand::Rng;
 
 use super::frame::{LONGEST_HEADER_BYTES, Opcode, header};
 use super::scaling::Scaling;
-use super::transport::SealedFrame;
 use super::{FIRST_MESSAGE_BYTES, LARGEST_SENT_BYTES};
 
-/// A source of load: one frame after another. Asked again before [`Load::sent`], it is of the same size.
+/// A source of load: one frame after another, each as one slice that a single write can take.
 pub(crate) trait Load: Send {
-    /// The next frame, header included, as one slice that a single write can take.
+    /// The next frame, header included. Asked again before [`Load::sent`], it is of the same size.
     fn frame(&mut self) -> &[u8];
-    /// The next frame, header included, as bytes that the kernel can send by reference.
-    fn sealed(&mut self) -> SealedFrame<'_>;
     /// Notes that the frame was written and returns the bytes of its payload.
     fn sent(&mut self) -> usize;
 }
 
 /// Every frame that a server may send, made once and shared by all its connections.
-#[derive(Debug)]
 pub(crate) struct Prepared {
     frames: Vec<Box<[u8]>>,
-    sealed: SealedBytes,
 }
 
 impl Prepared {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Self {
         let payload = random_payload();
         let doublings = (LARGEST_SENT_BYTES / FIRST_MESSAGE_BYTES).ilog2();
-        let frames: Vec<Box<[u8]>> = (0..=doublings)
+        let frames = (0..=doublings)
             .map(|doubling| {
                 let size_bytes = FIRST_MESSAGE_BYTES << doubling;
                 let header = header(Opcode::Binary, size_bytes, None);
                 [header.as_slice(), &payload[..size_bytes]].concat().into()
             })
             .collect();
-        let sealed = SealedBytes::new("ndt7-frames", &frames.concat())?;
-        Ok(Self { frames, sealed })
+        Self { frames }
     }
 
-    /// Which of the frames has a payload of this size.
-    fn index(size_bytes: usize) -> usize {
-        (size_bytes / FIRST_MESSAGE_BYTES).ilog2() as usize
+    fn of_size(&self, size_bytes: usize) -> &[u8] {
+        &self.frames[(size_bytes / FIRST_MESSAGE_BYTES).ilog2() as usize]
     }
 }
 
@@ -66,18 +57,7 @@ impl ServerLoad {
 
 impl Load for ServerLoad {
     fn frame(&mut self) -> &[u8] {
-        &self.prepared.frames[Prepared::index(self.scaling.size_bytes())]
-    }
-
-    fn sealed(&mut self) -> SealedFrame<'_> {
-        let index = Prepared::index(self.scaling.size_bytes());
-        let before = &self.prepared.frames[..index];
-        SealedFrame {
-            head: &[],
-            bytes: &self.prepared.sealed,
-            offset_bytes: before.iter().map(|frame| frame.len() as u64).sum(),
-            length_bytes: self.prepared.frames[index].len(),
-        }
+        self.prepared.of_size(self.scaling.size_bytes())
     }
 
     fn sent(&mut self) -> usize {
@@ -90,51 +70,27 @@ impl Load for ServerLoad {
 pub(crate) struct ClientLoad {
     /// Room for the longest header, then the payload. The header is written to end where the payload begins.
     buffer: Vec<u8>,
-    /// The payload.
-    sealed: SealedBytes,
     scaling: Scaling,
 }
 
 impl ClientLoad {
-    pub(crate) fn new() -> io::Result<Self> {
-        let mut payload = random_payload();
-        let sealed = SealedBytes::new("ndt7-payload", &payload)?;
+    pub(crate) fn new() -> Self {
         let mut buffer = vec![0; LONGEST_HEADER_BYTES];
-        buffer.append(&mut payload);
-        Ok(Self {
+        buffer.append(&mut random_payload());
+        Self {
             buffer,
-            sealed,
             scaling: Scaling::new(),
-        })
-    }
-
-    /// Writes a header with a new mask, and returns where it begins.
-    fn renew_header(&mut self) -> usize {
-        let header = header(
-            Opcode::Binary,
-            self.scaling.size_bytes(),
-            Some(rand::random()),
-        );
-        let start = LONGEST_HEADER_BYTES - header.as_slice().len();
-        self.buffer[start..LONGEST_HEADER_BYTES].copy_from_slice(header.as_slice());
-        start
+        }
     }
 }
 
 impl Load for ClientLoad {
     fn frame(&mut self) -> &[u8] {
-        let start = self.renew_header();
-        &self.buffer[start..LONGEST_HEADER_BYTES + self.scaling.size_bytes()]
-    }
-
-    fn sealed(&mut self) -> SealedFrame<'_> {
-        let start = self.renew_header();
-        SealedFrame {
-            head: &self.buffer[start..LONGEST_HEADER_BYTES],
-            bytes: &self.sealed,
-            offset_bytes: 0,
-            length_bytes: self.scaling.size_bytes(),
-        }
+        let size_bytes = self.scaling.size_bytes();
+        let header = header(Opcode::Binary, size_bytes, Some(rand::random()));
+        let start = LONGEST_HEADER_BYTES - header.as_slice().len();
+        self.buffer[start..LONGEST_HEADER_BYTES].copy_from_slice(header.as_slice());
+        &self.buffer[start..LONGEST_HEADER_BYTES + size_bytes]
     }
 
     fn sent(&mut self) -> usize {
@@ -171,16 +127,13 @@ mod tests {
 
     #[test]
     fn frames_are_whole_messages() {
-        check(
-            &mut ServerLoad::new(Arc::new(Prepared::new().unwrap())),
-            false,
-        );
-        check(&mut ClientLoad::new().unwrap(), true);
+        check(&mut ServerLoad::new(Arc::new(Prepared::new())), false);
+        check(&mut ClientLoad::new(), true);
     }
 
     #[test]
     fn every_client_frame_has_its_own_mask() {
-        let mut load = ClientLoad::new().unwrap();
+        let mut load = ClientLoad::new();
         let masks: Vec<[u8; 4]> = (0..4)
             .map(|_| load.frame()[4..8].try_into().unwrap())
             .collect();

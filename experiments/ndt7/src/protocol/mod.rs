@@ -10,6 +10,7 @@ pub(crate) mod query;
 pub(crate) mod scaling;
 pub(crate) mod ticker;
 pub(crate) mod transport;
+pub(crate) mod wake;
 
 pub use measurement::{AppInfo, BbrSample, ConnectionInfo, Measurement, TcpSample};
 

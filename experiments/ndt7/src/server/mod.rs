@@ -72,9 +72,6 @@ pub enum StartError {
     /// A listening socket could not be used.
     #[error("use listening socket: {0}")]
     Socket(#[from] io::Error),
-    /// The kernel gave no sealed memory for what downloads send (`memfd_create(2)`).
-    #[error("prepare the load of downloads: {0}")]
-    Load(#[source] io::Error),
 }
 
 /// A socket that a server listens on.
@@ -115,7 +112,7 @@ impl Server {
         let shared = Arc::new(Shared {
             experiment,
             metrics: Metrics::register(registry),
-            prepared: Arc::new(Prepared::new().map_err(StartError::Load)?),
+            prepared: Arc::new(Prepared::new()),
             connections: Semaphore::new(config.max_connections),
             runtime: config.runtime,
             handshake_wait: config.handshake_wait,

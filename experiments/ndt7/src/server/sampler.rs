@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use groma_sock::{bbr_info, tcp_info};
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use crate::protocol::{AppInfo, BbrSample, ConnectionInfo, Measurement, TcpSample
 /// Samples one socket.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     start: Instant,
     connection: ConnectionInfo,
 }
@@ -20,7 +21,7 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// `socket` is a duplicate of the connection's descriptor, so that it can be asked while both halves are in use.
     pub(crate) fn new(
-        socket: OwnedFd,
+        socket: Arc<OwnedFd>,
         (server, client): (SocketAddr, SocketAddr),
         uuid: String,
     ) -> Self {

@@ -22,6 +22,7 @@ use crate::protocol::channel::{Inbox, lock, pump, receive};
 use crate::protocol::frame::Decoder;
 use crate::protocol::load::ServerLoad;
 use crate::protocol::transport::Transport;
+use crate::protocol::wake::Wake;
 use crate::protocol::{Direction, HARD_WAIT, LEAVING_WAIT};
 
 /// One read takes this much of an upload: enough to drain what a fast path queues between two looks.
@@ -62,7 +63,8 @@ where
     let congestion_control = use_bbr(shared, &connection.socket);
     let start_time = Timestamp::now();
     let ends = (connection.server, connection.client);
-    let sampler = Sampler::new(connection.socket, ends, uuid.clone());
+    let socket = Arc::new(connection.socket);
+    let sampler = Sampler::new(Arc::clone(&socket), ends, uuid.clone());
 
     let (record, inbox) = (Mutex::new(Record::default()), Inbox::default());
     let (load_ended, mut load_end) = watch::channel(None);
@@ -93,6 +95,7 @@ where
         let mut note = Note(&record);
         let receiving = receive(
             &mut input,
+            Wake::new(&*socket),
             &connection.first_bytes,
             buffer_bytes,
             Decoder::new(true),

@@ -1,12 +1,20 @@
-//! The certificate of a server.
+//! The certificate of a server, and its replacement while the server runs.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// How often, at most, the files are looked at. A look is two `stat(2)`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why no TLS server can be made of two PEM files.
 #[derive(Debug, thiserror::Error)]
@@ -33,27 +41,123 @@ pub enum TlsError {
 
 /// TLS for a server from two PEM files: a certificate chain and its private key.
 ///
-/// HTTP/2 is not offered: it knows no upgrade, and browsers that negotiate it cannot run the test.
+/// When the files change, connections that are opened a second later get the new certificate; while the files do not go
+/// together, everybody gets the old one. The client's order of
+/// cipher suites counts, because it knows whether it has AES in hardware. HTTP/2 is not offered: it knows no upgrade, and
+/// browsers that negotiate it cannot run the test.
 pub fn tls_from_pem(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let read = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Read { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(read(certificate))?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(read(key))?;
-    let unusable = |source| TlsError::Use {
+    let provider = Arc::new(default_provider());
+    let files = Files {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
-        source,
+        provider: Arc::clone(&provider),
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?
+        .map_err(|source| files.unusable(source))?
         .with_no_client_auth()
-        .with_single_cert(chain, private_key)
-        .map_err(unusable)?;
+        .with_cert_resolver(Arc::new(Reloading::new(files)?));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Where the certificate is.
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    provider: Arc<CryptoProvider>,
+}
+
+/// Modification times of both files; `None` for one that cannot be asked for.
+type Stamp = [Option<SystemTime>; 2];
+
+impl Files {
+    fn stamp(&self) -> Stamp {
+        [&self.certificate, &self.key].map(|path| path.metadata().ok()?.modified().ok())
+    }
+
+    fn read(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+        let read = |path: &Path| {
+            let path = path.to_owned();
+            move |source| TlsError::Read { path, source }
+        };
+        let chain = CertificateDer::pem_file_iter(&self.certificate)
+            .and_then(Iterator::collect)
+            .map_err(read(&self.certificate))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(read(&self.key))?;
+        CertifiedKey::from_der(chain, key, &self.provider)
+            .map(Arc::new)
+            .map_err(|source| self.unusable(source))
+    }
+
+    fn unusable(&self, source: rustls::Error) -> TlsError {
+        TlsError::Use {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source,
+        }
+    }
+}
+
+/// Gives every connection the newest certificate that is whole.
+struct Reloading {
+    files: Files,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    certified: Arc<CertifiedKey>,
+    /// The files as they were read last, successfully or not.
+    stamp: Stamp,
+    looked: Instant,
+}
+
+impl Reloading {
+    fn new(files: Files) -> Result<Self, TlsError> {
+        // The stamp first: what is written between the two is then read again.
+        let stamp = files.stamp();
+        let certified = files.read()?;
+        let current = Mutex::new(Current {
+            certified,
+            stamp,
+            looked: Instant::now(),
+        });
+        Ok(Self { files, current })
+    }
+
+    fn newest(&self) -> Arc<CertifiedKey> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked.elapsed() >= LOOK_EVERY {
+            current.looked = Instant::now();
+            let stamp = self.files.stamp();
+            if stamp != current.stamp {
+                current.stamp = stamp;
+                match self.files.read() {
+                    Ok(certified) => {
+                        tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
+                        current.certified = certified;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "reload certificate: the old one stays");
+                    }
+                }
+            }
+        }
+        Arc::clone(&current.certified)
+    }
+}
+
+impl ResolvesServerCert for Reloading {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.newest())
+    }
+}
+
+impl fmt::Debug for Reloading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloading")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a test wants of its server.
 pub(crate) struct Wishes {
@@ -44,6 +44,12 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn start(wishes: &Wishes) -> Self {
+        let sockets = vec![listener("127.0.0.1:0"), listener("[::1]:0")];
+        Self::listening(wishes, sockets, true)
+    }
+
+    /// A server of these cleartext sockets, and of one with TLS or none.
+    pub(crate) fn listening(wishes: &Wishes, cleartext: Vec<TcpListener>, secure: bool) -> Self {
         let dir = TempDir::new().unwrap();
         let mut registry = Registry::default();
         let lifecycle = Lifecycle::new();
@@ -58,11 +64,13 @@ impl Lab {
         let experiment = Experiment::new(manifest, settings, lifecycle, &mut registry).unwrap();
         let (certificate, key) = certificate(dir.path());
         let config = Config {
-            cleartext: vec![listener("127.0.0.1:0"), listener("[::1]:0")],
-            tls: Some((
-                vec![listener("127.0.0.1:0")],
-                tls_from_pem(&certificate, &key).unwrap(),
-            )),
+            cleartext,
+            tls: secure.then(|| {
+                (
+                    vec![listener("127.0.0.1:0")],
+                    tls_from_pem(&certificate, &key).unwrap(),
+                )
+            }),
             runtime: wishes.runtime,
             handshake_wait: wishes.handshake_wait,
             max_connections: wishes.max_connections,
@@ -126,6 +134,12 @@ impl Lab {
     /// The only result, as its half for the direction.
     pub(crate) async fn result(&self, direction: &str) -> Value {
         self.results(1).await[0].1[direction].clone()
+    }
+
+    /// Drains the server; which results are there then, and whether all tests had ended.
+    pub(crate) async fn drain(self, grace: Duration) -> (Vec<PathBuf>, bool) {
+        let drained = self.server.drain(grace).await;
+        (files(&self.dir.path().join("spool/ndt/ndt7")), drained)
     }
 
     pub(crate) fn metrics(&self) -> String {

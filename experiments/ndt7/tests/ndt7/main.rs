@@ -3,6 +3,7 @@
 mod clients;
 mod hostile;
 mod lab;
+mod operations;
 mod replies;
 mod rules;
 mod wire;

@@ -1,0 +1,76 @@
+//! Being woken once for many packets: on a fast path most of what a receiver costs, on both ends of a loopback, is being
+//! told of each.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use groma_sock::set_receive_low_water;
+use tokio::time::Instant;
+
+/// What may have arrived unseen is what arrives in this time, so that our count of load is never much older.
+const UNSEEN: Duration = Duration::from_millis(2);
+/// Less is not worth a system call.
+const LEAST_BYTES: u64 = 1 << 15;
+/// More saves nothing, and would take receive buffer.
+const MOST_BYTES: u64 = 1 << 18;
+
+/// Tells the kernel how much must have arrived before a socket is called readable.
+pub(crate) struct Wake<'a, F> {
+    socket: &'a F,
+    /// What the kernel was told.
+    told_bytes: u64,
+    /// What arrives in the time of [`UNSEEN`], at the rate of the last such time.
+    worth_bytes: u64,
+    since: Instant,
+    bytes: u64,
+}
+
+impl<'a, F: AsFd> Wake<'a, F> {
+    pub(crate) fn new(socket: &'a F) -> Self {
+        Self {
+            socket,
+            told_bytes: 1,
+            worth_bytes: 0,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    /// Notes that so many bytes were read.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        let elapsed = self.since.elapsed();
+        if elapsed >= UNSEEN {
+            self.worth_bytes = worth(self.bytes, elapsed);
+            (self.since, self.bytes) = (Instant::now(), 0);
+        }
+    }
+
+    /// To be called before every wait: `certain_bytes` will come through the socket whatever happens, unless the
+    /// connection ends. Waiting for more than that would be waiting for ever.
+    pub(crate) fn wait_for(&mut self, certain_bytes: u64) {
+        let wanted = certain_bytes.min(self.worth_bytes);
+        let wanted = if wanted < LEAST_BYTES { 1 } else { wanted };
+        if wanted != self.told_bytes && set_receive_low_water(self.socket, wanted as u32).is_ok() {
+            self.told_bytes = wanted;
+        }
+    }
+}
+
+fn worth(bytes: u64, elapsed: Duration) -> u64 {
+    let expected = bytes as f64 * UNSEEN.as_secs_f64() / elapsed.as_secs_f64();
+    (expected as u64).min(MOST_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fast_path_is_worth_waiting_for() {
+        let mbit = |rate: u64| worth(rate * 125_000 / 10, Duration::from_millis(100));
+        assert!(mbit(1) < LEAST_BYTES && mbit(100) < LEAST_BYTES);
+        assert!(mbit(1_000) >= LEAST_BYTES && mbit(1_000) < MOST_BYTES);
+        assert_eq!(mbit(100_000), MOST_BYTES);
+    }
+}
