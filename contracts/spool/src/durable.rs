@@ -1,9 +1,13 @@
 //! Steps on a directory tree that survive a power cut once they returned.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -21,29 +25,103 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Creates `dir` and what lacks above it, down from `base`, which must exist;
-/// every directory that gained an entry is made durable.
+/// Creates `dir` and what lacks above it, down from `base`, which must exist, and
+/// makes every entry on the way from `base` to `dir` durable.
+///
+/// Directories that are there already are no exception: another writer may have made
+/// them a moment ago and not be done. What this process has made durable once is
+/// remembered, so that a writer of many files pays once.
 pub fn create_dirs_durable(base: &Path, dir: &Path) -> io::Result<()> {
+    static DURABLE: Memo = Memo::new();
+    create_dirs(base, dir, &DURABLE, sync_dir)
+}
+
+fn create_dirs(
+    base: &Path,
+    dir: &Path,
+    durable: &Memo,
+    sync: impl Fn(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let below = dir.strip_prefix(base).map_err(|_| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
             "the directory lies outside its base",
         )
     })?;
-    if dir.is_dir() {
-        return Ok(());
-    }
     let mut parent = base.to_owned();
     for part in below.components() {
         let child = parent.join(part);
-        match fs::create_dir(&child) {
-            Ok(()) => sync_dir(&parent)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        if !durable.holds(&child) {
+            let made = create_dir_durable(&parent, &child, &sync)?;
+            durable.remember(&child, &made);
         }
         parent = child;
     }
     Ok(())
+}
+
+/// Returns what was found at `child` before the sync: a directory that takes its place
+/// later is not the durable one.
+fn create_dir_durable(
+    parent: &Path,
+    child: &Path,
+    sync: impl Fn(&Path) -> io::Result<()>,
+) -> io::Result<fs::Metadata> {
+    let made = match fs::create_dir(child) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    let found = fs::metadata(child)?;
+    if !found.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    match sync(parent) {
+        // Where we may not even read, an operator made our directory and answers for it.
+        Err(error) if !made && error.kind() == io::ErrorKind::PermissionDenied => Ok(found),
+        synced => synced.map(|()| found),
+    }
+}
+
+/// Which directory it is: device, inode and time of birth. Inode numbers come again,
+/// soon after a directory was removed, but not with the same birth.
+type Identity = (u64, u64, SystemTime);
+
+/// Directories whose entry in the directory above is durable.
+struct Memo(Mutex<Option<HashMap<PathBuf, Identity>>>);
+
+impl Memo {
+    /// A spool has a few directories per day; beyond this the old ones are forgotten.
+    const MOST: usize = 4096;
+
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn identity(found: &fs::Metadata) -> Option<Identity> {
+        // A file system that tells no birth is synced every time.
+        Some((found.dev(), found.ino(), found.created().ok()?))
+    }
+
+    fn holds(&self, dir: &Path) -> bool {
+        let Some(now) = fs::metadata(dir).ok().as_ref().and_then(Self::identity) else {
+            return false;
+        };
+        let known = self.0.lock().expect("nothing panics while it is locked");
+        known.as_ref().and_then(|known| known.get(dir)) == Some(&now)
+    }
+
+    fn remember(&self, dir: &Path, found: &fs::Metadata) {
+        let Some(identity) = Self::identity(found) else {
+            return;
+        };
+        let mut known = self.0.lock().expect("nothing panics while it is locked");
+        let known = known.get_or_insert_default();
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(dir.to_owned(), identity);
+    }
 }
 
 /// Renames on one file system; with [`Replace::Never`] a taken name is an
@@ -127,5 +205,33 @@ mod tests {
         create_dirs_durable(dir.path(), &dir.path().join("a/b/c")).unwrap();
         assert!(dir.path().join("a/b/c").is_dir());
         assert!(create_dirs_durable(&dir.path().join("a"), &dir.path().join("b")).is_err());
+        fs::write(dir.path().join("a/file"), "").unwrap();
+        let error = create_dirs_durable(dir.path(), &dir.path().join("a/file")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn a_directory_of_another_writer_is_made_durable_too_but_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, leaf) = (dir.path(), dir.path().join("a/b"));
+        let memo = Memo::new();
+        let synced = || {
+            let synced = std::cell::RefCell::new(Vec::new());
+            let sync = |dir: &Path| {
+                synced.borrow_mut().push(dir.to_owned());
+                Ok(())
+            };
+            create_dirs(base, &leaf, &memo, sync).unwrap();
+            synced.into_inner()
+        };
+        fs::create_dir_all(&leaf).unwrap();
+        assert_eq!(synced(), [base.to_owned(), base.join("a")]);
+        assert_eq!(synced(), [] as [PathBuf; 0]);
+        fs::remove_dir(&leaf).unwrap();
+        fs::create_dir(&leaf).unwrap();
+        assert_eq!(synced(), [base.join("a")], "it is another one now");
+        fs::remove_dir(&leaf).unwrap();
+        assert_eq!(synced(), [base.join("a")]);
+        assert!(leaf.is_dir());
     }
 }

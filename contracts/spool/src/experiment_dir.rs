@@ -1,9 +1,13 @@
 //! The directory of one experiment in the spool.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
+use crate::durable::create_dirs_durable;
 use crate::path::date_dir;
 use crate::{Name, PendingFile, SpoolError, SpoolPath};
 
@@ -15,11 +19,11 @@ pub struct ExperimentDir {
 }
 
 impl ExperimentDir {
-    /// Opens the directory and creates what lacks of it, `.tmp` included.
+    /// Opens the directory and creates what lacks of it, `.tmp` included; both are
+    /// durable when this returns.
     pub fn open(path: impl Into<PathBuf>, experiment: Name) -> Result<Self, SpoolError> {
         let path = path.into();
-        fs::create_dir_all(path.join(".tmp"))
-            .map_err(SpoolError::at("create spool directory", &path))?;
+        make(&path).map_err(SpoolError::at("create spool directory", &path))?;
         Ok(Self { path, experiment })
     }
 
@@ -69,28 +73,73 @@ impl ExperimentDir {
     }
 
     /// Removes what writers that died left in `.tmp`: never closed, so never
-    /// published. Files of a living writer are locked and stay. Returns how many
-    /// were removed.
+    /// published. Files of a living writer are locked and stay. So does, with a warning,
+    /// all that no writer of ours makes: links, pipes, directories, and what may not be
+    /// removed. Returns how many were removed; only a `.tmp` that cannot be listed is an error.
     pub fn clear_abandoned(&self) -> Result<usize, SpoolError> {
         let dir = self.tmp_dir();
         let at = |operation| SpoolError::at(operation, &dir);
-        let mut removed = 0;
+        let (mut removed, mut strange) = (0, 0_usize);
         for entry in fs::read_dir(&dir).map_err(at("list"))? {
             let path = entry.map_err(at("list"))?.path();
-            let Ok(file) = File::open(&path) else {
-                continue;
-            };
-            if file.try_lock().is_err() {
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Ok(()) => removed += 1,
-                // Its writer lived after all and has just committed it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(SpoolError::at("remove abandoned file", &path)(error)),
+            match clear_one(&path) {
+                Ok(Cleared::Removed) => removed += 1,
+                Ok(Cleared::Used) => {}
+                Err(error) => {
+                    // One line, however many somebody has put there.
+                    if strange == 0 {
+                        tracing::warn!(?path, %error, "this stays in the directory of unfinished files");
+                    }
+                    strange += 1;
+                }
             }
         }
+        if strange > 1 {
+            tracing::warn!(?dir, strange, "in all, these stay there");
+        }
         Ok(removed)
+    }
+}
+
+enum Cleared {
+    Removed,
+    /// Its writer lives, or has just committed it.
+    Used,
+}
+
+fn clear_one(path: &Path) -> io::Result<Cleared> {
+    // Opening a pipe waits for its other end, and a link leads to somebody else's file.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => File::options()
+            .read(true)
+            .custom_flags(flags.cast_signed())
+            .open(path),
+        Ok(_) => return Err(io::Error::other("no regular file")),
+        Err(error) => Err(error),
+    };
+    let removed = found.and_then(|file| match file.try_lock() {
+        Ok(()) => fs::remove_file(path).map(|()| Cleared::Removed),
+        Err(TryLockError::WouldBlock) => Ok(Cleared::Used),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Cleared::Used),
+        other => other,
+    }
+}
+
+/// Creates `path` and its `.tmp` below the nearest directory that is there.
+fn make(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let above = path.parent().unwrap_or(&path);
+    let base = above.ancestors().find(|dir| dir.is_dir());
+    create_dirs_durable(base.unwrap_or(above), &path.join(".tmp"))?;
+    // Through a link, files of another directory would be taken for abandoned.
+    if fs::symlink_metadata(path.join(".tmp"))?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
     }
 }
 
@@ -145,6 +194,34 @@ mod tests {
         assert_eq!(dir.clear_abandoned().unwrap(), 1);
         alive.commit().unwrap();
         assert!(dir.file_path(&path()).exists());
+    }
+
+    #[test]
+    fn what_no_writer_makes_neither_stops_clearing_nor_is_cleared() {
+        let (keep, dir) = spool();
+        let tmp = dir.tmp_dir();
+        let outside = keep.path().join("outside");
+        fs::write(&outside, b"another's").unwrap();
+        std::os::unix::fs::symlink(&outside, tmp.join("a-link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", tmp.join("a-dangling-link")).unwrap();
+        fs::create_dir(tmp.join("a-directory")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, tmp.join("a-pipe"), fifo, mode, 0).unwrap();
+        fs::write(tmp.join("z-left-over"), b"half").unwrap();
+        assert_eq!(dir.clear_abandoned().unwrap(), 1);
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 4);
+        assert_eq!(fs::read(&outside).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn a_linked_directory_of_unfinished_files_is_refused() {
+        let keep = tempfile::tempdir().unwrap();
+        let (path, other) = (keep.path().join("ndt"), keep.path().join("other"));
+        fs::create_dir(&path).unwrap();
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, path.join(".tmp")).unwrap();
+        ExperimentDir::open(path, "ndt".parse().unwrap()).unwrap_err();
     }
 
     #[test]

@@ -54,6 +54,16 @@ impl SpoolError {
         )
     }
 
+    /// Whether the process or the system has no file descriptor left (`EMFILE` or
+    /// `ENFILE`). Nothing happened then, and the same step may succeed a moment later.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        let error = rustix::io::Errno::from_io_error(&self.source);
+        matches!(
+            error,
+            Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+        )
+    }
+
     /// Whether a file of that name stood there already.
     pub fn is_exists(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists

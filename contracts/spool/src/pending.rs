@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{Replace, create_dirs_durable, rename, sync_dir};
+use crate::durable::{Replace, create_dirs_durable, rename};
 use crate::{ExperimentDir, SpoolError, SpoolPath};
 
 /// A file in `.tmp` that takes its name in the spool when it is committed.
@@ -57,11 +57,16 @@ impl PendingFile {
         self.file.sync_all().map_err(at("write spool file"))?;
         let parent = self.target.parent().unwrap_or(&self.base).to_owned();
         create_dirs_durable(&self.base, &parent).map_err(at("create directory of spool file"))?;
+        // Opened before the file moves: where descriptors lack, a caller may simply try again.
+        let to = File::open(&parent).map_err(at("open directory of spool file"))?;
+        let from = self.temporary.parent().unwrap_or(Path::new("."));
+        let from = File::open(from).map_err(at("open temporary directory of spool file"))?;
         rename(&self.temporary, &self.target, Replace::Never).map_err(at("name spool file"))?;
         self.committed = true;
-        sync_dir(&parent).map_err(at("make durable the directory of spool file"))?;
-        let from = self.temporary.parent().unwrap_or(Path::new("."));
-        sync_dir(from).map_err(at("make durable the temporary directory of spool file"))?;
+        to.sync_all()
+            .map_err(at("make durable the directory of spool file"))?;
+        from.sync_all()
+            .map_err(at("make durable the temporary directory of spool file"))?;
         Ok(self.target.clone())
     }
 }
