@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # cold-build.sh CACHE: the CPU time of a first release build, which every newcomer pays. Measured only when the
-# dependencies changed, since nothing else moves it much.
+# dependencies, their features or the profiles changed, since nothing else moves it much.
 set -euo pipefail
 most_s=800
 seen=$1/cold-build
 
-lock=$(sha256sum <Cargo.lock | cut -d' ' -f1)
+# Profiles and features stand in the manifests.
+lock=$(git ls-files '*Cargo.toml' Cargo.lock | xargs cat | sha256sum | cut -d' ' -f1)
 if [[ -f $seen ]] && read -r known cost_s <"$seen" && [[ $known == "$lock" ]]; then
     printf 'the same dependencies as when it cost %d s of CPU time\n' "$cost_s"
     exit

@@ -5,11 +5,12 @@ cache=$1
 
 # Each command, and the package that brings it.
 declare -A packages=(
-    [cc]=gcc [chromium]=chromium [ip]=iproute2 [node]=nodejs [npm]=npm [python3]=python3 [setpriv]=util-linux
+    [cc]="gcc libc6-dev" [chromium]=chromium [ip]=iproute2 [node]=nodejs [npm]=npm [python3]=python3 [setpriv]=util-linux [unshare]=util-linux
 )
 lacking=()
 for command in "${!packages[@]}"; do
-    command -v "$command" >/dev/null || lacking+=("${packages[$command]}")
+    # Unquoted: a command may need two packages.
+    command -v "$command" >/dev/null || lacking+=(${packages[$command]})
 done
 if ((${#lacking[@]})); then
     export DEBIAN_FRONTEND=noninteractive
