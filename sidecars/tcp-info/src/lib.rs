@@ -11,6 +11,7 @@ mod batch;
 mod clock;
 mod collect;
 mod collector;
+pub mod compat;
 mod config;
 pub mod decode;
 mod events;
