@@ -75,6 +75,15 @@ pub enum Problem {
         /// The pattern of the schema.
         pattern: String,
     },
+    /// Text that the schema names as never allowed.
+    #[error("this text is forbidden")]
+    Forbidden,
+    /// Something else where the schema declares an address.
+    #[error("text is no IP address, with or without a port")]
+    NoAddress,
+    /// Free text or an address in a field whose schema declares neither.
+    #[error("{0} in a field whose `privacy` declares none")]
+    Undeclared(&'static str),
 }
 
 /// A change that readers of the old schema do not survive.

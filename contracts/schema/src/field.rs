@@ -20,7 +20,8 @@ pub struct Field {
     pub mode: Mode,
     /// What the column means, with its unit.
     pub description: Option<String>,
-    /// What the value may reveal. `None` means that it holds neither an address nor free text.
+    /// What the value may reveal. `None` means that it holds neither an address nor free text; a STRING is held to it by
+    /// [`Schema::validate`], as far as a machine can tell.
     pub privacy: Option<Privacy>,
     /// The columns of a [`Type::Record`]; empty for every other type.
     pub fields: Vec<Field>,

@@ -4,6 +4,7 @@
 //! `{name, type, mode, description, fields}`), with one attribute more: `privacy`, which says what a field may hold.
 //! Validation of result files, the table schema that we publish and the Arrow schema of the lake all come from it.
 
+mod address;
 mod arrow;
 mod error;
 mod evolution;
@@ -18,4 +19,4 @@ mod validate;
 pub use error::{Incompatibility, IncompatibilityKind, Problem, SchemaError, Violation};
 pub use field::{Field, Mode, Schema, Type};
 pub use privacy::{Pattern, Privacy, Text};
-pub use validate::MAX_VIOLATIONS;
+pub use validate::{MAX_PLAIN_BYTES, MAX_VIOLATIONS};

@@ -29,12 +29,21 @@ pub struct Text {
     pub max_length: usize,
     /// What the whole value must match.
     pub pattern: Pattern,
+    /// Values that are refused although they match: the name of a secret, for instance. Neither case nor white space
+    /// around a value counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<String>,
 }
 
 impl Text {
-    /// Whether `value` keeps to the length and to the pattern.
+    /// Whether `value` keeps to the length and to the pattern, and is not forbidden.
     pub fn accepts(&self, value: &str) -> bool {
-        !self.is_too_long(value) && self.pattern.matches(value)
+        !self.is_too_long(value) && self.pattern.matches(value) && !self.forbids(value)
+    }
+
+    pub(crate) fn forbids(&self, value: &str) -> bool {
+        let same = |word: &String| word.eq_ignore_ascii_case(value.trim());
+        self.forbidden.iter().any(same)
     }
 
     pub(crate) fn is_too_long(&self, value: &str) -> bool {

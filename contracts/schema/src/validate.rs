@@ -1,18 +1,26 @@
+use crate::address::{holds_email, holds_ip, is_ip};
 use crate::error::{Problem, Violation};
 use crate::field::{Field, Mode, Schema, Type};
 use crate::moment;
-use crate::privacy::Privacy;
+use crate::privacy::{Privacy, Text};
 use serde_json::{Map, Number, Value};
 use std::fmt::Write as _;
 
 /// A hostile or foreign file could differ in every value; this many reports are enough to see why.
 pub const MAX_VIOLATIONS: usize = 100;
 
+/// Longest STRING, in bytes, that is no free text: names, identifiers and words of a protocol are shorter.
+pub const MAX_PLAIN_BYTES: usize = 256;
+
 impl Schema {
     /// Checks one row (or result file) and returns every violation in document order, at most [`MAX_VIOLATIONS`].
     ///
     /// Keys must be spelled as in the schema. `null` stands for a missing value, and for an empty list. Integers are
     /// JSON integers; instants are RFC 3339 with an offset; `BYTES` are base64; `NUMERIC` is a number or a decimal string.
+    ///
+    /// A STRING keeps to its `privacy`: text to its bounds, an address to the form of one, with or without a port. One
+    /// without `privacy`, or with `none`, may have [`MAX_PLAIN_BYTES`] and hold no IP and no e-mail address. Anything that
+    /// reads like an address counts, also a version of four numbers: such a field declares its text.
     pub fn validate(&self, row: &Value) -> Result<(), Vec<Violation>> {
         let mut check = Check {
             path: "$".to_owned(),
@@ -155,18 +163,45 @@ impl Check {
     }
 
     fn text(&mut self, field: &Field, text: &str) {
-        let Some(Privacy::Text(bounds)) = &field.privacy else {
-            return;
+        let problem = match &field.privacy {
+            Some(Privacy::Text(bounds)) => outside(bounds, text),
+            Some(Privacy::ClientIp | Privacy::ServerIp | Privacy::RouterIp) => {
+                (!is_ip(text)).then_some(Problem::NoAddress)
+            }
+            None | Some(Privacy::None) => undeclared(text).map(Problem::Undeclared),
+            Some(Privacy::Inventory | Privacy::CityCoordinate) => None,
         };
-        if bounds.is_too_long(text) {
-            self.report(Problem::TooLong {
-                max_length: bounds.max_length,
-            });
-        } else if !bounds.pattern.matches(text) {
-            self.report(Problem::Pattern {
-                pattern: bounds.pattern.as_str().to_owned(),
-            });
+        if let Some(problem) = problem {
+            self.report(problem);
         }
+    }
+}
+
+fn outside(bounds: &Text, text: &str) -> Option<Problem> {
+    if bounds.is_too_long(text) {
+        Some(Problem::TooLong {
+            max_length: bounds.max_length,
+        })
+    } else if !bounds.pattern.matches(text) {
+        Some(Problem::Pattern {
+            pattern: bounds.pattern.as_str().to_owned(),
+        })
+    } else {
+        bounds.forbids(text).then_some(Problem::Forbidden)
+    }
+}
+
+/// What a text is that only a declared field may hold.
+fn undeclared(text: &str) -> Option<&'static str> {
+    // The length first: what follows costs more than a glance.
+    if text.len() > MAX_PLAIN_BYTES {
+        Some("text of more than 256 bytes")
+    } else if holds_ip(text) {
+        Some("an IP address")
+    } else if holds_email(text) {
+        Some("an e-mail address")
+    } else {
+        None
     }
 }
 

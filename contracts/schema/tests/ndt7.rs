@@ -86,6 +86,22 @@ fn what_does_not_belong_is_found() {
     );
 }
 
+#[test]
+fn an_access_token_is_never_in_a_result() {
+    let mut result = sample();
+    let mut upload = result["Download"].clone();
+    upload["ClientMetadata"][0] = json!({"Name": "access_token", "Value": "secret"});
+    result["Upload"] = upload;
+    result["Download"]["ClientMetadata"][0]["Name"] = json!("ACCESS_TOKEN");
+    let found = schema().validate(&result).unwrap_err();
+    let paths: Vec<_> = found.iter().map(|found| found.path.as_str()).collect();
+    let expected = [
+        "$.Download.ClientMetadata[0].Name",
+        "$.Upload.ClientMetadata[0].Name",
+    ];
+    assert_eq!(paths, expected);
+}
+
 fn walk<'a>(fields: &'a [Field], visit: &mut impl FnMut(&'a Field)) {
     for field in fields {
         visit(field);

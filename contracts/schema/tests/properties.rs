@@ -21,6 +21,7 @@ fn leaf() -> impl Strategy<Value = Field> {
                     Some(Privacy::Text(Text {
                         max_length,
                         pattern,
+                        forbidden: Vec::new(),
                     })),
                 )
             })
@@ -85,6 +86,7 @@ fn stripped(fields: &[Field]) -> Vec<Field> {
 /// A row in which every column has a value.
 fn row(fields: &[Field]) -> Value {
     let one = |field: &Field| match field.kind {
+        Type::String if field.privacy == Some(Privacy::ClientIp) => json!("192.0.2.1:443"),
         Type::String => json!(""),
         Type::Bytes => json!("AAE="),
         Type::Integer => json!(i64::MIN),
@@ -158,7 +160,12 @@ proptest! {
         };
         // Only a pattern may refuse the empty text.
         prop_assert!(schema.validate(&row).map_or_else(|found| strict_text(&found), |()| true));
-        prop_assert_eq!(Schema { fields: stripped(&schema.fields) }.validate(&row), Ok(()));
+        let undeclared = |violations: &[groma_schema::Violation]| {
+            violations.iter().all(|violation| violation.problem == groma_schema::Problem::Undeclared("an IP address"))
+        };
+        // Without its declaration the address is refused, and nothing else is.
+        let bare = Schema { fields: stripped(&schema.fields) };
+        prop_assert!(bare.validate(&row).map_or_else(|found| undeclared(&found), |()| true));
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn violations(attributes: &str, value: &Value) -> Vec<String> {
 /// Type, a list of values that it takes, and a list of values that it refuses.
 #[rustfmt::skip]
 const VALUES: &[(&str, &str, &str)] = &[
-    ("STRING", r#"["", "8.8.8.8", "\u0000"]"#, r"[1, true, [], {}]"),
+    ("STRING", r#"["", "v0.20.17", "\u0000"]"#, r"[1, true, [], {}]"),
     ("BYTES", r#"["", "AA==", "+/A="]"#, r#"["A", "A===", "-_A=", 1]"#),
     (
         "INTEGER",
@@ -114,6 +114,58 @@ fn text_keeps_its_bounds_and_stays_out_of_the_message() {
         violations(attributes, &json!("a\n")),
         ["$.x: text does not match `[a-zé]*`"]
     );
+}
+
+#[test]
+fn a_field_without_privacy_holds_neither_an_address_nor_free_text() {
+    let undeclared = |what| {
+        vec![format!(
+            "$.x: {what} in a field whose `privacy` declares none"
+        )]
+    };
+    for attributes in [
+        r#""type": "STRING""#,
+        r#""type": "STRING", "privacy": "none""#,
+    ] {
+        let found = |text: &str| violations(attributes, &json!(text));
+        assert!(found(&"v".repeat(256)).is_empty());
+        let long = "v".repeat(257);
+        assert_eq!(found(&long), undeclared("text of more than 256 bytes"));
+        assert_eq!(found("by 192.0.2.1"), undeclared("an IP address"));
+        assert_eq!(found("[2001:db8::1]:443"), undeclared("an IP address"));
+        assert_eq!(found("jane@example.org"), undeclared("an e-mail address"));
+    }
+    let list = violations(
+        r#""type": "STRING", "mode": "REPEATED""#,
+        &json!(["a", "8.8.8.8"]),
+    );
+    assert_eq!(list.len(), 1, "{list:?}");
+}
+
+#[test]
+fn an_address_field_holds_an_address_and_nothing_beside_it() {
+    for privacy in ["client_ip", "server_ip", "router_ip"] {
+        let attributes = format!(r#""type": "STRING", "privacy": "{privacy}""#);
+        for good in ["1.2.3.4", "1.2.3.4:5", "[::1]:5", "::1"] {
+            assert!(violations(&attributes, &json!(good)).is_empty(), "{good}");
+        }
+        for bad in ["", "Jane Doe", "1.2.3.4 Jane Doe", "example.org:443"] {
+            let found = violations(&attributes, &json!(bad));
+            let expected = ["$.x: text is no IP address, with or without a port"];
+            assert_eq!(found, expected, "{bad}");
+        }
+    }
+}
+
+#[test]
+fn forbidden_text_is_refused_however_it_is_spelled() {
+    let attributes = r#""type": "STRING",
+        "privacy": {"text": {"max_length": 99, "pattern": ".*", "forbidden": ["access_token"]}}"#;
+    assert!(violations(attributes, &json!("access_token_age")).is_empty());
+    for bad in ["access_token", "Access_Token", " access_token "] {
+        let found = violations(attributes, &json!(bad));
+        assert_eq!(found, ["$.x: this text is forbidden"], "{bad}");
+    }
 }
 
 #[test]
