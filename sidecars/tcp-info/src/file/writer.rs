@@ -319,3 +319,6 @@ fn flow_id(id: &SocketId) -> FlowId {
         cookie: id.cookie,
     }
 }
+
+#[cfg(test)]
+mod tests;
