@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::Uuid;
 use crate::boot::{boot_id, boot_time_s, machine_name};
 
+/// Boot times further apart than this are hardly one boot and a clock that was set.
+const ANOTHER_BOOT_S: u64 = 3600;
+
 /// `<name>_<boot time>`: what all UUIDs of one machine in one boot begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(String);
@@ -40,6 +43,15 @@ pub enum PrefixError {
         /// What stands in it, cut to 64 characters.
         text: String,
     },
+    /// The file was made in another boot, so that its UUIDs may have been given before.
+    #[error(
+        "UUID prefix file {path} was made before this machine booted: socket cookies begin again at every boot, so that \
+         UUIDs would repeat; make the file anew once per boot (or remove it and {path}.boot_id, if nothing makes it)"
+    )]
+    OtherBoot {
+        /// The prefix file.
+        path: PathBuf,
+    },
     /// The boot time or the boot id could not be read.
     #[error("read the boot time of this machine: {0}")]
     Boot(#[source] io::Error),
@@ -48,7 +60,48 @@ pub enum PrefixError {
 impl Prefix {
     /// Reads a prefix file, made by us or by M-Lab's `create-uuid-prefix-file`.
     /// A newline at its end is ignored, as M-Lab's Python port does.
+    ///
+    /// A file of another boot is refused if `<path>.boot_id` stands beside it and tells
+    /// so. Without that only the boot time in it can be compared; clocks are stepped, so
+    /// a difference of more than an hour is a warning.
     pub fn read(path: &Path) -> Result<Self, PrefixError> {
+        let prefix = Self::read_text(path)?;
+        match fs::read_to_string(boot_id_path(path)) {
+            Ok(known) => {
+                let now = boot_id().map_err(PrefixError::Boot)?;
+                if known.trim() != now {
+                    let path = path.to_owned();
+                    return Err(PrefixError::OtherBoot { path });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => prefix.warn_if_old(path),
+            Err(source) => {
+                let path = boot_id_path(path);
+                return Err(PrefixError::Read { path, source });
+            }
+        }
+        Ok(prefix)
+    }
+
+    fn warn_if_old(&self, path: &Path) {
+        let Ok(boot_s) = boot_time_s() else { return };
+        if let Some(apart_s) = self.apart_s(boot_s).filter(|s| *s > ANOTHER_BOOT_S) {
+            tracing::warn!(
+                path = %path.display(), prefix = self.as_str(), boot_time_s = boot_s, apart_s,
+                "the UUID prefix seems to be that of another boot: if it is, UUIDs repeat; make the file anew at every boot"
+            );
+        }
+    }
+
+    /// Seconds between the boot time in the prefix and that one; `None` if there is no
+    /// number in it.
+    fn apart_s(&self, boot_s: i64) -> Option<u64> {
+        let times = self.0.split('_').skip(1);
+        let time = times.filter_map(|part| part.parse::<i64>().ok()).last()?;
+        Some(time.abs_diff(boot_s))
+    }
+
+    fn read_text(path: &Path) -> Result<Self, PrefixError> {
         let text = fs::read_to_string(path).map_err(|source| PrefixError::Read {
             path: path.to_owned(),
             source,
@@ -71,7 +124,7 @@ impl Prefix {
         let id_path = boot_id_path(path);
         if path.exists() {
             match fs::read_to_string(&id_path) {
-                Ok(known) if known == id => return Self::read(path),
+                Ok(known) if known.trim() == id => return Self::read(path),
                 Ok(_) => {
                     tracing::info!(path = %path.display(), "new boot: making a new UUID prefix");
                 }
@@ -218,6 +271,35 @@ mod tests {
         assert!(after.as_str().starts_with("rebooted_"));
         assert_eq!(Prefix::read(&path).unwrap(), after);
         assert_eq!(Prefix::ensure(&path, "third").unwrap(), after);
+    }
+
+    #[test]
+    fn a_file_of_another_boot_is_not_read() {
+        let dir = folder();
+        let path = dir.path().join("prefix");
+        Prefix::ensure(&path, "lab").unwrap();
+        Prefix::read(&path).unwrap();
+        fs::remove_file(boot_id_path(&path)).unwrap();
+        fs::write(boot_id_path(&path), "00000000-0000-0000-0000-000000000000").unwrap();
+        let error = Prefix::read(&path).unwrap_err();
+        assert!(matches!(error, PrefixError::OtherBoot { .. }), "{error}");
+        assert!(error.to_string().contains("once per boot"), "{error}");
+        fs::remove_file(boot_id_path(&path)).unwrap();
+        Prefix::read(&path).unwrap();
+    }
+
+    #[test]
+    fn the_boot_time_is_found_in_every_form_of_a_prefix() {
+        for (text, apart_s) in [
+            ("ndt-kps5n_1619746702", Some(2)),
+            ("ndt-kps5n_1619746702_unsafe", Some(2)),
+            ("a_7_1619743000", Some(3700)),
+            ("1619746700_1619746699", Some(1)),
+            ("ndt_BADBOOTTIME", None),
+        ] {
+            let prefix = Prefix::parse(text).unwrap();
+            assert_eq!(prefix.apart_s(1_619_746_700), apart_s, "{text}");
+        }
     }
 
     #[test]
