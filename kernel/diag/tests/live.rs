@@ -142,14 +142,14 @@ fn the_destroy_multicast_has_the_final_counters() {
 #[test]
 fn an_overrun_is_told_and_what_follows_is_heard() {
     let mut destroyed = Destroyed::open(1 << 15).unwrap();
-    for _ in 0..200 {
-        drop(pair("127.0.0.1:0"));
-    }
-    let mut overrun = false;
-    for _ in 0..100 {
-        overrun |= destroyed.drain(|_| {}).unwrap().overrun;
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    // The kernel tells from a queue of its own, so the flood needs a moment to arrive; on a busy machine, several.
+    let overrun = (0..100).any(|_| {
+        for _ in 0..200 {
+            drop(pair("127.0.0.1:0"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        destroyed.drain(|_| {}).unwrap().overrun
+    });
     assert!(overrun);
     let (client, server) = pair("127.0.0.1:0");
     let cookie = groma_sock::cookie(&server).unwrap();
