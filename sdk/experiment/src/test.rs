@@ -3,7 +3,8 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use groma_service::ActiveGuard;
 use groma_spool::{FileName, Name, SpoolError, SpoolPath};
@@ -13,6 +14,16 @@ use jiff::civil::Date;
 use crate::NameValue;
 use crate::experiment::Shared;
 use crate::metrics::{ABORTED, SOCKET_COOKIE, WRITE_RESULT};
+
+/// How long a result waits for a file descriptor before each further try: 3.1 s in all.
+/// They run out when clients come faster than they go, and come back as tests end.
+const DESCRIPTOR_WAITS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+];
 
 /// The one file in which a test leaves its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +140,7 @@ impl Test {
     ///
     /// Blocking (`fsync`): from asynchronous code call it inside `spawn_blocking`.
     /// An outcome that the manifest does not declare is counted as `undeclared`.
+    /// Where file descriptors lack, it is tried again for about 3 s.
     /// An error is the experiment's to log; it is counted, and after one for want of
     /// room no test is admitted until the disk has room again.
     pub fn finish(
@@ -160,7 +172,18 @@ impl Test {
             date: file.date,
             file: file.name,
         };
-        let written = dir.write(&path, &file.body);
+        let mut written = dir.write(&path, &file.body);
+        for wait in DESCRIPTOR_WAITS {
+            if !written
+                .as_ref()
+                .is_err_and(SpoolError::is_out_of_descriptors)
+            {
+                break;
+            }
+            tracing::warn!(file = %path, "no file descriptor for a result: trying again");
+            thread::sleep(wait);
+            written = dir.write(&path, &file.body);
+        }
         if written.as_ref().is_err_and(SpoolError::is_full) {
             self.shared.disk.found_full(file.body.len());
         }
