@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use groma_archive::disk::Disk;
 use groma_names::Node;
 use groma_schema::Schema;
 use groma_spool::{ExperimentDir, Name};
@@ -72,6 +73,10 @@ pub struct Config {
     pub grace: Duration,
     /// Longest pause between two attempts to deliver a bundle; the first pause is 100 ms and each is about twice the last.
     pub retry_max: Duration,
+    /// The real file system; tests put faults there.
+    pub disk: Disk,
+    /// Tells the time of names and receipts.
+    pub clock: fn() -> jiff::Timestamp,
     #[cfg(test)]
     pub(crate) crash: Option<crate::fault::Crash>,
 }
@@ -97,6 +102,8 @@ impl Config {
             writer_probe: None,
             grace: Duration::from_secs(30),
             retry_max: Duration::from_mins(5),
+            disk: Disk::default(),
+            clock: jiff::Timestamp::now,
             #[cfg(test)]
             crash: None,
         }

@@ -42,11 +42,11 @@ pub(crate) fn deliver(
         reach(&shared.config, CrashPoint::AllPut);
         count(lane, bundle);
     }
-    bundle.acknowledge(&shared.config.state_dir, dir)?;
+    bundle.acknowledge(&shared.config, dir)?;
     reach(&shared.config, CrashPoint::Acknowledged);
     unlink_members(shared, lane, bundle)?;
     reach(&shared.config, CrashPoint::AllUnlinked);
-    remove_dir(dir)?;
+    remove_dir(&shared.config.disk, dir)?;
     Ok(Delivery::Done)
 }
 
@@ -60,7 +60,10 @@ fn put(shared: &Shared, object: &Object, dir: &Path) -> Result<bool, PublishErro
         name: object.name.clone(),
         reason: format!("it answered {put:?} and has no such object"),
     })?;
-    let same = found == (object.size_bytes, object.sha256.clone());
+    let same = shared.config.disk.check(
+        "object is the same bytes",
+        found == (object.size_bytes, object.sha256.clone()),
+    );
     if !same {
         tracing::error!(
             object = object.name,
@@ -111,10 +114,22 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
             continue;
         };
         let name = path.file.as_str();
-        match tree::look(&claimed, name).map_err(failed("look into"))? {
+        match shared
+            .tree
+            .look(&claimed, name)
+            .map_err(failed("look into"))?
+        {
             None => {}
-            Some(found) if found.identity == member.identity => {
-                tree::unlink(&claimed, name).map_err(failed("unlink a file of"))?;
+            Some(found)
+                if shared
+                    .config
+                    .disk
+                    .check("member is the same file", found.identity == member.identity) =>
+            {
+                shared
+                    .tree
+                    .unlink(&claimed, name)
+                    .map_err(failed("unlink a file of"))?;
                 lane.metrics.published();
             }
             Some(_) => keep(lane, bundle, member),
@@ -124,13 +139,16 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
         }
     }
     // Before the bundle is forgotten: else a file could come back after a power cut that no journal knows.
-    tree::sync(&claimed).map_err(failed("sync"))?;
+    shared.tree.sync(&claimed).map_err(failed("sync"))?;
     forget_empty(shared, bundle).map_err(failed("remove empty"))
 }
 
 fn forget_empty(shared: &Shared, bundle: &Bundle) -> io::Result<()> {
     let parent = shared.tree.dir(&format!(".claimed/{}", bundle.datatype))?;
-    tree::remove_empty_dir(&parent, &bundle.date.to_string()).map(drop)
+    shared
+        .tree
+        .remove_empty_dir(&parent, &bundle.date.to_string())
+        .map(drop)
 }
 
 fn keep(lane: &Lane, bundle: &Bundle, member: &Member) {
@@ -149,6 +167,7 @@ fn keep(lane: &Lane, bundle: &Bundle, member: &Member) {
 /// Puts a bundle out of the way with all it has, for an operator to judge; its files stay claimed.
 pub(crate) fn set_aside(shared: &Shared, bundle: &Bundle, dir: &Path) -> Result<(), PublishError> {
     move_dir(
+        &shared.config.disk,
         dir,
         &shared.config.state_dir.join(CONFLICT_DIR).join(&bundle.id),
     )?;

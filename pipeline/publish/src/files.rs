@@ -4,10 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use groma_spool::sync_dir;
+use groma_archive::disk::{Dir, Disk, Place, Taken};
 use sha2::{Digest, Sha256};
 
 use crate::PublishError;
+use crate::journal::JOURNAL_FILE;
 
 /// The entries of a directory that are not hidden; none when the directory is missing.
 pub(crate) fn visible_entries(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
@@ -26,24 +27,41 @@ pub(crate) fn visible_entries(dir: &Path) -> Result<Vec<PathBuf>, PublishError> 
     Ok(paths)
 }
 
-/// Removes a directory of ours with all files in it, durably. One that is gone is fine.
-pub(crate) fn remove_dir(dir: &Path) -> Result<(), PublishError> {
-    match fs::remove_dir_all(dir) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(PublishError::io("remove", dir)(error)),
+/// Removes a directory of ours with the files in it. One that is gone is fine. Nothing is made durable: what a power cut
+/// brings back is removed again, or delivered again, which changes nothing.
+pub(crate) fn remove_dir(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
+    let failed = || PublishError::io("remove", dir);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed()(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed())?.path();
+        disk.remove(Place::path(&path)).map_err(failed())?;
     }
-    let parent = dir.parent().unwrap_or(dir);
-    sync_dir(parent).map_err(PublishError::io("sync", parent))
+    disk.remove_dir(Place::path(dir)).map_err(failed())
 }
 
-/// Moves a directory within one parent tree, durably at both ends.
-pub(crate) fn move_dir(from: &Path, to: &Path) -> Result<(), PublishError> {
-    fs::rename(from, to).map_err(PublishError::io("move", from))?;
-    for parent in [to.parent(), from.parent()].into_iter().flatten() {
-        sync_dir(parent).map_err(PublishError::io("sync", parent))?;
-    }
-    Ok(())
+/// Removes the directory of a bundle that was not sealed. Its journal goes first, and durably: if that came back after a
+/// power cut, its files would be in two bundles.
+pub(crate) fn abandon(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
+    let gone_is_fine = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    let journal = dir.join(JOURNAL_FILE);
+    disk.remove(Place::path(&journal))
+        .or_else(gone_is_fine)
+        .and_then(|()| disk.sync_dir(Dir::Path(dir)).or_else(gone_is_fine))
+        .map_err(PublishError::io("abandon", dir))?;
+    remove_dir(disk, dir)
+}
+
+/// Moves a directory of ours. What a power cut undoes of it is done again.
+pub(crate) fn move_dir(disk: &Disk, from: &Path, to: &Path) -> Result<(), PublishError> {
+    disk.rename(Place::path(from), Place::path(to), Taken::Refuse)
+        .map_err(PublishError::io("move", from))
 }
 
 /// Size and SHA-256 of what a reader still gives.

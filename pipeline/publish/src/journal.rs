@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use groma_spool::{Name, Replace, SpoolPath, create_dirs_durable, write_durable};
+use groma_archive::disk::Disk;
+use groma_spool::{Name, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::{Form, PublishError};
+use crate::{Config, Form, PublishError};
 
 /// Which file it was: changes when the file is replaced, truncated, appended to or written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,13 +88,16 @@ pub struct Receipt {
     pub published_at: Timestamp,
 }
 
+/// What the publisher keeps for itself is the operator's to read.
+const STATE_MODE: u32 = 0o640;
 pub(crate) const JOURNAL_FILE: &str = "bundle.json";
 const RECEIPTS_DIR: &str = "receipts";
 
 impl Bundle {
-    pub(crate) fn write(&self, dir: &Path) -> Result<(), PublishError> {
+    #[track_caller]
+    pub(crate) fn write(&self, disk: &Disk, dir: &Path) -> Result<(), PublishError> {
         let path = dir.join(JOURNAL_FILE);
-        write_durable(&path, &to_json(self), Replace::Always)
+        disk.write_durable(&path, &to_json(self), STATE_MODE)
             .map_err(PublishError::io("write bundle journal", &path))
     }
 
@@ -110,15 +114,17 @@ impl Bundle {
     }
 
     /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.
-    pub(crate) fn acknowledge(&mut self, state_dir: &Path, dir: &Path) -> Result<(), PublishError> {
-        let now = *self.published_at.get_or_insert_with(Timestamp::now);
-        self.write(dir)?;
+    pub(crate) fn acknowledge(&mut self, config: &Config, dir: &Path) -> Result<(), PublishError> {
+        let now = *self.published_at.get_or_insert_with(|| (config.clock)());
+        let (disk, state_dir) = (&config.disk, config.state_dir.as_path());
+        self.write(disk, dir)?;
         let path = self.receipt_path(state_dir, now.to_zoned(jiff::tz::TimeZone::UTC).date());
         let parent = path
             .parent()
             .expect("a receipt stands in a day's directory");
-        create_dirs_durable(state_dir, parent).map_err(PublishError::io("create", parent))?;
-        write_durable(&path, &to_json(self), Replace::Always)
+        disk.create_dirs(state_dir, parent)
+            .map_err(PublishError::io("create", parent))?;
+        disk.write_durable(&path, &to_json(self), STATE_MODE)
             .map_err(PublishError::io("write receipt", &path))
     }
 

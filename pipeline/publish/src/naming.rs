@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use groma_names::ObjectName;
-use groma_spool::{Name, Replace, write_durable};
+use groma_spool::Name;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -31,16 +31,18 @@ impl Moments {
     }
 
     /// A new moment; durable before it is answered.
-    pub(crate) fn next(&self) -> Result<Timestamp, PublishError> {
+    pub(crate) fn next(&self, config: &Config) -> Result<Timestamp, PublishError> {
         let mut last = self
             .last
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Timestamp::now()
+        let now = (config.clock)()
             .as_microsecond()
             .max(last.as_microsecond() + 1);
         let now = Timestamp::from_microsecond(now).expect("the next microsecond is in range");
-        write_durable(&self.path, now.to_string().as_bytes(), Replace::Always)
+        config
+            .disk
+            .write_durable(&self.path, now.to_string().as_bytes(), 0o640)
             .map_err(PublishError::io("write last moment", &self.path))?;
         *last = now;
         Ok(now)

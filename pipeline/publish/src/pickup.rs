@@ -123,7 +123,7 @@ impl Picker {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
             Err(error) => return Err(error),
         };
-        let Some(found) = tree::look(&dir, name)? else {
+        let Some(found) = shared.tree.look(&dir, name)? else {
             return Ok(Claim::Gone);
         };
         if let Some(reason) = found.objection() {
@@ -139,7 +139,7 @@ impl Picker {
             let claimed = shared
                 .tree
                 .create_dir(&tree::claimed_dir(&path.datatype, path.date))?;
-            match tree::rename_new(&dir, &claimed, name) {
+            match shared.tree.rename_new(&dir, &claimed, name) {
                 Ok(()) => {
                     return Ok(Claim::Taken {
                         size_bytes: found.identity.size_bytes,
@@ -151,7 +151,7 @@ impl Picker {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            if tree::look(&dir, name)?.is_none() {
+            if shared.tree.look(&dir, name)?.is_none() {
                 return Ok(Claim::Gone);
             }
         }
@@ -161,7 +161,7 @@ impl Picker {
     /// Whether a writer may still have a file open whose closing was not seen.
     fn may_be_open(&self, dir: &OwnedFd, name: &str, found: &Found) -> io::Result<bool> {
         if let Some(has_writer) = self.shared.config.writer_probe {
-            let file = tree::open_file(dir, name)?;
+            let file = self.shared.tree.open_file(dir, name)?;
             if tree::look_open(&file)? != *found {
                 return Ok(true);
             }

@@ -2,20 +2,19 @@
 //!
 //! `<state>/quarantine/<datatype>/YYYY-MM-DD/<file>` with mode 0600, and `<file>.reason.json` beside it.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use groma_spool::{Replace, SpoolPath, create_dirs_durable, sync_dir, write_durable};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use groma_archive::disk::{Disk, Place, Taken};
+use groma_spool::SpoolPath;
 use serde::Serialize;
 
+use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
 use crate::shared::{Lane, Shared};
-use crate::{PublishError, tree};
 
 const PRIVATE: u32 = 0o600;
 
@@ -36,12 +35,14 @@ pub(crate) fn put(
     opened: Option<&File>,
     reason: &str,
 ) -> Result<(), PublishError> {
+    let disk = &shared.config.disk;
     let state_dir = &shared.config.state_dir;
     let dir = state_dir
         .join("quarantine")
         .join(path.datatype.as_str())
         .join(path.date.to_string());
-    create_dirs_durable(state_dir, &dir).map_err(PublishError::io("create", &dir))?;
+    disk.create_dirs(state_dir, &dir)
+        .map_err(PublishError::io("create", &dir))?;
     let target = free_name(&dir, path.file.as_str());
     let note = Note {
         file: path.file.as_str(),
@@ -52,15 +53,11 @@ pub(crate) fn put(
     let mut note_path = target.clone().into_os_string();
     note_path.push(".reason.json");
     // The reason first: a file without one would be a riddle, a reason without a file is written again.
-    write_durable(Path::new(&note_path), &note, Replace::Always)
+    disk.write_durable(Path::new(&note_path), &note, PRIVATE)
         .map_err(PublishError::io("write reason of quarantine", &target))?;
-    move_there(claimed, path.file.as_str(), opened, &target)
+    move_there(disk, claimed, path.file.as_str(), opened, &target)
         .map_err(PublishError::io("quarantine to", &target))?;
-    sync_dir(&dir).map_err(PublishError::io("sync", &dir))?;
-    tree::sync(claimed).map_err(PublishError::io(
-        "sync the claimed directory of",
-        Path::new(path.file.as_str()),
-    ))?;
+    // The move is not made durable: after a power cut the file stands in the one place or the other.
     lane.metrics.quarantined();
     tracing::warn!(file = %path, reason, "a file went to quarantine");
     reach(&shared.config, CrashPoint::Quarantined);
@@ -79,6 +76,7 @@ fn free_name(dir: &Path, name: &str) -> PathBuf {
 }
 
 fn move_there(
+    disk: &Disk,
     claimed: &OwnedFd,
     name: &str,
     opened: Option<&File>,
@@ -88,31 +86,27 @@ fn move_there(
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
     match (
-        renameat_with(claimed, name, CWD, target, RenameFlags::NOREPLACE),
+        disk.rename(Place::at(claimed, name), Place::path(target), Taken::Refuse),
         opened,
     ) {
         (Ok(()), _) => Ok(()),
         // The state directory may be another file system than the spool.
-        (Err(Errno::XDEV), Some(file)) => {
-            copy_durable(file, target)?;
-            tree::unlink(claimed, name)
+        (Err(error), Some(file)) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy_durable(disk, file, target)?;
+            disk.remove(Place::at(claimed, name))
         }
-        (Err(errno), _) => Err(errno.into()),
+        (Err(error), _) => Err(error),
     }
 }
 
-fn copy_durable(mut file: &File, target: &Path) -> io::Result<()> {
+fn copy_durable(disk: &Disk, mut file: &File, target: &Path) -> io::Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = target.with_file_name(format!(".{name}.partial"));
-    let mut copy = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PRIVATE)
-        .open(&temporary)?;
+    let mut copy = disk.create_file(Place::path(&temporary), PRIVATE, Taken::Replace)?;
     file.rewind()?;
     io::copy(&mut file, &mut copy)?;
-    copy.sync_all()?;
-    fs::rename(&temporary, target)?;
-    sync_dir(target.parent().unwrap_or(target))
+    copy.sync()?;
+    let target = Place::path(target);
+    disk.rename(Place::path(&temporary), target, Taken::Refuse)?;
+    disk.sync_dir(target.dir)
 }

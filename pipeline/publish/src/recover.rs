@@ -8,11 +8,11 @@ use std::time::Instant;
 use groma_spool::Name;
 use jiff::civil::Date;
 
+use crate::PublishError;
 use crate::deliver::{member_paths, set_aside};
-use crate::files::{digest_file, move_dir, remove_dir, visible_entries};
+use crate::files::{abandon, digest_file, move_dir, visible_entries};
 use crate::journal::Bundle;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
-use crate::{PublishError, tree};
 
 /// What a worker begins with.
 #[derive(Default)]
@@ -26,6 +26,7 @@ pub(crate) struct Inheritance {
 /// Clears what was begun and never sealed, finds what was sealed, and fills the backlogs with what was claimed.
 pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, PublishError> {
     let mut found: BTreeMap<Name, Inheritance> = BTreeMap::new();
+    let disk = &shared.config.disk;
     let bundles = shared.config.state_dir.join(BUNDLES_DIR);
     let mut dirs = visible_entries(&bundles)?;
     dirs.sort_unstable();
@@ -36,12 +37,16 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
             Err(error) => {
                 tracing::error!(dir = %dir.display(), %error, "a bundle is set aside");
                 let name = dir.file_name().unwrap_or_default();
-                move_dir(&dir, &shared.config.state_dir.join(CONFLICT_DIR).join(name))?;
+                move_dir(
+                    disk,
+                    &dir,
+                    &shared.config.state_dir.join(CONFLICT_DIR).join(name),
+                )?;
                 continue;
             }
         };
         match journal {
-            None => remove_dir(&dir)?,
+            None => abandon(disk, &dir)?,
             Some(bundle) if !shared.lanes.contains_key(&bundle.datatype) => {
                 tracing::warn!(
                     bundle = bundle.id,
@@ -98,13 +103,13 @@ fn recover_claims(shared: &Shared, lane: &Lane, relative: &str) -> io::Result<()
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    tree::each_entry(&dates, |date, is_dir| {
+    shared.tree.each_entry(&dates, |date, is_dir| {
         let (Ok(parsed), true) = (date.parse::<Date>(), is_dir) else {
             return Ok(true);
         };
         let dir = shared.tree.dir(&format!("{relative}/{date}"))?;
-        tree::each_entry(&dir, |name, _| {
-            if let Some(found) = tree::look(&dir, name)? {
+        shared.tree.each_entry(&dir, |name, _| {
+            if let Some(found) = shared.tree.look(&dir, name)? {
                 lane.metrics.spooled();
                 // The time of modification is the nearest that is known to when the file was picked up.
                 let now = Instant::now();

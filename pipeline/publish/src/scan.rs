@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use groma_spool::{Name, date_dir};
@@ -9,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::pickup::Picker;
-use crate::tree;
+use crate::tree::Tree;
 
 /// As long as M-Lab's pusher waits before it removes an empty directory.
 const UNUSED: Duration = Duration::from_hours(25);
@@ -29,17 +30,19 @@ impl Picker {
     fn scan_datatype(&mut self, datatype: &Name) -> io::Result<()> {
         // Years, months, days: files are expected below exactly three directories.
         const DATE_DEPTH: usize = 3;
+        let shared = Arc::clone(&self.shared);
+        let tree = &shared.tree;
         let mut waiting = vec![(datatype.to_string(), 0)];
         while let Some((relative, depth)) = waiting.pop() {
-            let dir = match self.shared.tree.dir(&relative) {
+            let dir = match tree.dir(&relative) {
                 Ok(dir) => dir,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            tree::each_entry(&dir, |name, is_dir| {
+            tree.each_entry(&dir, |name, is_dir| {
                 let path = format!("{relative}/{name}");
                 if is_dir && depth < DATE_DEPTH {
-                    if !Self::remove_if_unused(&dir, name, &path)? {
+                    if !Self::remove_if_unused(tree, &dir, name, &path)? {
                         waiting.push((path, depth + 1));
                     }
                 } else {
@@ -53,8 +56,8 @@ impl Picker {
 
     /// Removes an empty directory that nothing was put into or taken from for more than a day, unless it is the place of
     /// a day that may still go on somewhere: without that, a node that runs for years walks through thousands.
-    fn remove_if_unused(parent: &OwnedFd, name: &str, path: &str) -> io::Result<bool> {
-        let Some(found) = tree::look(parent, name)? else {
+    fn remove_if_unused(tree: &Tree, parent: &OwnedFd, name: &str, path: &str) -> io::Result<bool> {
+        let Some(found) = tree.look(parent, name)? else {
             return Ok(true);
         };
         let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
@@ -67,6 +70,6 @@ impl Picker {
         if !is_past || found.age() < UNUSED {
             return Ok(false);
         }
-        tree::remove_empty_dir(parent, name)
+        tree.remove_empty_dir(parent, name)
     }
 }

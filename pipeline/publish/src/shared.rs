@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
-use groma_spool::{Name, create_dirs_durable};
+use groma_archive::disk::Disk;
+use groma_spool::Name;
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::backlog::Backlog;
+use crate::files::abandon;
 use crate::metrics::{DatatypeMetrics, Metrics};
 use crate::naming::{self, Moments};
 use crate::tree::Tree;
@@ -23,6 +25,26 @@ pub(crate) struct Lane {
     pub(crate) datatype: DatatypeConfig,
     pub(crate) backlog: Backlog,
     pub(crate) metrics: DatatypeMetrics,
+    /// Directories of bundles that were not sealed and could not be removed yet.
+    unclean: Mutex<Vec<PathBuf>>,
+}
+
+impl Lane {
+    pub(crate) fn unclean(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.unclean
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Removes what is left of bundles that were not sealed. Until that is done their files must not be in another.
+    pub(crate) fn clean(&self, disk: &Disk) -> Result<(), PublishError> {
+        let mut unclean = self.unclean();
+        while let Some(dir) = unclean.last() {
+            abandon(disk, dir)?;
+            unclean.pop();
+        }
+        Ok(())
+    }
 }
 
 /// Everything that the threads of one publisher share; the locks on its directories go with it.
@@ -49,14 +71,18 @@ impl Shared {
         let state_dir = &config.state_dir;
         let bundles = state_dir.join(BUNDLES_DIR);
         let claimed = config.spool.claimed_dir();
-        for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
-            std::fs::create_dir_all(dir).map_err(PublishError::io("create", dir))?;
-        }
-        for parent in [state_dir.as_path(), config.spool.path()] {
-            groma_spool::sync_dir(parent).map_err(PublishError::io("sync", parent))?;
+        std::fs::create_dir_all(state_dir).map_err(PublishError::io("create", state_dir))?;
+        for (base, dir) in [
+            (state_dir.as_path(), &bundles),
+            (state_dir.as_path(), &state_dir.join(CONFLICT_DIR)),
+            (config.spool.path(), &claimed),
+        ] {
+            let disk = &config.disk;
+            disk.create_dirs(base, dir)
+                .map_err(PublishError::io("create", dir))?;
         }
         let locks = [lock(state_dir)?, lock(&claimed)?];
-        let tree = Tree::open(config.spool.path())
+        let tree = Tree::open(config.spool.path(), config.disk.clone())
             .map_err(PublishError::io("open spool", config.spool.path()))?;
         let metrics = Metrics::new(registry);
         let mut lanes = BTreeMap::new();
@@ -70,12 +96,12 @@ impl Shared {
                 jiff::Timestamp::UNIX_EPOCH,
             )?;
             let dir = config.spool.datatype_dir(&datatype.name);
-            create_dirs_durable(config.spool.path(), &dir)
-                .map_err(PublishError::io("create", &dir))?;
+            std::fs::create_dir_all(&dir).map_err(PublishError::io("create", &dir))?;
             let lane = Lane {
                 datatype: datatype.clone(),
                 backlog: Backlog::default(),
                 metrics: metrics.for_datatype(datatype.name.as_str()),
+                unclean: Mutex::default(),
             };
             if lanes.insert(datatype.name.clone(), lane).is_some() {
                 return Err(PublishError::Twice {

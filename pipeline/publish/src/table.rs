@@ -4,7 +4,6 @@ use std::io::Read;
 
 use groma_archive::Put;
 use groma_schema::Schema;
-use groma_spool::{Replace, create_dirs_durable, write_durable};
 
 use crate::shared::{Lane, Shared};
 use crate::{Form, PublishError, naming};
@@ -22,9 +21,16 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
     let text = format!("{:#}\n", table.to_bigquery());
     let state_dir = &shared.config.state_dir;
     let dir = state_dir.join("tables");
-    create_dirs_durable(state_dir, &dir).map_err(PublishError::io("create", &dir))?;
+    shared
+        .config
+        .disk
+        .create_dirs(state_dir, &dir)
+        .map_err(PublishError::io("create", &dir))?;
     let body = dir.join(format!("{}.table.json", lane.datatype.name));
-    write_durable(&body, text.as_bytes(), Replace::Always)
+    shared
+        .config
+        .disk
+        .write_durable(&body, text.as_bytes(), 0o640)
         .map_err(PublishError::io("write table schema", &body))?;
     if shared.store.put_new(&name, &body)? == Put::Exists {
         let mut existing = String::new();

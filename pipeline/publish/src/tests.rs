@@ -13,8 +13,11 @@ use crate::fault::{Crash, CrashPoint};
 use crate::{Config, Form};
 use common::{Lab, Running, files_below};
 
+mod bucket;
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod power;
+mod schedules;
 
 /// Runs until told to end, or until it dies as told; true if it died.
 fn run_and_die(lab: &Lab, config: Config) -> bool {

@@ -3,14 +3,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use groma_spool::{Name, SpoolPath};
 use jiff::civil::Date;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+use groma_archive::disk::{Dir as DirOf, Disk, Place, Taken};
 
 use crate::journal::Identity;
 
@@ -19,6 +21,7 @@ use crate::journal::Identity;
 pub(crate) struct Tree {
     root: OwnedFd,
     path: PathBuf,
+    disk: Disk,
 }
 
 /// What a directory holds under a name.
@@ -41,11 +44,12 @@ const FILE_FLAGS: OFlags = OFlags::RDONLY
 
 impl Tree {
     /// The root itself is configured by the operator, who may well use a link.
-    pub(crate) fn open(path: &Path) -> io::Result<Tree> {
+    pub(crate) fn open(path: &Path, disk: Disk) -> io::Result<Tree> {
         let root = rustix::fs::open(path, DIR_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty())?;
         Ok(Tree {
             root,
             path: path.to_path_buf(),
+            disk,
         })
     }
 
@@ -55,6 +59,7 @@ impl Tree {
 
     /// Opens a directory by its path below the root; `NotFound` when any part is missing or is not a directory.
     pub(crate) fn dir(&self, relative: &str) -> io::Result<OwnedFd> {
+        self.disk.reading()?;
         let mut dir = self.root.try_clone()?;
         for part in relative.split('/') {
             dir = match rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty()) {
@@ -69,93 +74,108 @@ impl Tree {
         Ok(dir)
     }
 
-    /// Opens a directory and creates, durably, what is missing of it.
+    /// Opens a directory and creates what is missing of it; [`Tree::sync_way`] makes that durable.
     pub(crate) fn create_dir(&self, relative: &str) -> io::Result<OwnedFd> {
         let mut dir = self.root.try_clone()?;
         for part in relative.split('/') {
-            match rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755)) {
-                Ok(()) => rustix::fs::fsync(&dir)?,
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno.into()),
+            match self.disk.create_dir(Place::at(&dir, part)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
             dir = rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty())?;
         }
         Ok(dir)
     }
-}
 
-/// Removes a directory if it is empty; answers whether it is gone.
-pub(crate) fn remove_empty_dir(parent: &OwnedFd, name: &str) -> io::Result<bool> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
-        Err(errno) => Err(errno.into()),
+    /// Removes a directory if it is empty; answers whether it is gone.
+    pub(crate) fn remove_empty_dir(&self, parent: &OwnedFd, name: &str) -> io::Result<bool> {
+        match self.disk.remove_dir(Place::at(parent, name)) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => Ok(true),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
-}
 
-/// What `dir` holds under `name`, without following a link; `None` when nothing.
-pub(crate) fn look(dir: &OwnedFd, name: &str) -> io::Result<Option<Found>> {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Found::of(&stat))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
+    /// What `dir` holds under `name`, without following a link; `None` when nothing.
+    pub(crate) fn look(&self, dir: &OwnedFd, name: &str) -> io::Result<Option<Found>> {
+        self.disk.reading()?;
+        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Found::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
-}
 
-/// Opens what `dir` holds under `name` for reading; look at the answer of [`look_open`] before reading.
-pub(crate) fn open_file(dir: &OwnedFd, name: &str) -> io::Result<File> {
-    Ok(rustix::fs::openat(dir, name, FILE_FLAGS, Mode::empty())?.into())
+    /// Opens what `dir` holds under `name` for reading; look at the answer of [`look_open`] before reading.
+    pub(crate) fn open_file(&self, dir: &OwnedFd, name: &str) -> io::Result<File> {
+        self.disk.reading()?;
+        Ok(rustix::fs::openat(dir, name, FILE_FLAGS, Mode::empty())?.into())
+    }
+
+    /// Moves a name between directories of one file system; `AlreadyExists` when it is taken there.
+    pub(crate) fn rename_new(&self, from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
+        let (from, to) = (Place::at(from, name), Place::at(to, name));
+        self.disk.rename(from, to, Taken::Refuse)
+    }
+
+    /// Removes a name.
+    #[track_caller]
+    pub(crate) fn unlink(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        self.disk.remove(Place::at(dir, name))
+    }
+
+    /// Makes the entries of a directory durable.
+    #[track_caller]
+    pub(crate) fn sync(&self, dir: &OwnedFd) -> io::Result<()> {
+        self.disk.sync_dir(DirOf::Fd(dir.as_fd()))
+    }
+
+    /// Makes the entries of all directories above one durable.
+    #[track_caller]
+    pub(crate) fn sync_way(&self, relative: &str) -> io::Result<()> {
+        let mut dir = self.root.try_clone()?;
+        for part in relative.split('/') {
+            self.sync(&dir)?;
+            dir = rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with every name in a directory that is not hidden, and whether it is a directory, until `visit`
+    /// answers false. A name that is not UTF-8 is given with replacement characters.
+    pub(crate) fn each_entry(
+        &self,
+        dir: &OwnedFd,
+        mut visit: impl FnMut(&str, bool) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        self.disk.reading()?;
+        for entry in Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            let is_dir = match entry.file_type() {
+                FileType::Unknown => self
+                    .look(dir, &name)?
+                    .is_some_and(|found| found.kind == FileType::Directory),
+                kind => kind == FileType::Directory,
+            };
+            if !visit(&name, is_dir)? {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an open file is now.
 pub(crate) fn look_open(file: &File) -> io::Result<Found> {
     Ok(Found::of(&rustix::fs::fstat(file)?))
-}
-
-/// Moves a name between directories of one file system; `AlreadyExists` when it is taken there.
-pub(crate) fn rename_new(from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
-    Ok(rustix::fs::renameat_with(
-        from,
-        name,
-        to,
-        name,
-        RenameFlags::NOREPLACE,
-    )?)
-}
-
-/// Removes a name.
-pub(crate) fn unlink(dir: &OwnedFd, name: &str) -> io::Result<()> {
-    Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
-}
-
-/// Makes the entries of a directory durable.
-pub(crate) fn sync(dir: &OwnedFd) -> io::Result<()> {
-    Ok(rustix::fs::fsync(dir)?)
-}
-
-/// Calls `visit` with every name in a directory that is not hidden, and whether it is a directory, until `visit`
-/// answers false. A name that is not UTF-8 is given with replacement characters.
-pub(crate) fn each_entry(
-    dir: &OwnedFd,
-    mut visit: impl FnMut(&str, bool) -> io::Result<bool>,
-) -> io::Result<()> {
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if name.starts_with('.') {
-            continue;
-        }
-        let is_dir = match entry.file_type() {
-            FileType::Unknown => {
-                look(dir, &name)?.is_some_and(|found| found.kind == FileType::Directory)
-            }
-            kind => kind == FileType::Directory,
-        };
-        if !visit(&name, is_dir)? {
-            break;
-        }
-    }
-    Ok(())
 }
 
 impl Found {

@@ -13,6 +13,7 @@ use groma_publish::{Form, Publisher};
 use prometheus_client::registry::Registry;
 
 const CHILD: &str = "GROMA_TEST_CHILD";
+/// How often it is killed, unless `GROMA_KILLS` says otherwise.
 const KILLS: u64 = 20;
 
 /// Not a test of its own: the process that is killed is this program, told by its environment to publish for ever.
@@ -38,7 +39,8 @@ fn child() {
 }
 
 #[test]
-fn killed_twenty_times_nothing_is_lost_and_nothing_doubled() {
+fn killed_again_and_again_nothing_is_lost_and_nothing_doubled() {
+    let kills = std::env::var("GROMA_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     for (form, label) in [(Form::Tgz, "tgz"), (Form::Jsonl, "jsonl")] {
         let dir = common::tempdir();
         let mut lab = Lab::new(dir.path(), form);
@@ -56,7 +58,7 @@ fn killed_twenty_times_nothing_is_lost_and_nothing_doubled() {
             lab.written
         });
         let mut objects = Vec::new();
-        for kill in 0..KILLS {
+        for kill in 0..kills {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "child"])
                 .env(CHILD, format!("{label}:{}", dir.path().display()))

@@ -15,7 +15,11 @@ impl Sealer<'_> {
     /// Opens a claimed file if it is one that may be read; other things go to quarantine unread.
     pub(super) fn admit(&self, file: &FileName) -> Result<Option<(File, Found)>, PublishError> {
         let failed = |operation| PublishError::io(operation, Path::new(file.as_str()));
-        let Some(found) = tree::look(&self.claimed, file.as_str()).map_err(failed("look at"))?
+        let Some(found) = self
+            .shared
+            .tree
+            .look(&self.claimed, file.as_str())
+            .map_err(failed("look at"))?
         else {
             self.lane.metrics.violation("vanished");
             self.lane.metrics.dropped();
@@ -25,7 +29,7 @@ impl Sealer<'_> {
             self.refuse(file, reason);
             return Ok(None);
         }
-        let opened = match tree::open_file(&self.claimed, file.as_str()) {
+        let opened = match self.shared.tree.open_file(&self.claimed, file.as_str()) {
             Ok(opened) => opened,
             // It would hold up the others for ever.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -57,7 +61,12 @@ impl Sealer<'_> {
             "look at a file of",
             self.shared.tree.path(),
         ))?;
-        Ok(now.identity == before.identity)
+        let same = now.identity == before.identity;
+        Ok(self
+            .shared
+            .config
+            .disk
+            .check("file held still while it was read", same))
     }
 
     pub(super) fn quarantine(

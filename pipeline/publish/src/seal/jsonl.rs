@@ -35,7 +35,11 @@ impl Sealer<'_> {
             git_commit: config.git_commit.clone(),
             archive_url: self.shared.store.url(&names[0]),
         };
-        let mut writer = JsonlWriter::new(create(&paths[0])?, create(&paths[1])?, columns);
+        let mut writer = JsonlWriter::new(
+            create(&config.disk, &paths[0])?,
+            create(&config.disk, &paths[1])?,
+            columns,
+        );
         let mut members = Vec::new();
         let spool = std::path::absolute(config.spool.path())
             .map_err(PublishError::io("resolve", config.spool.path()))?;

@@ -10,12 +10,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use groma_archive::disk::{Dir, Place};
 use groma_spool::{FileName, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::fault::{CrashPoint, reach};
-use crate::files::remove_dir;
 use crate::journal::{Bundle, Member, Object};
 use crate::shared::{BUNDLES_DIR, Lane, Shared};
 use crate::{Form, PublishError, naming, tree};
@@ -74,6 +74,7 @@ pub(crate) fn seal(
             )(error));
         }
     };
+    lane.clean(&shared.config.disk)?;
     let sealer = Sealer {
         shared,
         lane,
@@ -110,7 +111,7 @@ impl Sealer<'_> {
     fn list(&self, held: &BTreeSet<String>, cap: usize) -> io::Result<(Vec<FileName>, u64, bool)> {
         let config = &self.shared.config;
         let (mut files, mut bytes, mut more) = (Vec::new(), 0, false);
-        tree::each_entry(&self.claimed, |name, _| {
+        self.shared.tree.each_entry(&self.claimed, |name, _| {
             let Ok(file) = name.parse::<FileName>() else {
                 return Ok(true);
             };
@@ -122,7 +123,11 @@ impl Sealer<'_> {
                 more = true;
                 return Ok(false);
             }
-            bytes += tree::look(&self.claimed, name)?.map_or(0, |found| found.identity.size_bytes);
+            bytes += self
+                .shared
+                .tree
+                .look(&self.claimed, name)?
+                .map_or(0, |found| found.identity.size_bytes);
             files.push(file);
             Ok(true)
         })?;
@@ -146,23 +151,32 @@ impl Sealer<'_> {
 
     /// Builds a bundle in a directory of its own. Of one that does not get sealed nothing stays.
     fn build(&self, files: &[FileName]) -> Result<Result<Attempt, Changed>, PublishError> {
-        let moment = self.shared.moments.next()?;
+        let moment = self.shared.moments.next(&self.shared.config)?;
         let id = naming::bundle_id(&self.lane.datatype.name, moment);
         let bundles = self.shared.config.state_dir.join(BUNDLES_DIR);
         let dir = bundles.join(&id);
-        std::fs::create_dir(&dir).map_err(PublishError::io("create", &dir))?;
-        groma_spool::sync_dir(&bundles).map_err(PublishError::io("sync", &bundles))?;
+        let disk = &self.shared.config.disk;
+        disk.create_dir(Place::path(&dir))
+            .map_err(PublishError::io("create", &dir))?;
+        disk.sync_dir(Dir::Path(&bundles))
+            .map_err(PublishError::io("sync", &bundles))?;
         let built = self.build_in(&dir, id, moment, files);
         match built {
             Ok(Ok(Some(bundle))) => Ok(Ok(Some((bundle, dir)))),
-            Ok(Ok(None)) => remove_dir(&dir).map(|()| Ok(None)),
-            Ok(Err(changed)) => remove_dir(&dir).map(|()| Err(changed)),
+            Ok(Ok(None)) => self.abandon(dir).map(|()| Ok(None)),
+            Ok(Err(changed)) => self.abandon(dir).map(|()| Err(changed)),
             Err(error) => {
                 // On a full disk this matters; the first error is the one worth reporting.
-                let _ = remove_dir(&dir);
+                let _ = self.abandon(dir);
                 Err(error)
             }
         }
+    }
+
+    /// Removes a bundle that was not sealed, now or else before the next one is built.
+    fn abandon(&self, dir: PathBuf) -> Result<(), PublishError> {
+        self.lane.unclean().push(dir);
+        self.lane.clean(&self.shared.config.disk)
     }
 
     fn build_in(
@@ -197,7 +211,11 @@ impl Sealer<'_> {
             published_at: None,
         };
         self.sync_claims(&bundle)?;
-        bundle.write(dir)?;
+        // A journal whose bodies a power cut took away could never be delivered.
+        let disk = &config.disk;
+        disk.sync_dir(Dir::Path(dir))
+            .map_err(PublishError::io("sync", dir))?;
+        bundle.write(disk, dir)?;
         reach(config, CrashPoint::Sealed);
         Ok(Ok(Some(bundle)))
     }
@@ -205,12 +223,14 @@ impl Sealer<'_> {
     /// Makes the claims durable before the journal that speaks of them.
     fn sync_claims(&self, bundle: &Bundle) -> Result<(), PublishError> {
         let sync = || {
-            tree::sync(&self.claimed)?;
+            let tree = &self.shared.tree;
+            tree.sync_way(&tree::claimed_dir(&bundle.datatype, bundle.date))?;
+            tree.sync(&self.claimed)?;
             let Some(path) = bundle.members.first().and_then(Member::spool_path) else {
                 return Ok(());
             };
-            match self.shared.tree.dir(&tree::spool_dir(&path)) {
-                Ok(dir) => tree::sync(&dir),
+            match tree.dir(&tree::spool_dir(&path)) {
+                Ok(dir) => tree.sync(&dir),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),
             }

@@ -1,18 +1,21 @@
 //! The body files of a bundle.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+
+use groma_archive::disk::{Disk, Place, Taken, WritableFile};
 
 use crate::PublishError;
 use crate::bundle::Hashed;
 use crate::journal::Object;
 
 /// A body that is being written.
-pub(super) type Output = Hashed<BufWriter<File>>;
+pub(super) type Output = Hashed<BufWriter<WritableFile>>;
 
-pub(super) fn create(path: &Path) -> Result<Output, PublishError> {
-    let file = File::create_new(path).map_err(PublishError::io("create bundle", path))?;
+pub(super) fn create(disk: &Disk, path: &Path) -> Result<Output, PublishError> {
+    let file = disk
+        .create_file(Place::path(path), 0o600, Taken::Refuse)
+        .map_err(PublishError::io("create bundle", path))?;
     Ok(Hashed::new(BufWriter::new(file)))
 }
 
@@ -26,7 +29,7 @@ pub(super) fn close(
     let (mut buffer, size_bytes, sha256) = out.into_parts();
     buffer
         .flush()
-        .and_then(|()| buffer.get_ref().sync_all())
+        .and_then(|()| buffer.get_ref().sync())
         .map_err(PublishError::io("sync bundle", path))?;
     Ok(Object {
         name: name.to_owned(),

@@ -34,7 +34,7 @@ impl Sealer<'_> {
                 .iter()
                 .any(|end| file.as_str().ends_with(end))
         });
-        let mut writer = TgzWriter::new(create(&path)?, &records, packed);
+        let mut writer = TgzWriter::new(create(&self.shared.config.disk, &path)?, &records, packed);
         let mut members = Vec::new();
         for file in files {
             let Some((bytes, found)) = self.admit(file)? else {

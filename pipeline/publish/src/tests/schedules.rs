@@ -1,0 +1,387 @@
+//! Whole lives on a disk that forgets and with an archive that fails, by schedules that a seed repeats.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use groma_archive::disk::Disk;
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::bucket::{Bucket, Objects};
+use super::common::{self, Lab, files_below};
+use super::power::{Death, Died, PowerDisk};
+use crate::journal::Bundle;
+use crate::pickup::Picker;
+use crate::recover::recover;
+use crate::shared::Shared;
+use crate::worker::Worker;
+use crate::{Config, Form};
+
+/// What an experiment has put under a name, the newest last.
+type Written = Arc<Mutex<BTreeMap<PathBuf, Vec<Vec<u8>>>>>;
+
+thread_local! {
+    static NOW_US: AtomicI64 = const { AtomicI64::new(0) };
+}
+
+fn clock() -> Timestamp {
+    NOW_US.with(|now| Timestamp::from_microsecond(now.fetch_add(10, Ordering::Relaxed)).unwrap())
+}
+
+struct World {
+    root: PathBuf,
+    lab: Lab,
+    disk: Arc<PowerDisk>,
+    objects: Arc<Mutex<Objects>>,
+    written: Written,
+    bad: BTreeSet<String>,
+    knows_checksums: bool,
+    may_cut_short: bool,
+}
+
+impl World {
+    fn new(root: &Path, rng: &mut StdRng) -> World {
+        let form = [Form::Tgz, Form::Jsonl][rng.random_range(0..2)];
+        let lab = Lab::new(root, form);
+        let objects = Arc::new(Mutex::new(Objects::default()));
+        let seen = Arc::clone(&objects);
+        let may_remove = move |name: &str, bytes: &[u8]| {
+            let content = (name.to_owned(), bytes.to_vec());
+            let objects = seen.lock().unwrap();
+            assert!(
+                objects.contents.contains(&content),
+                "{name} is removed and not in the archive"
+            );
+        };
+        let claimed = lab.spool.claimed_dir();
+        let disk = PowerDisk::new(root, claimed, rng.random(), Box::new(may_remove));
+        World {
+            root: root.to_path_buf(),
+            lab,
+            disk: Arc::new(disk),
+            objects,
+            written: Written::default(),
+            bad: BTreeSet::new(),
+            knows_checksums: rng.random(),
+            may_cut_short: rng.random_bool(0.1),
+        }
+    }
+
+    fn config(&self, rng: &mut StdRng) -> Config {
+        let mut config = self.lab.config();
+        config.disk = Disk::with_faults(Arc::clone(&self.disk) as _);
+        config.clock = clock;
+        config.retry_max = Duration::ZERO;
+        config.max_members = rng.random_range(1..5);
+        if self.lab.form == Form::Tgz {
+            config.datatypes[0].schema = Some(groma_schema::Schema { fields: Vec::new() });
+        }
+        config
+    }
+
+    /// An experiment writes files, durably.
+    fn spool(&mut self, life: usize, rng: &mut StdRng) {
+        for number in 0..rng.random_range(0..5) {
+            let name = format!("life{life}-{number}.json");
+            let path = format!("ndt7/2026/01/{:02}/{name}", rng.random_range(1..3));
+            let is_bad = rng.random_bool(0.1);
+            let body = if is_bad { b"{".to_vec() } else { body(0) };
+            self.lab.write(&path, &body);
+            let path = self.lab.spool.path().join(path);
+            set_modified(&path, 0);
+            if is_bad {
+                self.bad.insert(name);
+            } else {
+                self.written.lock().unwrap().insert(path, vec![body]);
+            }
+        }
+    }
+
+    /// At some step an experiment writes into a file that it had closed, wherever that is now.
+    fn meddle(&self, rng: &mut StdRng) {
+        let written = Arc::clone(&self.written);
+        let claimed = self.lab.spool.claimed_dir().join("ndt7");
+        let act = move |rng: &mut StdRng| {
+            let mut written = written.lock().unwrap();
+            let skip = rng.random_range(0..written.len().max(1));
+            let Some((path, versions)) = written.iter_mut().nth(skip) else {
+                return;
+            };
+            let name = path.file_name().unwrap();
+            let days = ["2026-01-01", "2026-01-02"].map(|day| claimed.join(day).join(name));
+            for place in days.iter().chain([path]) {
+                if place.exists() {
+                    let body = body(versions.len());
+                    fs::write(place, &body).unwrap();
+                    set_modified(place, versions.len());
+                    versions.push(body);
+                    return;
+                }
+            }
+        };
+        self.disk.between(rng.random_range(0..150), Box::new(act));
+    }
+
+    /// One life of the publisher, all in this thread; false if it died.
+    fn live(&self, config: Config) -> bool {
+        let store = Arc::new(Bucket {
+            objects: Arc::clone(&self.objects),
+            disk: Arc::clone(&self.disk),
+            knows_checksums: self.knows_checksums,
+            may_cut_short: self.may_cut_short,
+        });
+        let life = || {
+            let Ok(shared) = Shared::open(config, store, &mut Registry::default()) else {
+                return;
+            };
+            let shared = Arc::new(shared);
+            let Ok(mut inheritance) = recover(&shared) else {
+                return;
+            };
+            let mut picker = Picker::new(Arc::clone(&shared));
+            picker.scan();
+            for (name, lane) in &shared.lanes {
+                lane.backlog.stop(Instant::now() + Duration::from_hours(1));
+                let inherited = inheritance.remove(name).unwrap_or_default();
+                let worker = Worker::new(Arc::clone(&shared), name.clone(), inherited.held);
+                worker.run(inherited.bundles);
+            }
+        };
+        match catch_unwind(AssertUnwindSafe(life)) {
+            Ok(()) => true,
+            Err(panic) if panic.is::<Died>() => false,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn assert_all_is_well(&self) {
+        let objects = self.objects.lock().unwrap();
+        assert_eq!(objects.doubled, [], "in two objects");
+        let (receipted, set_aside) = (self.receipts(), self.set_aside());
+        assert!(
+            objects.cut_short || set_aside.is_empty(),
+            "set aside although the archive keeps its word: {set_aside:?}"
+        );
+        for (path, versions) in &*self.written.lock().unwrap() {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let last = (name.clone(), versions.last().unwrap().clone());
+            if set_aside.contains(&name) {
+                continue;
+            }
+            assert!(objects.contents.contains(&last), "{name} is lost");
+            let digest = crate::files::digest(&last.1[..]).unwrap().1;
+            let receipts = receipted
+                .iter()
+                .filter(|(file, sha256)| *file == name && *sha256 == digest);
+            assert_eq!(receipts.count(), 1, "receipts of {name}");
+        }
+        let left: Vec<_> = files_below(self.lab.spool.path())
+            .into_iter()
+            .filter(|path| !set_aside.contains(&*path.file_name().unwrap().to_string_lossy()))
+            .collect();
+        assert_eq!(left, Vec::<PathBuf>::new(), "left in the spool");
+        let quarantined: Vec<String> = files_below(&self.root.join("state/quarantine"))
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.') && !name.ends_with(".reason.json"))
+            .collect();
+        assert_eq!(quarantined.len(), self.bad.len(), "{quarantined:?}");
+        assert_eq!(BTreeSet::from_iter(quarantined), self.bad, "in quarantine");
+        for note in files_below(&self.root.join("state/quarantine")) {
+            let name = note.file_name().unwrap().to_string_lossy();
+            if !name.starts_with('.') && name.ends_with(".reason.json") {
+                let note: serde_json::Value =
+                    serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+                assert!(note["reason"].as_str().unwrap().contains("JSON"), "{note}");
+            }
+        }
+        assert_eq!(
+            files_below(&self.root.join("state/bundles")),
+            Vec::<PathBuf>::new()
+        );
+    }
+
+    /// File and checksum of everything that has a receipt.
+    fn receipts(&self) -> Vec<(String, String)> {
+        files_below(&self.root.join("state/receipts"))
+            .iter()
+            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+            .flat_map(|path| {
+                let receipt: Bundle = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+                receipt.members
+            })
+            .map(|member| {
+                let file = member.path.rsplit('/').next().unwrap().to_owned();
+                (file, member.sha256)
+            })
+            .collect()
+    }
+
+    /// Files of bundles whose name the archive gave to other bytes.
+    fn set_aside(&self) -> BTreeSet<String> {
+        crate::files::visible_entries(&self.root.join("state/conflict"))
+            .unwrap()
+            .iter()
+            .flat_map(|dir| match Bundle::read(dir) {
+                Ok(Some(bundle)) => bundle.members,
+                other => panic!("set aside without a journal: {other:?}"),
+            })
+            .map(|member| member.path.rsplit('/').next().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn body(version: usize) -> Vec<u8> {
+    format!("{{\"version\":{version:04}}}")
+        .replace(":0", ":1")
+        .into_bytes()
+}
+
+fn set_modified(path: &Path, version: usize) {
+    let modified =
+        std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600 + version as u64);
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+}
+
+/// A few lives that end badly and two that do not; panics if anything is lost, doubled or removed too early. Answers the
+/// syncs and checks it came by.
+fn run(seed: u64, overruled: Option<&str>) -> BTreeSet<String> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let dir = common::tempdir();
+    let mut world = World::new(dir.path(), &mut rng);
+    world.disk.overrule(overruled.map(str::to_owned));
+    NOW_US.with(|now| now.store(1_767_225_600_000_000, Ordering::Relaxed));
+    for life in 0..rng.random_range(1..5) {
+        world.spool(life, &mut rng);
+        // The clock may be set back between lives, and forward by days.
+        let jump =
+            rng.random_range(-2..3_i64) * 90_000_000_000 + i64::from(rng.random_range(0..3_u8));
+        NOW_US.with(|now| now.fetch_add(jump, Ordering::Relaxed));
+        let dies_after = rng.random_bool(0.8).then(|| rng.random_range(1..250));
+        let chance = [0.0, 0.02, 0.15][rng.random_range(0..3)];
+        world.disk.begin(dies_after, chance, 8);
+        if rng.random_bool(0.3) {
+            world.meddle(&mut rng);
+        }
+        world.live(world.config(&mut rng));
+        let death = [Death::Kill, Death::PowerCut][rng.random_range(0..2)];
+        if death == Death::PowerCut {
+            world.disk.cut();
+        }
+    }
+    for _ in 0..2 {
+        world.disk.begin(None, 0.0, 0);
+        assert!(world.live(world.config(&mut rng)));
+    }
+    world.assert_all_is_well();
+    world.disk.seen()
+}
+
+/// Why a schedule fails, `None` if it holds.
+fn failure(seed: u64, overruled: Option<&str>) -> Option<String> {
+    let panic = catch_unwind(|| run(seed, overruled)).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.unwrap_or_else(|| {
+        panic
+            .downcast_ref::<&str>()
+            .map_or_else(String::new, |text| (*text).to_owned())
+    }))
+}
+
+fn from_env(name: &str) -> Option<u64> {
+    Some(std::env::var(name).ok()?.parse().unwrap())
+}
+
+/// `GROMA_SEED` runs that schedule alone, `GROMA_SCHEDULES` as many as it says.
+#[test]
+fn schedules_of_failure_lose_and_double_nothing() {
+    if let Some(seed) = from_env("GROMA_SEED") {
+        run(seed, None);
+        return;
+    }
+    let count = from_env("GROMA_SCHEDULES").unwrap_or(400);
+    let base: u64 = if count > 400 {
+        rand::random::<u32>().into()
+    } else {
+        0
+    };
+    let failures: Vec<_> = std::thread::scope(|scope| {
+        let halves = [0, 1].map(|half| {
+            scope.spawn(move || {
+                let seeds = (base + half..base + count).step_by(2);
+                seeds
+                    .filter_map(|seed| Some((seed, failure(seed, None)?)))
+                    .take(5)
+                    .collect::<Vec<_>>()
+            })
+        });
+        halves
+            .into_iter()
+            .flat_map(|half| half.join().unwrap())
+            .collect()
+    });
+    assert!(failures.is_empty(), "GROMA_SEED=… repeats: {failures:#?}");
+    println!("{count} schedules hold, from seed {base}");
+}
+
+/// Overrules, one by one, the syncs and checks that the schedules come by, and answers how many there are and those without which all schedules hold.
+fn needless(schedules: u64) -> (usize, Vec<String>) {
+    let seen: Mutex<Vec<String>> = Mutex::new(
+        (0..40)
+            .flat_map(|seed| run(seed, None))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+    );
+    let needless = Mutex::new(Vec::new());
+    let count = seen.lock().unwrap().len();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(what) = seen.lock().unwrap().pop() else {
+                        return;
+                    };
+                    match (0..schedules).find_map(|seed| Some((seed, failure(seed, Some(&what))?)))
+                    {
+                        Some((seed, why)) => println!("without {what}: seed {seed}: {why}"),
+                        None => needless.lock().unwrap().push(what),
+                    }
+                }
+            });
+        }
+    });
+    println!("{count} syncs and checks were overruled one by one");
+    (count, needless.into_inner().unwrap())
+}
+
+/// `GROMA_OVERRULED` is the number of schedules within which each must be found out. A few dozen find most.
+#[test]
+fn every_sync_and_every_check_is_needed() {
+    if let Some(schedules) = from_env("GROMA_OVERRULED") {
+        let needless = needless(schedules).1;
+        assert_eq!(
+            needless,
+            Vec::<String>::new(),
+            "nothing fails without these"
+        );
+        return;
+    }
+    let (count, needless) = needless(12);
+    assert!(
+        count - needless.len() >= 10,
+        "nothing fails without {needless:#?}"
+    );
+}
