@@ -1,0 +1,150 @@
+//! One session of the engine: the lake's views, nothing else, and one query.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use duckdb::Connection;
+use serde_json::{Map, Value};
+
+use crate::views;
+
+/// What a query may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Memory of the engine, in MiB.
+    pub memory_mib: u64,
+    /// Rows of the answer; more are cut off.
+    pub rows: usize,
+    /// Threads of the engine.
+    pub threads: usize,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The rows, each an object with the columns in their order.
+    pub rows: Vec<Map<String, Value>>,
+    /// There were more rows than the limit.
+    pub is_cut: bool,
+}
+
+/// A session that reads one lake.
+pub struct Session {
+    connection: Connection,
+    limits: Limits,
+}
+
+impl Session {
+    /// Opens a session with the views of the lake. After this the engine can read no file outside the lake, write only
+    /// `output`, load no extension, and change no setting.
+    pub fn open(lake: &Path, limits: &Limits, output: Option<&Path>) -> anyhow::Result<Session> {
+        let lake = lake
+            .canonicalize()
+            .with_context(|| format!("open lake {}", lake.display()))?;
+        let connection = Connection::open_in_memory().context("start the engine")?;
+        let views = views::statements(&lake);
+        for statement in settings(&lake, limits, output)? {
+            run(&connection, &statement)?;
+        }
+        for statement in views {
+            run(&connection, &statement)?;
+        }
+        run(&connection, "SET lock_configuration = true")?;
+        Ok(Session {
+            connection,
+            limits: limits.clone(),
+        })
+    }
+
+    /// Answers one `SELECT`.
+    pub fn query(&self, sql: &str) -> anyhow::Result<Answer> {
+        let sql = self.one_select(sql)?;
+        let limited = format!(
+            "SELECT to_json(answer)::VARCHAR FROM (SELECT * FROM (\n{sql}\n) LIMIT {}) AS answer",
+            self.limits.rows.saturating_add(1)
+        );
+        let mut statement = self.connection.prepare(&limited)?;
+        let texts = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let mut rows = Vec::new();
+        for text in texts {
+            rows.push(serde_json::from_str(&text?).context("read the engine's row")?);
+        }
+        let is_cut = rows.len() > self.limits.rows;
+        rows.truncate(self.limits.rows);
+        Ok(Answer { rows, is_cut })
+    }
+
+    /// Writes the answer to the output of [`Session::open`] as Parquet.
+    pub fn write_parquet(&self, sql: &str, output: &Path) -> anyhow::Result<()> {
+        let sql = self.one_select(sql)?;
+        let path = quoted(output);
+        run(
+            &self.connection,
+            &format!(
+                "COPY (SELECT * FROM (\n{sql}\n)) TO {path} (FORMAT parquet, COMPRESSION zstd)"
+            ),
+        )
+    }
+
+    /// The text if the engine's own parser finds exactly one `SELECT` in it, so that it can stand within another one.
+    fn one_select<'a>(&self, sql: &'a str) -> anyhow::Result<&'a str> {
+        let sql = sql.trim_end().trim_end_matches(';');
+        let parsed: String = self
+            .connection
+            .query_row(
+                "SELECT json_serialize_sql(?::VARCHAR)::VARCHAR",
+                [sql],
+                |row| row.get(0),
+            )
+            .context("parse the query")?;
+        let parsed: Value = serde_json::from_str(&parsed).context("read the parsed query")?;
+        if parsed["error"] != false {
+            let message = parsed["error_message"]
+                .as_str()
+                .unwrap_or("it cannot be parsed");
+            bail!("only one SELECT is answered: {message}");
+        }
+        match parsed["statements"].as_array().map(Vec::len) {
+            Some(1) => Ok(sql),
+            _ => bail!("only one SELECT is answered at a time"),
+        }
+    }
+}
+
+fn settings(lake: &Path, limits: &Limits, output: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let mut settings = vec![
+        format!("SET memory_limit = '{}MiB'", limits.memory_mib),
+        format!("SET threads = {}", limits.threads.max(1)),
+        // What does not fit in memory is refused, not written to a disk.
+        "SET temp_directory = ''".to_owned(),
+        "SET autoinstall_known_extensions = false".to_owned(),
+        "SET autoload_known_extensions = false".to_owned(),
+        "SET allow_community_extensions = false".to_owned(),
+        "SET TimeZone = 'UTC'".to_owned(),
+        format!("SET allowed_directories = [{}]", quoted(&lake.join(""))),
+    ];
+    if let Some(output) = output {
+        settings.push(format!(
+            "SET allowed_paths = [{}]",
+            quoted(&absolute(output)?)
+        ));
+    }
+    settings.push("SET enable_external_access = false".to_owned());
+    Ok(settings)
+}
+
+/// The path of a file that need not exist yet.
+pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("find {}", path.display()))
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "''"))
+}
+
+fn run(connection: &Connection, statement: &str) -> anyhow::Result<()> {
+    connection.execute_batch(statement).with_context(|| {
+        let first = statement.lines().find(|line| !line.starts_with("--"));
+        format!("run {:?}", first.unwrap_or_default())
+    })
+}

@@ -1,0 +1,5 @@
+//! The program from outside: its views on lakes of known rows, and its endpoint under attack.
+
+mod attack;
+mod support;
+mod views;

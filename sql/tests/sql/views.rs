@@ -1,0 +1,222 @@
+//! What the views say about rows that are known.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{Lake, Row, program};
+
+const DAY: &str = "ndt/ndt7/live/date=2024-05-06";
+
+/// Rows by name, and whether each is valid: best, as of 2023, as of 2021.
+fn cases() -> [(&'static str, Row, [bool; 3]); 12] {
+    [
+        ("good", Row::default(), [true, true, true]),
+        (
+            "calm",
+            Row {
+                rtt_us: 9500,
+                ..Row::default()
+            },
+            [true, true, false],
+        ),
+        (
+            "lossy",
+            Row {
+                rtt_us: 9500,
+                retransmitted: 3,
+                ..Row::default()
+            },
+            [true, true, true],
+        ),
+        (
+            "short",
+            Row {
+                seconds: 8.9,
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "early",
+            Row {
+                seconds: 5.0,
+                has_early_exit: true,
+                ..Row::default()
+            },
+            [true, false, false],
+        ),
+        (
+            "long",
+            Row {
+                seconds: 60.1,
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "small",
+            Row {
+                bytes: 8191,
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "private",
+            Row {
+                client: "172.31.0.1",
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "public",
+            Row {
+                client: "172.32.0.1",
+                ..Row::default()
+            },
+            [true, true, true],
+        ),
+        (
+            "unfinished",
+            Row {
+                is_complete: false,
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "staging",
+            Row {
+                object: "20240506T000000.000000Z-ndt7-mlab4-lga02-ndt.tgz",
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+        (
+            "sandbox",
+            Row {
+                object: "20240506T000000.000000Z-ndt7-mlab1-lga0t-ndt.tgz",
+                ..Row::default()
+            },
+            [false, false, false],
+        ),
+    ]
+}
+
+#[test]
+fn a_flag_follows_from_the_row() {
+    let lake = Lake::new();
+    let rows = cases();
+    let mut expected: Vec<_> = rows
+        .iter()
+        .map(|(id, _, [best, v2023, v2021])| json!({"id": id, "best": best, "v2023": v2023, "v2021": v2021}))
+        .collect();
+    expected.sort_by_key(|row| row["id"].as_str().unwrap().to_owned());
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .map(|(id, row, _)| Row { id, ..row })
+        .collect();
+    lake.put_rows(&format!("{DAY}/a.parquet"), &rows);
+    let found = lake.query("SELECT id, IsValidBest AS best, IsValid2023 AS v2023, IsValid2021 AS v2021 FROM ndt.unified_downloads ORDER BY id");
+    assert_eq!(found, json!(expected));
+}
+
+#[test]
+fn directions_are_apart_and_a_connection_counts_once() {
+    let lake = Lake::new();
+    let up = Row {
+        id: "up",
+        direction: "Upload",
+        client: "2001:db8::1",
+        ..Row::default()
+    };
+    lake.put_rows(&format!("{DAY}/a.parquet"), &[Row::default(), up]);
+    // The same test in the bundle of the next day, as when a file was published across midnight.
+    lake.put_rows("ndt/ndt7/live/date=2024-05-07/b.parquet", &[Row::default()]);
+    let downloads = lake.query("SELECT id, date::VARCHAR AS date, server.Site AS site, metadata.Protocol AS protocol FROM ndt.unified_downloads");
+    assert_eq!(
+        downloads,
+        json!([{"id": "good", "date": "2024-05-06", "site": "lga02", "protocol": "ndt7-IPv4-WSS"}])
+    );
+    let uploads = lake.query("SELECT id, a.Direction AS direction, a.CongestionControl AS cc, a.LossRate AS loss, metadata.Protocol AS protocol FROM ndt.unified_uploads");
+    assert_eq!(
+        uploads,
+        json!([{"id": "up", "direction": "Upload", "cc": "Unknown", "loss": null, "protocol": "ndt7-IPv6-WSS"}])
+    );
+}
+
+/// A live file counts until a part that is in place took over its rows.
+#[test]
+fn what_was_sealed_counts_once() {
+    let lake = Lake::new();
+    let row = |id| {
+        [Row {
+            id,
+            ..Row::default()
+        }]
+    };
+    lake.put_rows(&format!("{DAY}/a.parquet"), &row("one"));
+    lake.put_rows(&format!("{DAY}/b.parquet"), &row("two"));
+    let log = lake.root().join("ndt/ndt7/log/date=2024-05-06");
+    fs::create_dir_all(&log).unwrap();
+    let part = |number: u32, stem: &str| {
+        let part = json!({"path": format!("sealed/date=2024-05-06/part-{number:06}-0.parquet"), "merged": [], "sources": [{"stem": stem}]});
+        fs::write(
+            log.join(format!("{number:06}.json")),
+            json!({"version": 1, "parts": [part]}).to_string(),
+        )
+        .unwrap();
+    };
+    part(0, "a");
+    part(1, "b");
+    lake.put_rows(
+        "ndt/ndt7/sealed/date=2024-05-06/part-000000-0.parquet",
+        &row("one"),
+    );
+    let ids = "SELECT id FROM ndt.ndt7 ORDER BY id";
+    assert_eq!(
+        lake.query(ids),
+        json!([{"id": "one"}, {"id": "two"}]),
+        "the second part is not in place yet"
+    );
+    lake.put_rows(
+        "ndt/ndt7/sealed/date=2024-05-06/part-000001-0.parquet",
+        &row("two"),
+    );
+    fs::remove_file(lake.root().join(DAY).join("b.parquet")).unwrap();
+    assert_eq!(lake.query(ids), json!([{"id": "one"}, {"id": "two"}]));
+}
+
+#[test]
+fn answers_have_four_forms_and_an_end() {
+    let lake = Lake::new();
+    lake.put(
+        "lab/probe1/live/date=2024-05-06/a.parquet",
+        "SELECT i AS id, 'x,\"y' AS text FROM range(5) AS t(i)",
+    );
+    let text = |arguments: &[&str]| {
+        let output = program(&lake.root(), arguments);
+        assert!(output.status.success());
+        (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let sql = "SELECT id, text FROM lab.probe1 ORDER BY id;";
+    let (csv, cut) = text(&["--format", "csv", "--max-rows", "2", sql]);
+    assert_eq!(csv, "id,text\r\n0,\"x,\"\"y\"\r\n1,\"x,\"\"y\"\r\n");
+    assert!(cut.starts_with("cut after 2 rows"), "{cut}");
+    let (table, whole) = text(&["SELECT id FROM lab.probe1 WHERE id < 2"]);
+    assert_eq!((table.as_str(), whole.as_str()), ("id\n──\n0\n1\n", ""));
+    let output = lake.dir.path().join("answer.parquet");
+    text(&[
+        "--format",
+        "parquet",
+        "--output",
+        output.to_str().unwrap(),
+        sql,
+    ]);
+    assert_eq!(&fs::read(output).unwrap()[..4], b"PAR1");
+}
