@@ -6,6 +6,7 @@
 
 mod address;
 mod arrow;
+mod datatypes;
 mod error;
 mod evolution;
 mod field;
@@ -16,6 +17,7 @@ mod privacy;
 mod table;
 mod validate;
 
+pub use datatypes::{DATATYPES, datatype};
 pub use error::{Incompatibility, IncompatibilityKind, Problem, SchemaError, Violation};
 pub use field::{Field, Mode, Schema, Type};
 pub use privacy::{Pattern, Privacy, Text};

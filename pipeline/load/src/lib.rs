@@ -7,6 +7,7 @@
 //! An object is read as a stream. What cannot be read in it becomes an entry of an error list beside the table, and the rest
 //! goes on; `members = rows + errors + skipped`.
 
+mod column;
 mod datatype;
 mod error;
 mod follow;
@@ -21,7 +22,7 @@ mod source;
 mod sweep;
 mod table;
 
-pub use datatype::{Rule, Rules, ndt7};
+pub use datatype::{Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo};
 pub use error::LoadError;
 pub use lake::Lake;
 pub use limits::Limits;

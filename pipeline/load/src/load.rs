@@ -2,25 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use jiff::civil::Date;
 
+use crate::datatype::Measurement;
 use crate::lake::{ErrorLog, ParquetFile};
-use crate::row::{Batcher, Report};
+use crate::row::Batch;
 use crate::source::{Content, Member};
 use crate::table::Table;
 use crate::{Limits, LoadError};
 
-/// Where an error entry belongs to.
-type Tag = (String, Option<u64>);
-
 /// Takes members, counts what becomes of each, and holds no more than a batch and a row group of them.
 pub(crate) struct Load<'a> {
     table: &'a Table,
-    limits: Limits,
-    batcher: Batcher<Tag>,
+    date: Date,
+    batch: Batch,
     parquet: ParquetFile,
     errors: ErrorLog,
-    report: Report,
     skipped: u64,
 }
 
@@ -35,17 +32,18 @@ pub(crate) struct Counts {
 impl<'a> Load<'a> {
     pub(crate) fn new(
         table: &'a Table,
-        limits: Limits,
+        date: Date,
+        mut limits: Limits,
         parquet: ParquetFile,
         errors: ErrorLog,
     ) -> Self {
+        limits.member_values *= table.rules.slots();
         Load {
             table,
-            limits,
-            batcher: Batcher::new(table.schema.clone(), limits),
+            date,
+            batch: Batch::new(table.schema.clone(), &table.rules.traits(), limits),
             parquet,
             errors,
-            report: Report::default(),
             skipped: 0,
         }
     }
@@ -55,64 +53,44 @@ impl<'a> Load<'a> {
     }
 
     pub(crate) fn member(&mut self, member: Member) -> Result<(), LoadError> {
-        let (name, line) = (member.name.clone(), member.line);
-        let bytes = match &member.content {
+        let bytes = match member.content {
             Content::Unwanted => {
                 self.skipped += 1;
                 return Ok(());
             }
-            Content::Bad(reason) => return self.errors.add(&name, line, reason),
-            Content::Json(bytes) => bytes.len(),
+            Content::Bad(reason) => return self.errors.add(&member.name, member.line, &reason),
+            Content::Whole(bytes) => bytes,
         };
-        match self.row(member) {
-            Err(reason) => self.errors.add(&name, line, &reason),
-            Ok(row) => {
-                if self.batcher.push(row, bytes, (name, line)) {
-                    self.flush()?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn row(&mut self, member: Member) -> Result<Value, String> {
-        let Content::Json(bytes) = member.content else {
-            return Err("no content".to_owned());
+        let rows = self.batch.rows();
+        let measurement = Measurement {
+            id: member.id.as_deref(),
+            archiver: &member.archiver,
+            date: self.date,
+            bytes: &bytes,
         };
-        if crate::limits::values_at_most(&bytes) > self.limits.member_values {
-            return Err(format!(
-                "more than {} JSON values",
-                self.limits.member_values
-            ));
+        if let Err(reason) = self.table.rules.append(&measurement, &mut self.batch) {
+            self.batch.cut(rows);
+            self.batch.take_problems();
+            return self.errors.add(&member.name, member.line, &reason);
         }
-        let mut raw: Value =
-            serde_json::from_slice(&bytes).map_err(|error| format!("not JSON: {error}"))?;
-        drop(bytes);
-        let rules = self.table.rules;
-        rules.repair(&mut raw);
-        let raw = self
-            .table
-            .shape
-            .fit("raw", raw, self.limits.member_values, &mut self.report)?;
-        if !raw.is_object() {
-            return Err("raw: expected an object, found null".to_owned());
+        for problem in self.batch.take_problems() {
+            self.errors.add(&member.name, member.line, &problem)?;
         }
-        let row = rules.row(member.id, member.archiver, raw)?;
-        Ok(row.into_json())
+        if self.batch.is_full(bytes.len()) {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), LoadError> {
-        let decoded = self.batcher.take().map_err(|error| LoadError::Encode {
+        if self.batch.rows() == 0 {
+            return Ok(());
+        }
+        let batch = self.batch.take().map_err(|error| LoadError::Encode {
             path: self.parquet.path().to_owned(),
             reason: error.to_string(),
         })?;
-        for batch in &decoded.batches {
-            self.parquet.write(batch)?;
-        }
-        for ((name, line), reason) in decoded.refused {
-            self.errors.add(&name, line, &reason)?;
-        }
-        Ok(())
+        self.parquet.write(&batch)
     }
 
     /// Puts the error list in place, then the table, whose name says that all of it is done.
@@ -122,7 +100,7 @@ impl<'a> Load<'a> {
             rows: self.parquet.rows(),
             errors: self.errors.count(),
             skipped: self.skipped,
-            unknown_fields: self.report.unknown,
+            unknown_fields: self.batch.report().unknown.clone(),
         };
         self.errors.commit()?;
         Ok((self.parquet.commit()?, counts))

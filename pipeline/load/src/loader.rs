@@ -103,7 +103,7 @@ impl Loader {
             schema,
             self.limits.row_group_bytes,
         )?;
-        let mut load = Load::new(table, self.limits, parquet, errors);
+        let mut load = Load::new(table, date, self.limits, parquet, errors);
         self.read(name, object.form, table.rules, &mut load)?;
         let (committed, counts) = load.commit()?;
         if committed == Committed::Existed {

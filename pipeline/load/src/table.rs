@@ -7,7 +7,7 @@ use groma_schema::Schema;
 use groma_spool::Name;
 
 use crate::Rules;
-use crate::row::{Shape, table_schema};
+use crate::row::table_schema;
 
 /// A datatype that the loader knows.
 #[derive(Clone, Debug)]
@@ -41,19 +41,16 @@ pub(crate) struct Table {
     pub(crate) datatype: Name,
     pub(crate) rules: Rules,
     pub(crate) schema: SchemaRef,
-    pub(crate) shape: Shape,
 }
 
 impl Table {
     pub(crate) fn new(datatype: LoadDatatype) -> Table {
-        let raw = datatype.schema.to_arrow();
         let rules = datatype.rules;
         Table {
             experiment: datatype.experiment,
             datatype: datatype.datatype,
             rules,
-            shape: Shape::of(&raw, rules.zero_filled()),
-            schema: Arc::new(table_schema(rules.summary(), raw)),
+            schema: Arc::new(table_schema(rules.columns(datatype.schema.to_arrow()))),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A datatype of which only the schema is known.
 
-use serde_json::Value;
-
-use super::base_name;
+use super::{Measurement, base_name};
+use crate::column::Column;
+use crate::row::Batch;
 use crate::source::Archiver;
 
 pub(super) fn is_wanted(member: &str) -> bool {
@@ -12,29 +12,33 @@ pub(super) fn is_wanted(member: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty())
 }
 
-/// The key is the line's own `id`, else the measurement's top-level `UUID` or `id`, else the connection UUID of the file name.
-pub(super) fn key(id: Option<String>, archiver: &Archiver, raw: &Value) -> Option<String> {
-    id.or_else(|| own_key(raw)).or_else(|| {
-        let name = archiver.filename.as_deref()?;
-        uuid_of(base_name(name)).map(str::to_owned)
-    })
+pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    batch.put_json("raw", source.bytes)?;
+    let id = key(
+        source.id,
+        source.archiver,
+        batch.column("raw"),
+        batch.rows(),
+    );
+    batch.end_row(id.as_deref(), source.archiver);
+    Ok(())
 }
 
-fn own_key(raw: &Value) -> Option<String> {
-    let fields = raw.as_object()?;
-    ["uuid", "id"].into_iter().find_map(|wanted| {
-        let (_, value) = fields
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(wanted))?;
-        value
-            .as_str()
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    })
+/// The key is the line's own `id`, else the measurement's top-level `UUID` or `id`, else the connection UUID of the file name.
+fn key(id: Option<&str>, archiver: &Archiver, raw: &Column, at: usize) -> Option<String> {
+    let own = || {
+        let record = raw.record()?;
+        ["uuid", "id"].into_iter().find_map(|name| {
+            let text = record.field_of_any_case(name)?.text(at)?;
+            (!text.is_empty()).then_some(text)
+        })
+    };
+    let from_name = || uuid_of(base_name(archiver.filename.as_deref()?));
+    id.or_else(own).or_else(from_name).map(str::to_owned)
 }
 
 /// The first dot-separated piece of the form `<name>_<boot time>_<16 hex>`.
-fn uuid_of(file: &str) -> Option<&str> {
+pub(super) fn uuid_of(file: &str) -> Option<&str> {
     file.split('.').find(|piece| {
         let mut parts = piece.rsplitn(3, '_');
         let cookie = parts.next().unwrap_or_default();
@@ -49,9 +53,14 @@ fn uuid_of(file: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    use arrow_schema::{DataType, Field};
 
     use super::{is_wanted, key};
+    use crate::Limits;
+    use crate::column::Traits;
+    use crate::row::{Batch, table_schema};
     use crate::source::Archiver;
 
     #[test]
@@ -70,24 +79,29 @@ mod tests {
 
     #[test]
     fn finds_the_key_where_it_stands() {
-        let from = |id: Option<&str>, raw: Value, file: &str| {
+        let fields = ["UUID", "ID"].map(|name| Field::new(name, DataType::Utf8, true));
+        let raw = Field::new("raw", DataType::Struct(fields.to_vec().into()), true);
+        let schema = Arc::new(table_schema(vec![raw]));
+        let from = |id: Option<&str>, raw: &str, file: &str| {
+            let mut batch = Batch::new(Arc::clone(&schema), &Traits::default(), Limits::default());
+            batch.put_json("raw", raw.as_bytes()).unwrap();
             let archiver = Archiver {
                 filename: Some(file.to_owned()),
                 ..Archiver::default()
             };
-            key(id.map(str::to_owned), &archiver, &raw)
+            key(id, &archiver, batch.column("raw"), 0)
         };
         let uuid = "host-x_1583603744_00000000000058E8";
         let file = format!("2020/03/18/20200318T000643Z.{uuid}.json");
         assert_eq!(
-            from(Some("line"), json!({"UUID": "raw"}), &file).as_deref(),
+            from(Some("line"), r#"{"UUID": "raw"}"#, &file).as_deref(),
             Some("line")
         );
         assert_eq!(
-            from(None, json!({"uuid": "raw"}), &file).as_deref(),
+            from(None, r#"{"uuid": "raw"}"#, &file).as_deref(),
             Some("raw")
         );
-        assert_eq!(from(None, json!({"ID": ""}), &file).as_deref(), Some(uuid));
-        assert_eq!(from(None, json!({}), "plain.json"), None);
+        assert_eq!(from(None, r#"{"ID": ""}"#, &file).as_deref(), Some(uuid));
+        assert_eq!(from(None, "{}", "plain.json"), None);
     }
 }

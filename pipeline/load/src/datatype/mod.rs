@@ -2,13 +2,20 @@
 //!
 //! A JSON datatype needs none of it: its schema is enough.
 
+pub mod annotation;
 mod json;
+pub mod ndt5;
 pub mod ndt7;
+pub mod pcap;
+pub mod scamper;
+pub mod switch;
+pub mod tcpinfo;
 
-use arrow_schema::Fields;
-use serde_json::Value;
+use arrow_schema::{DataType, Field, Fields};
+use jiff::civil::Date;
 
-use crate::row::Row;
+use crate::column::Traits;
+use crate::row::Batch;
 use crate::source::Archiver;
 
 /// One rule by which a row differs from the file it came from; printed by the docs.
@@ -30,6 +37,20 @@ pub enum Rules {
     Json,
     /// M-Lab's ndt7, see [`ndt7::RULES`].
     Ndt7,
+    /// M-Lab's ndt5, see [`ndt5::RULES`].
+    Ndt5,
+    /// Snapshots of connections, see [`tcpinfo::RULES`].
+    Tcpinfo,
+    /// Multipath traceroutes, see [`scamper::RULES`].
+    Scamper1,
+    /// Single-path traceroutes, see [`scamper::RULES`].
+    Scamper2,
+    /// Annotated connections, see [`annotation::RULES`].
+    Annotation2,
+    /// Packet headers, see [`pcap::RULES`].
+    Pcap,
+    /// Counters of switches, see [`switch::RULES`].
+    Switch,
 }
 
 impl Rules {
@@ -37,6 +58,13 @@ impl Rules {
     pub fn for_datatype(datatype: &str) -> Rules {
         match datatype {
             "ndt7" => Rules::Ndt7,
+            "ndt5" => Rules::Ndt5,
+            "tcpinfo" => Rules::Tcpinfo,
+            "scamper1" => Rules::Scamper1,
+            "scamper2" => Rules::Scamper2,
+            "annotation2" => Rules::Annotation2,
+            "pcap" => Rules::Pcap,
+            "switch" => Rules::Switch,
             _ => Rules::Json,
         }
     }
@@ -46,63 +74,95 @@ impl Rules {
         match self {
             Rules::Json => &[],
             Rules::Ndt7 => ndt7::RULES,
+            Rules::Ndt5 => ndt5::RULES,
+            Rules::Tcpinfo => tcpinfo::RULES,
+            Rules::Scamper1 | Rules::Scamper2 => scamper::RULES,
+            Rules::Annotation2 => annotation::RULES,
+            Rules::Pcap => pcap::RULES,
+            Rules::Switch => switch::RULES,
         }
     }
 
-    /// Fields of the summary column `a`, when there is one.
-    pub(crate) fn summary(self) -> Option<Fields> {
+    /// The columns of a table behind `id` and `archiver`, for a measurement of these fields.
+    pub(crate) fn columns(self, fields: Fields) -> Vec<Field> {
+        let summed = |summary: Fields, raw: Fields| vec![record("a", summary), record("raw", raw)];
         match self {
-            Rules::Json => None,
-            Rules::Ndt7 => Some(ndt7::summary_fields()),
+            Rules::Json | Rules::Scamper1 | Rules::Scamper2 => vec![record("raw", fields)],
+            Rules::Ndt7 | Rules::Ndt5 => summed(ndt7::summary_fields(), fields),
+            Rules::Tcpinfo => summed(tcpinfo::summary_fields(&fields), fields),
+            Rules::Switch => summed(switch::summary_fields(), fields),
+            Rules::Pcap => vec![record("a", fields)],
+            Rules::Annotation2 => annotation::columns(&fields),
+        }
+    }
+
+    /// What the rules ask of the columns.
+    pub(crate) fn traits(self) -> Traits {
+        match self {
+            Rules::Ndt7 => ndt7::TRAITS,
+            Rules::Switch => switch::TRAITS,
+            _ => Traits::default(),
+        }
+    }
+
+    /// How many times the column slots of other measurements one of this datatype may fill.
+    pub(crate) fn slots(self) -> u64 {
+        match self {
+            Rules::Tcpinfo => tcpinfo::SLOTS,
+            _ => 1,
         }
     }
 
     /// Whether a member of this name is a measurement of the datatype.
     pub(crate) fn wants(self, member: &str) -> bool {
         match self {
-            Rules::Json => json::is_wanted(member),
+            Rules::Json | Rules::Annotation2 => json::is_wanted(member),
             Rules::Ndt7 => ndt7::is_wanted(member),
+            Rules::Ndt5 => ndt5::is_wanted(member),
+            Rules::Tcpinfo => tcpinfo::is_wanted(member),
+            Rules::Scamper1 | Rules::Scamper2 => scamper::is_wanted(member),
+            Rules::Pcap => pcap::is_wanted(member),
+            Rules::Switch => switch::is_wanted(member),
         }
     }
 
-    /// Names of records whose absent integers read 0.
-    pub(crate) fn zero_filled(self) -> &'static [&'static str] {
+    /// Makes rows of a measurement, or says why it is none. What was begun of a refused one is for the caller to take back.
+    pub(crate) fn append(self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
         match self {
-            Rules::Json => &[],
-            Rules::Ndt7 => ndt7::ZERO_FILLED,
+            Rules::Json => json::append(source, batch),
+            Rules::Ndt7 => ndt7::append(source, batch),
+            Rules::Ndt5 => ndt5::append(source, batch),
+            Rules::Tcpinfo => tcpinfo::append(source, batch),
+            Rules::Scamper1 => scamper::append(scamper::Kind::Multipath, source, batch),
+            Rules::Scamper2 => scamper::append(scamper::Kind::SinglePath, source, batch),
+            Rules::Annotation2 => annotation::append(source, batch),
+            Rules::Pcap => pcap::append(source, batch),
+            Rules::Switch => switch::append(source, batch),
         }
     }
+}
 
-    /// Puts right what the schema could not know, before the measurement is shaped.
-    pub(crate) fn repair(self, raw: &mut Value) {
-        match self {
-            Rules::Json => {}
-            Rules::Ndt7 => ndt7::name_bandwidth(raw),
-        }
+/// Refuses a measurement that would be parsed into more values than a row may have.
+fn bound_values(json: &[u8], batch: &Batch) -> Result<(), String> {
+    let most = batch.limits().member_values;
+    if crate::limits::values_at_most(json) > most {
+        return Err(format!("more than {most} JSON values"));
     }
+    Ok(())
+}
 
-    /// Makes a row of a shaped measurement, or says why it is none. `id` is the line's own.
-    pub(crate) fn row(
-        self,
-        id: Option<String>,
-        archiver: Archiver,
-        mut raw: Value,
-    ) -> Result<Row, String> {
-        let (id, a) = match self {
-            Rules::Json => (json::key(id, &archiver, &raw), None),
-            Rules::Ndt7 => {
-                ndt7::drop_server_connections(&mut raw);
-                let (id, a) = ndt7::key_and_summary(&raw)?;
-                (id, Some(a))
-            }
-        };
-        Ok(Row {
-            id,
-            archiver,
-            a,
-            raw,
-        })
-    }
+/// A member to make rows of.
+pub(crate) struct Measurement<'a> {
+    /// The line's own `id` column, when it has one.
+    pub(crate) id: Option<&'a str>,
+    pub(crate) archiver: &'a Archiver,
+    /// The date of the rows.
+    pub(crate) date: Date,
+    pub(crate) bytes: &'a [u8],
+}
+
+fn record(name: &str, fields: Fields) -> Field {
+    Field::new(name, DataType::Struct(fields), true)
 }
 
 /// The last component of a member name, which is all that a rule may look at.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -22,9 +23,19 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// A Parquet file that is being written and appears when it is complete.
 pub(crate) struct ParquetFile {
-    writer: ArrowWriter<NewFile>,
+    state: State,
+    schema: SchemaRef,
+    target: PathBuf,
     row_group_bytes: usize,
     rows: u64,
+}
+
+/// The writer is made when the first rows are there, because they tell which columns are worth a compressor.
+enum State {
+    Waiting(NewFile),
+    Writing(Box<ArrowWriter<NewFile>>),
+    /// Making the writer failed, and that was told.
+    Failed,
 }
 
 impl ParquetFile {
@@ -35,14 +46,27 @@ impl ParquetFile {
         row_group_bytes: usize,
     ) -> Result<Self, LoadError> {
         let file = NewFile::create(lake, path)?;
-        let target = file.target().to_owned();
-        let writer = ArrowWriter::try_new(file, schema, Some(properties()))
-            .map_err(|error| encode(&target, &error))?;
         Ok(ParquetFile {
-            writer,
+            target: file.target().to_owned(),
+            state: State::Waiting(file),
+            schema,
             row_group_bytes,
             rows: 0,
         })
+    }
+
+    fn writer(&mut self, first: &RecordBatch) -> Result<&mut ArrowWriter<NewFile>, ParquetError> {
+        if let State::Waiting(_) = self.state
+            && let State::Waiting(file) = std::mem::replace(&mut self.state, State::Failed)
+        {
+            let properties = properties(first)?;
+            let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties))?;
+            self.state = State::Writing(Box::new(writer));
+        }
+        match &mut self.state {
+            State::Writing(writer) => Ok(writer),
+            _ => Err(ParquetError::General("no writer".to_owned())),
+        }
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -51,25 +75,32 @@ impl ParquetFile {
 
     /// Where it will stand.
     pub(crate) fn path(&self) -> &Path {
-        self.writer.inner().target()
+        &self.target
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), LoadError> {
         self.rows += batch.num_rows() as u64;
-        let result = self.writer.write(batch).and_then(|()| {
-            if self.writer.in_progress_size() < self.row_group_bytes {
+        let limit = self.row_group_bytes;
+        let result = self.writer(batch).and_then(|writer| {
+            writer.write(batch)?;
+            if writer.in_progress_size() < limit {
                 return Ok(());
             }
-            self.writer.flush()
+            writer.flush()
         });
-        result.map_err(|error| encode(self.path(), &error))
+        result.map_err(|error| encode(&self.target, &error))
     }
 
     /// Writes the footer and gives the file its name unless that is taken.
-    pub(crate) fn commit(self) -> Result<Committed, LoadError> {
-        let target = self.writer.inner().target().to_owned();
-        let file = self.writer.into_inner();
-        file.map_err(|error| encode(&target, &error))?.commit()
+    pub(crate) fn commit(mut self) -> Result<Committed, LoadError> {
+        let none = RecordBatch::new_empty(self.schema.clone());
+        let made = self.writer(&none).map(drop);
+        let file = match (made, self.state) {
+            (Ok(()), State::Writing(writer)) => writer.into_inner(),
+            (Err(error), _) => Err(error),
+            _ => Err(ParquetError::General("no writer".to_owned())),
+        };
+        file.map_err(|error| encode(&self.target, &error))?.commit()
     }
 }
 
@@ -81,14 +112,42 @@ fn encode(path: &Path, error: &ParquetError) -> LoadError {
 }
 
 /// Bloom filter and page statistics on the key, so that one row is found by reading a few kilobytes of a file.
-fn properties() -> WriterProperties {
+///
+/// A column of which the first rows have nothing is not compressed: making a compressor costs more than the few bytes that say
+/// "nothing" could save, and a table has hundreds of such columns (of an ndt7 test, those of the other direction).
+fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     let id = || ColumnPath::from("id");
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one of zstd's");
-    WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(id(), EnabledStatistics::Page)
-        .set_column_bloom_filter_enabled(id(), true)
-        .build()
+        .set_column_bloom_filter_enabled(id(), true);
+    let mut empty = Vec::new();
+    for column in first.columns() {
+        note_empty(column, &mut empty);
+    }
+    let schema = ArrowSchemaConverter::new().convert(&first.schema())?;
+    for (column, is_empty) in schema.columns().iter().zip(empty) {
+        if is_empty && first.num_rows() > 0 {
+            builder = builder
+                .set_column_compression(column.path().clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(column.path().clone(), false);
+        }
+    }
+    Ok(builder.build())
+}
+
+/// Whether each leaf, in the order of Parquet's columns, has no value.
+fn note_empty(array: &ArrayRef, empty: &mut Vec<bool>) {
+    match array.data_type() {
+        DataType::Struct(_) => {
+            for column in array.as_struct().columns() {
+                note_empty(column, empty);
+            }
+        }
+        DataType::List(_) => note_empty(array.as_list::<i32>().values(), empty),
+        _ => empty.push(array.null_count() == array.len()),
+    }
 }

@@ -1,131 +1,188 @@
-//! Rows gathered and decoded into Arrow record batches.
-
-use std::sync::Arc;
+//! Rows gathered in columns until they are worth a record batch.
 
 use arrow_array::RecordBatch;
-use arrow_json::ReaderBuilder;
-use arrow_json::reader::Decoder;
 use arrow_schema::{ArrowError, SchemaRef};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeSeed as _;
 
 use crate::Limits;
+use crate::column::{Column, Path, Place, Record, Report, Traits};
+use crate::source::Archiver;
 
-/// A row waiting for its batch, with what its caller wants back if Arrow refuses it.
-struct Waiting<T> {
-    row: Value,
-    tag: T,
-}
-
-/// Gathers rows up to the limits, then decodes them together.
-pub(crate) struct Batcher<T> {
+/// A table's columns, and the row that is being put together behind them.
+pub(crate) struct Batch {
     schema: SchemaRef,
-    limits: Limits,
-    waiting: Vec<Waiting<T>>,
+    columns: Record,
+    rows: usize,
     bytes: usize,
+    limits: Limits,
+    report: Report,
+    problems: Vec<String>,
 }
 
-/// A decoded batch and the rows that could not be.
-pub(crate) struct Decoded<T> {
-    pub(crate) batches: Vec<RecordBatch>,
-    pub(crate) refused: Vec<(T, String)>,
-}
+impl Batch {
+    /// Most problems that are told of one measurement.
+    pub(crate) const MOST_PROBLEMS: usize = 100;
 
-impl<T> Batcher<T> {
-    pub(crate) fn new(schema: SchemaRef, limits: Limits) -> Self {
-        Batcher {
+    pub(crate) fn new(schema: SchemaRef, traits: &Traits, limits: Limits) -> Self {
+        Batch {
+            columns: Record::new("", schema.fields(), traits),
             schema,
-            limits,
-            waiting: Vec::new(),
+            rows: 0,
             bytes: 0,
+            limits,
+            report: Report::default(),
+            problems: Vec::new(),
         }
     }
 
-    /// Adds a row of `bytes` bytes of JSON; true when it is time to [`Batcher::take`].
-    pub(crate) fn push(&mut self, row: Value, bytes: usize, tag: T) -> bool {
-        self.waiting.push(Waiting { row, tag });
-        self.bytes += bytes;
-        self.waiting.len() >= self.limits.batch_rows || self.bytes >= self.limits.batch_bytes
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    /// Decodes what waits. Should Arrow refuse the batch, each row is tried alone, so that one cannot take the others along.
-    pub(crate) fn take(&mut self) -> Result<Decoded<T>, ArrowError> {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.bytes = 0;
-        let mut decoded = Decoded {
-            batches: Vec::new(),
-            refused: Vec::new(),
+    /// Notes what could not be read of a measurement that still makes rows.
+    pub(crate) fn problem(&mut self, reason: String) {
+        if self.problems.len() < Self::MOST_PROBLEMS {
+            self.problems.push(reason);
+        }
+    }
+
+    /// The problems of the measurement in hand.
+    pub(crate) fn take_problems(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.problems)
+    }
+
+    /// Complete rows; the index of the row that is being put together.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What was left out of all rows so far.
+    pub(crate) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// A column of the table.
+    pub(crate) fn column(&self, name: &str) -> &Column {
+        self.columns
+            .field(name)
+            .expect("rules name columns of their own table")
+    }
+
+    fn place<T>(
+        &mut self,
+        name: &str,
+        fill: impl FnOnce(Place<'_, '_>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let slots = self.limits.member_values;
+        let column = self
+            .columns
+            .field_mut(name)
+            .expect("rules name columns of their own table");
+        let path = Path::root(name);
+        self.report.begin(slots);
+        if let Err(reason) = self.report.take(column.slots(), &path) {
+            return Err(self
+                .report
+                .take_refusal()
+                .unwrap_or_else(|| reason.to_owned()));
+        }
+        let place = Place {
+            column,
+            at: self.rows,
+            path: &path,
+            report: &mut self.report,
         };
-        let mut together = self.decoder()?;
-        let rows: Vec<&Value> = waiting.iter().map(|w| &w.row).collect();
-        if let Ok(batch) = decode(&mut together, &rows) {
-            decoded.batches.extend(batch);
-            return Ok(decoded);
-        }
-        for Waiting { row, tag } in waiting {
-            match decode(&mut self.decoder()?, &[&row]) {
-                Ok(batch) => decoded.batches.extend(batch),
-                Err(error) => decoded.refused.push((tag, error.to_string())),
+        fill(place).map_err(|reason| self.report.take_refusal().unwrap_or(reason))
+    }
+
+    /// Puts JSON text into a column of the row in hand. It has to be one value, and not null where a record is wanted.
+    pub(crate) fn put_json(&mut self, name: &str, json: &[u8]) -> Result<(), String> {
+        self.place(name, |place| {
+            let mut parser = serde_json::Deserializer::from_slice(json);
+            place
+                .deserialize(&mut parser)
+                .and_then(|()| parser.end())
+                .map_err(|error| format!("not JSON: {error}"))
+        })?;
+        self.refuse_null(name)
+    }
+
+    /// As [`Batch::put_json`], of JSON that was parsed before.
+    pub(crate) fn put_value(
+        &mut self,
+        name: &str,
+        value: &serde_json::Value,
+    ) -> Result<(), String> {
+        self.place(name, |place| {
+            place.deserialize(value).map_err(|error| error.to_string())
+        })?;
+        self.refuse_null(name)
+    }
+
+    /// Puts what JSON would be made of into a column of the row in hand.
+    pub(crate) fn put(&mut self, name: &str, value: &impl Serialize) -> Result<(), String> {
+        self.place(name, |place| {
+            value.serialize(place).map_err(|error| error.to_string())
+        })
+    }
+
+    fn refuse_null(&self, name: &str) -> Result<(), String> {
+        match self.column(name).record() {
+            Some(record) if !record.is_set(self.rows) => {
+                Err(format!("{name}: expected an object, found null"))
             }
+            _ => Ok(()),
         }
-        Ok(decoded)
     }
 
-    fn decoder(&self) -> Result<Decoder, ArrowError> {
-        ReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(self.limits.batch_rows)
-            .build_decoder()
-    }
-}
-
-fn decode(decoder: &mut Decoder, rows: &[&Value]) -> Result<Option<RecordBatch>, ArrowError> {
-    decoder.serialize(rows)?;
-    decoder.flush()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow_schema::{DataType, Field, Schema};
-    use serde_json::json;
-
-    use arrow_array::RecordBatch;
-
-    use super::Batcher;
-    use crate::Limits;
-
-    #[test]
-    fn one_bad_row_does_not_take_the_others_along() {
-        let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
-        let mut batcher = Batcher::new(Arc::new(schema), Limits::default());
-        for (tag, value) in [json!(1), json!("x"), json!(3)].into_iter().enumerate() {
-            assert!(!batcher.push(json!({ "n": value }), 8, tag));
-        }
-        let decoded = batcher.take().unwrap();
-        assert_eq!(
-            decoded
-                .batches
-                .iter()
-                .map(RecordBatch::num_rows)
-                .sum::<usize>(),
-            2
-        );
-        assert_eq!(decoded.refused.len(), 1);
-        assert_eq!(decoded.refused[0].0, 1);
-    }
-
-    #[test]
-    fn closes_a_batch_at_either_limit() {
-        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-        let limits = Limits {
-            batch_rows: 2,
-            batch_bytes: 100,
-            ..Limits::default()
+    /// Ends the row in hand with its key and provenance.
+    pub(crate) fn end_row(&mut self, id: Option<&str>, archiver: &Archiver) {
+        let at = self.rows;
+        let text = |column: Option<&mut Column>, value: Option<&str>| {
+            if let (Some(Column::Text(column)), Some(value)) = (column, value) {
+                column.put(at, value.as_bytes());
+            }
         };
-        let mut batcher = Batcher::new(Arc::clone(&schema), limits);
-        assert!(!batcher.push(json!({"n": 1}), 1, ()));
-        assert!(batcher.push(json!({"n": 2}), 1, ()));
-        batcher.take().unwrap();
-        assert!(batcher.push(json!({"n": 3}), 100, ()));
+        text(self.columns.field_mut("id"), id);
+        if let Some(Column::Record(record)) = self.columns.field_mut("archiver") {
+            record.put(at);
+            text(record.field_mut("Version"), archiver.version.as_deref());
+            text(
+                record.field_mut("GitCommit"),
+                archiver.git_commit.as_deref(),
+            );
+            text(
+                record.field_mut("ArchiveURL"),
+                archiver.archive_url.as_deref(),
+            );
+            text(record.field_mut("Filename"), archiver.filename.as_deref());
+        }
+        self.rows += 1;
+    }
+
+    /// Takes back every row from `rows` on, and what there is of the row in hand.
+    pub(crate) fn cut(&mut self, rows: usize) {
+        self.columns.truncate(rows);
+        self.rows = rows;
+    }
+
+    /// Notes `bytes` more of input; true when it is time to [`Batch::take`].
+    pub(crate) fn is_full(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.rows >= self.limits.batch_rows || self.bytes >= self.limits.batch_bytes
+    }
+
+    /// The rows; the batch is empty then.
+    pub(crate) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        self.columns.put_all(rows);
+        let (_, arrays, _) = self.columns.finish(rows)?.into_parts();
+        RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &arrow_array::RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
     }
 }

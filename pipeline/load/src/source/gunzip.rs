@@ -2,11 +2,21 @@
 
 use std::io::{self, Read};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 /// Reads all of `reader`, at most `limit` bytes.
 pub(super) fn read_capped(reader: impl Read, limit: u64, what: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
+    read_sized(reader, 0, limit, what)
+}
+
+/// As [`read_capped`], with room made for what is expected.
+fn read_sized(
+    reader: impl Read,
+    expected: usize,
+    limit: u64,
+    what: &str,
+) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(expected);
     reader
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
@@ -19,7 +29,20 @@ pub(super) fn read_capped(reader: impl Read, limit: u64, what: &str) -> Result<V
 
 /// Gunzips a member held in memory, to at most `limit` bytes.
 pub(super) fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
-    read_capped(MultiGzDecoder::new(bytes), limit, "inflated member")
+    // The last four bytes say how long the content is, if they are to be believed.
+    let said = bytes
+        .last_chunk()
+        .map_or(0, |tail| u32::from_le_bytes(*tail));
+    let expected = u64::from(said).min(bytes.len() as u64 * 32).min(limit);
+    let decoder = MultiGzDecoder::new(bytes);
+    read_sized(decoder, expected as usize + 1, limit, "inflated member")
+}
+
+/// Inflates a zstd member held in memory, to at most `limit` bytes.
+pub(super) fn unzstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    let decoder =
+        zstd::Decoder::with_buffer(bytes).map_err(|error| describe(&error, "inflated member"))?;
+    read_sized(decoder, 0, limit, "inflated member")
 }
 
 /// An I/O error of a decoder, in words.

@@ -83,7 +83,7 @@ fn member(line: &[u8], number: u64, limits: &Limits, wanted: &dyn Fn(&str) -> bo
     let name = archiver.filename.clone().unwrap_or_default();
     let content = match columns.raw {
         _ if !wanted(&name) => Content::Unwanted,
-        Some(raw) => Content::Json(raw.get().as_bytes().to_vec()),
+        Some(raw) => Content::Whole(raw.get().as_bytes().to_vec()),
         None => Content::Bad("no raw column".to_owned()),
     };
     Member {

@@ -39,8 +39,8 @@ pub(crate) struct Member {
 /// What a member holds.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// The measurement as JSON text (not yet parsed).
-    Json(Vec<u8>),
+    /// The measurement as its writer wrote it, inflated and not yet parsed.
+    Whole(Vec<u8>),
     /// Not of this datatype; nothing was read.
     Unwanted,
     /// Cannot be read; the reason in words.

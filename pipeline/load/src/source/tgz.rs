@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::gunzip::{describe, gunzip, read_capped};
+use super::gunzip::{describe, gunzip, read_capped, unzstd};
 use super::{Archiver, Content, Member, Visit, label};
 use crate::{Limits, LoadError};
 
@@ -149,11 +149,15 @@ fn read_member(entry: impl Read, name: &str, size: u64, limits: &Limits) -> (Con
         Ok(_) => return (Content::Bad("archive is truncated".to_owned()), true),
         Err(reason) => return (Content::Bad(reason), true),
     };
-    if !name.ends_with("gz") {
-        return (Content::Json(bytes), false);
-    }
-    match gunzip(&bytes, limits.member_bytes) {
-        Ok(bytes) => (Content::Json(bytes), false),
+    let inflated = if name.ends_with("gz") {
+        gunzip(&bytes, limits.member_bytes)
+    } else if name.ends_with(".zst") {
+        unzstd(&bytes, limits.member_bytes)
+    } else {
+        Ok(bytes)
+    };
+    match inflated {
+        Ok(bytes) => (Content::Whole(bytes), false),
         Err(reason) => (Content::Bad(reason), false),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::support::{Lab, REAL_OBJECT, lines, real_archive, rows};
 
 /// A row without what the two sides are free to differ in: case of keys, NULL, absent or empty list, finer than microseconds.
-fn canonical(value: Value) -> Option<Value> {
+pub(crate) fn canonical(value: Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::Array(list) if list.is_empty() => None,

@@ -129,7 +129,7 @@ fn bombs_are_entries() {
         ..Limits::default()
     };
     let zeros = vec![b' '; 8 << 20];
-    let many = format!("[{}0]", "0,".repeat(2000));
+    let many = format!(r#"{{"Hops": [{}{{}}]}}"#, "{},".repeat(2000));
     let body = tar(&[
         ("inflates.json.gz", &gzip(&zeros)),
         ("large.json", &zeros),
@@ -143,7 +143,7 @@ fn bombs_are_entries() {
         list[1].1,
         "member of 8388608 bytes is larger than 1048576 bytes"
     );
-    assert_eq!(list[2].1, "more than 1000 JSON values");
+    assert_eq!(list[2].1, "raw.Hops: too many records in one measurement");
 }
 
 #[test]

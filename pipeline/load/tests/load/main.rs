@@ -2,6 +2,7 @@
 
 mod bench;
 mod columns;
+mod datatypes;
 mod follow;
 mod forms;
 mod golden;

@@ -1,14 +1,14 @@
 //! ndt7 rows as M-Lab's parser makes them, apart from what [`RULES`] says.
 
 mod name;
-mod repair;
 mod summary;
 
 pub(super) use name::is_wanted;
-pub(super) use repair::{drop_server_connections, name_bandwidth};
-pub(super) use summary::{key_and_summary, summary_fields};
+pub(super) use summary::{Summary, ratio, summary_fields, without_mark};
 
-use super::Rule;
+use super::{Measurement, Rule};
+use crate::column::Traits;
+use crate::row::Batch;
 
 /// Only files of tests count.
 pub const MEMBER_NAME: Rule = Rule {
@@ -78,8 +78,20 @@ pub const RULES: &[Rule] = &[
     MICROSECONDS,
 ];
 
-/// Records whose absent integers read 0 ([`ZERO_TAIL`]).
-pub(super) const ZERO_FILLED: &[&str] = &["TCPInfo", "BBRInfo"];
+/// [`ZERO_TAIL`], [`BBR_MAX_BANDWIDTH`] and [`CONNECTION_INFO`].
+pub(super) const TRAITS: Traits = Traits {
+    zero_filled: &["TCPInfo", "BBRInfo"],
+    aliases: &[("BBRInfo", "MaxBandwidth", "BW")],
+    ignored: &[("ServerMeasurements", "ConnectionInfo")],
+};
+
+pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    batch.put_json("raw", source.bytes)?;
+    let summary = Summary::of(batch.column("raw"), batch.rows())?;
+    batch.put("a", &summary)?;
+    batch.end_row(summary.uuid.as_deref(), source.archiver);
+    Ok(())
+}
 
 /// The two directions, named as in the file.
 const DIRECTIONS: [&str; 2] = ["Download", "Upload"];

@@ -2,9 +2,10 @@
 //! [`CONGESTION_CONTROL`](super::CONGESTION_CONTROL).
 
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::DIRECTIONS;
+use crate::column::{Column, Micros, Record};
 
 /// The algorithm of M-Lab's servers.
 const DEFAULT_CONGESTION_CONTROL: &str = "bbr";
@@ -27,83 +28,127 @@ pub(in crate::datatype) fn summary_fields() -> Fields {
     columns.map(field).to_vec().into()
 }
 
-/// `id` and `a` of a measurement that is already in its schema's shape.
-pub(in crate::datatype) fn key_and_summary(raw: &Value) -> Result<(Option<String>, Value), String> {
-    let present = |name: &&str| raw[*name].is_object();
-    let mut directions = DIRECTIONS.iter().filter(|name| present(name));
-    let (Some(name), None) = (directions.next(), directions.next()) else {
-        return Err("not exactly one of Download and Upload".to_owned());
-    };
-    let direction = &raw[*name];
-    let uuid = direction["UUID"]
-        .as_str()
-        .map(|uuid| uuid.replacen(UNSAFE_MARK, "", 1));
-    let measured = measured(direction, *name == "Download");
-    let summary = json!({
-        "UUID": uuid,
-        "TestTime": direction["StartTime"],
-        "CongestionControl": congestion_control(direction),
-        "MeanThroughputMbps": measured.throughput_mbps,
-        "MinRTT": measured.min_rtt_ms,
-        "LossRate": measured.loss_rate,
-    });
-    Ok((uuid, summary))
-}
-
-#[derive(Default)]
-struct Measured {
+/// The column `a` of a row.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::datatype) struct Summary {
+    /// Also the row's `id`.
+    #[serde(rename = "UUID")]
+    pub(in crate::datatype) uuid: Option<String>,
+    test_time: Option<Micros>,
+    congestion_control: String,
+    #[serde(rename = "MeanThroughputMbps")]
     throughput_mbps: Option<f64>,
+    #[serde(rename = "MinRTT")]
     min_rtt_ms: Option<f64>,
     loss_rate: Option<f64>,
 }
 
-fn measured(direction: &Value, is_download: bool) -> Measured {
-    let measurements = direction["ServerMeasurements"].as_array();
-    let last = measurements
-        .into_iter()
-        .flatten()
-        .rev()
-        .map(|measurement| &measurement["TCPInfo"])
-        .find(|tcp_info| tcp_info.is_object());
-    let Some(tcp_info) = last else {
-        return Measured::default();
+impl Summary {
+    /// The summary of row `at` of a `raw` column.
+    pub(super) fn of(raw: &Column, at: usize) -> Result<Summary, String> {
+        let set = |name: &&str| {
+            let record = raw.record()?.field(name)?.record()?;
+            record.is_set(at).then_some((*name == "Download", record))
+        };
+        let mut directions = DIRECTIONS.iter().filter_map(set);
+        let (Some((is_download, direction)), None) = (directions.next(), directions.next()) else {
+            return Err("not exactly one of Download and Upload".to_owned());
+        };
+        let text = |name: &str| direction.field(name)?.text(at);
+        let start = || direction.field("StartTime")?.integer(at);
+        let measured = measured(direction, at, is_download);
+        Ok(Summary {
+            uuid: text("UUID").map(without_mark),
+            test_time: start().map(Micros),
+            congestion_control: congestion_control(direction, at).to_owned(),
+            ..measured
+        })
+    }
+}
+
+/// A UUID as the sidecars of the same connection write it ([`UNSAFE_UUID`](super::UNSAFE_UUID)).
+pub(in crate::datatype) fn without_mark(uuid: &str) -> String {
+    uuid.replacen(UNSAFE_MARK, "", 1)
+}
+
+fn measured(direction: &Record, at: usize, is_download: bool) -> Summary {
+    let mut summary = Summary {
+        uuid: None,
+        test_time: None,
+        congestion_control: String::new(),
+        throughput_mbps: None,
+        min_rtt_ms: None,
+        loss_rate: None,
     };
-    let number = |name: &str| tcp_info[name].as_f64();
+    let last = || {
+        let (measurements, rows) = direction.field("ServerMeasurements")?.items(at)?;
+        let tcp_info = measurements.record()?.field("TCPInfo")?.record()?;
+        let row = rows.rev().find(|row| tcp_info.is_set(*row))?;
+        Some((tcp_info, row))
+    };
+    let Some((tcp_info, row)) = last() else {
+        return summary;
+    };
+    let number = |name: &str| tcp_info.field(name)?.number(row);
     let bytes = number(if is_download {
         "BytesAcked"
     } else {
         "BytesReceived"
     });
-    Measured {
-        throughput_mbps: ratio(bytes.map(|bytes| 8.0 * bytes), number("ElapsedTime")),
-        min_rtt_ms: number("MinRTT").map(|microseconds| microseconds / 1000.0),
-        loss_rate: if is_download {
-            ratio(number("BytesRetrans"), number("BytesSent"))
-        } else {
-            Some(0.0)
-        },
-    }
+    summary.throughput_mbps = ratio(bytes.map(|bytes| 8.0 * bytes), number("ElapsedTime"));
+    summary.min_rtt_ms = number("MinRTT").map(|microseconds| microseconds / 1000.0);
+    summary.loss_rate = if is_download {
+        ratio(number("BytesRetrans"), number("BytesSent"))
+    } else {
+        Some(0.0)
+    };
+    summary
 }
 
-fn ratio(over: Option<f64>, under: Option<f64>) -> Option<f64> {
+pub(in crate::datatype) fn ratio(over: Option<f64>, under: Option<f64>) -> Option<f64> {
     let under = under.filter(|under| *under != 0.0)?;
     Some(over? / under)
 }
 
-fn congestion_control(direction: &Value) -> &str {
-    let list = direction["ServerMetadata"].as_array();
-    list.into_iter()
-        .flatten()
-        .find(|pair| pair["Name"] == "congestion_control")
-        .and_then(|pair| pair["Value"].as_str())
-        .unwrap_or(DEFAULT_CONGESTION_CONTROL)
+fn congestion_control(direction: &Record, at: usize) -> &str {
+    let named = || {
+        let (pairs, rows) = direction.field("ServerMetadata")?.items(at)?;
+        let (name, value) = (
+            pairs.record()?.field("Name")?,
+            pairs.record()?.field("Value")?,
+        );
+        rows.into_iter()
+            .find(|row| name.text(*row) == Some("congestion_control"))
+            .and_then(|row| value.text(row))
+    };
+    named().unwrap_or(DEFAULT_CONGESTION_CONTROL)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use groma_schema::Schema;
     use serde_json::{Value, json};
 
-    use super::key_and_summary;
+    use super::Summary;
+    use crate::datatype::Rules;
+    use crate::row::{Batch, table_schema};
+
+    /// `id` and `a` of a measurement, by way of the columns of the real schema.
+    fn key_and_summary(raw: &Value) -> Result<(Option<String>, Value), String> {
+        let schema = include_str!("../../../../../experiments/ndt7/schema/ndt7.json");
+        let raw_fields = Schema::parse(schema).unwrap().to_arrow();
+        let schema = Arc::new(table_schema(Rules::Ndt7.columns(raw_fields)));
+        let mut batch = Batch::new(schema, &Rules::Ndt7.traits(), crate::Limits::default());
+        batch.put_json("raw", raw.to_string().as_bytes())?;
+        let summary = Summary::of(batch.column("raw"), 0)?;
+        Ok((
+            summary.uuid.clone(),
+            serde_json::to_value(&summary).unwrap(),
+        ))
+    }
 
     fn tcp(values: &Value) -> Value {
         json!({ "TCPInfo": values })
@@ -114,7 +159,7 @@ mod tests {
         let info = json!({"BytesAcked": 1000, "BytesReceived": 5, "ElapsedTime": 4000,
             "MinRTT": 1500, "BytesRetrans": 1, "BytesSent": 4});
         let raw = json!({"Upload": null, "Download": {
-            "UUID": "h_1_unsafe_00000000000000AB", "StartTime": 7,
+            "UUID": "h_1_unsafe_00000000000000AB", "StartTime": "1970-01-01T00:00:00.000007Z",
             "ServerMeasurements": [tcp(&json!({"BytesAcked": 1})), tcp(&info), {"AppInfo": {}}],
         }});
         let (id, a) = key_and_summary(&raw).unwrap();
@@ -153,7 +198,8 @@ mod tests {
             let raw = json!({"Download": {"UUID": "u", "ServerMeasurements": list}});
             let (id, a) = key_and_summary(&raw).unwrap();
             assert_eq!(id.as_deref(), Some("u"));
-            for name in ["MeanThroughputMbps", "MinRTT", "LossRate"] {
+            // A TCPInfo without MinRTT reads 0 like every counter that it lacks.
+            for name in ["MeanThroughputMbps", "LossRate"] {
                 assert_eq!(a[name], Value::Null, "{name} of {raw}");
             }
         }

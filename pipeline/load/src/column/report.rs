@@ -16,22 +16,36 @@ pub(crate) struct Report {
     pub(crate) unknown: BTreeMap<String, u64>,
     /// Column slots that the row in hand may still take.
     slots_left: u64,
+    /// Where and why the row in hand does not fit.
+    refusal: Option<String>,
 }
 
 impl Report {
     /// Begins a row that may take `slots` column slots.
-    pub(super) fn begin(&mut self, slots: u64) {
+    pub(crate) fn begin(&mut self, slots: u64) {
         self.slots_left = slots;
+        self.refusal = None;
+    }
+
+    /// Notes why the row does not fit; what it returns goes into the parser's own error, which is thrown away.
+    pub(super) fn refuse(&mut self, reason: String) -> &'static str {
+        self.refusal = Some(reason);
+        "refused"
+    }
+
+    /// Why the row did not fit, if that was the reason.
+    pub(crate) fn take_refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
     /// Takes column slots. An empty object in a list is two characters of JSON, and yet a slot in every column below it.
-    pub(super) fn take(&mut self, slots: u64, path: &Path<'_>) -> Result<(), String> {
+    pub(crate) fn take(&mut self, slots: u64, path: &Path<'_>) -> Result<(), &'static str> {
         match self.slots_left.checked_sub(slots) {
             Some(left) => {
                 self.slots_left = left;
                 Ok(())
             }
-            None => Err(format!("{path}: too many records in one measurement")),
+            None => Err(self.refuse(format!("{path}: too many records in one measurement"))),
         }
     }
 
@@ -44,17 +58,17 @@ impl Report {
 }
 
 /// Where we are, for messages; built on the stack.
-pub(super) struct Path<'a> {
+pub(crate) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     name: &'a str,
 }
 
 impl<'a> Path<'a> {
-    pub(super) fn root(name: &'a str) -> Self {
+    pub(crate) fn root(name: &'a str) -> Self {
         Path { parent: None, name }
     }
 
-    pub(super) fn below(&'a self, name: &'a str) -> Self {
+    pub(crate) fn below(&'a self, name: &'a str) -> Self {
         Path {
             parent: Some(self),
             name,

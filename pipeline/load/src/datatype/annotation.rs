@@ -1,0 +1,71 @@
+//! Where the two ends of a connection are: `annotation2`.
+
+use arrow_schema::{Field, FieldRef, Fields};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use super::{Measurement, Rule};
+use crate::row::Batch;
+
+/// What the annotator's clock said.
+pub const ANNOTATION_TIME: Rule = Rule {
+    name: "annotation-time",
+    what: "server and client are columns of their own as in M-Lab's table; raw holds UUID and Timestamp.",
+    why: "M-Lab's table has no place for the time of the annotation, by which its databases are known.",
+};
+
+/// Every way in which a row differs from its file.
+pub const RULES: &[Rule] = &[ANNOTATION_TIME];
+
+/// A file; keys in either case, as written by the annotator and as bundled by jostler.
+#[derive(Deserialize)]
+struct Annotation<'a> {
+    #[serde(rename = "UUID", alias = "uuid")]
+    uuid: Cow<'a, str>,
+    #[serde(rename = "Timestamp", alias = "timestamp", default)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(rename = "Server", alias = "server", default, borrow)]
+    server: Option<&'a RawValue>,
+    #[serde(rename = "Client", alias = "client", default, borrow)]
+    client: Option<&'a RawValue>,
+}
+
+/// `server` and `client` as columns of their own, the rest of the file in `raw`.
+pub(super) fn columns(fields: &Fields) -> Vec<Field> {
+    let is_end = |name: &str| {
+        ["Server", "Client"]
+            .iter()
+            .any(|end| name.eq_ignore_ascii_case(end))
+    };
+    let (ends, rest): (Vec<&FieldRef>, Vec<&FieldRef>) =
+        fields.iter().partition(|field| is_end(field.name()));
+    let mut columns: Vec<Field> = ends
+        .into_iter()
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_name(field.name().to_lowercase())
+        })
+        .collect();
+    columns.push(super::record("raw", rest.into_iter().cloned().collect()));
+    columns
+}
+
+pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    let file: Annotation<'_> =
+        serde_json::from_slice(source.bytes).map_err(|error| format!("not JSON: {error}"))?;
+    if file.uuid.is_empty() {
+        return Err("no UUID".to_owned());
+    }
+    for (column, part) in [("server", file.server), ("client", file.client)] {
+        if let Some(part) = part.filter(|part| part.get() != "null") {
+            batch.put_json(column, part.get().as_bytes())?;
+        }
+    }
+    let raw = serde_json::json!({"UUID": file.uuid, "Timestamp": file.timestamp});
+    batch.put_value("raw", &raw)?;
+    batch.end_row(Some(&file.uuid), source.archiver);
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! ndt5: one file, up to one row per direction.
+
+use serde_json::{Map, Value, json};
+
+use super::ndt7::{ratio, without_mark};
+use super::{Measurement, Rule, base_name};
+use crate::column::Micros;
+use crate::row::Batch;
+
+/// One row per direction.
+pub const DIRECTIONS: Rule = Rule {
+    name: "directions",
+    what: "A file gives a row for each of C2S and S2C that ran, with the other one NULL; one row with id Control.UUID and a NULL when neither did.",
+    why: "As M-Lab; a row is one measurement.",
+};
+
+/// No sentinels.
+pub const NULL_NOT_SENTINEL: Rule = Rule {
+    name: "null-not-sentinel",
+    what: "a.MinRTT and a.LossRate of an upload are NULL, and so is a.CongestionControl.",
+    why: "Nobody measured them. M-Lab writes -1 and `unknown`, and averages over them are wrong.",
+};
+
+/// Metadata of summer 2019.
+pub const METADATA_MAP: Rule = Rule {
+    name: "metadata-map",
+    what: "Control.ClientMetadata written as a map (2019-07-17 to 2019-08-26) becomes the list of names and values that it is since.",
+    why: "M-Lab cuts it out and loses it.",
+};
+
+/// Every way in which a row differs from its file.
+pub const RULES: &[Rule] = &[DIRECTIONS, NULL_NOT_SENTINEL, METADATA_MAP];
+
+pub(super) fn is_wanted(member: &str) -> bool {
+    super::json::is_wanted(member) && !base_name(member).starts_with("ndt7-")
+}
+
+pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    super::bound_values(source.bytes, batch)?;
+    let mut raw: Value =
+        serde_json::from_slice(source.bytes).map_err(|error| format!("not JSON: {error}"))?;
+    if !raw.is_object() {
+        return Err("raw: expected an object".to_owned());
+    }
+    for side in ["ClientMetadata", "ServerMetadata"] {
+        if let Some(metadata) = raw
+            .get_mut("Control")
+            .and_then(|control| control.get_mut(side))
+        {
+            list_of_map(metadata);
+        }
+    }
+    let ran: Vec<&str> = ["C2S", "S2C"]
+        .into_iter()
+        .filter(|direction| raw[*direction].is_object())
+        .collect();
+    if ran.is_empty() {
+        let uuid = raw["Control"]["UUID"].as_str().map(without_mark);
+        batch.put_value("raw", &raw)?;
+        batch.end_row(uuid.as_deref(), source.archiver);
+        return Ok(());
+    }
+    for direction in &ran {
+        let mut one = raw.clone();
+        for other in ran.iter().filter(|other| *other != direction) {
+            one[*other] = Value::Null;
+        }
+        append_direction(direction, &one, source, batch)?;
+    }
+    Ok(())
+}
+
+fn append_direction(
+    direction: &str,
+    raw: &Value,
+    source: &Measurement<'_>,
+    batch: &mut Batch,
+) -> Result<(), String> {
+    batch.put_value("raw", raw)?;
+    let measured = &raw[direction];
+    let uuid = measured["UUID"].as_str().map(without_mark);
+    let start = batch.column("raw").record().and_then(|raw| {
+        raw.field(direction)?
+            .record()?
+            .field("StartTime")?
+            .integer(batch.rows())
+    });
+    let is_download = direction == "S2C";
+    let tcp_info = measured.get("TCPInfo").filter(|info| info.is_object());
+    let number = |name: &str| tcp_info.and_then(|info| info[name].as_f64());
+    let nanoseconds = || measured["MinRTT"].as_f64().map(|rtt| rtt / 1e6);
+    let summary = Summary {
+        uuid: uuid.as_deref(),
+        test_time: start.map(Micros),
+        congestion_control: is_download.then_some("cubic"),
+        throughput_mbps: measured["MeanThroughputMbps"].as_f64(),
+        min_rtt_ms: if is_download {
+            number("MinRTT")
+                .map(|rtt| rtt / 1000.0)
+                .or_else(nanoseconds)
+        } else {
+            None
+        },
+        loss_rate: if is_download {
+            ratio(number("BytesRetrans"), number("BytesSent"))
+        } else {
+            None
+        },
+    };
+    batch.put("a", &summary)?;
+    batch.end_row(uuid.as_deref(), source.archiver);
+    Ok(())
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Summary<'a> {
+    #[serde(rename = "UUID")]
+    uuid: Option<&'a str>,
+    test_time: Option<Micros>,
+    congestion_control: Option<&'a str>,
+    #[serde(rename = "MeanThroughputMbps")]
+    throughput_mbps: Option<f64>,
+    #[serde(rename = "MinRTT")]
+    min_rtt_ms: Option<f64>,
+    loss_rate: Option<f64>,
+}
+
+fn list_of_map(metadata: &mut Value) {
+    if let Value::Object(map) = metadata {
+        let map: Map<String, Value> = std::mem::take(map);
+        let pair = |(name, value): (String, Value)| {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            json!({"Name": name, "Value": value})
+        };
+        *metadata = map.into_iter().map(pair).collect();
+    }
+}
