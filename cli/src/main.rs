@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod journey;
+mod listen;
 mod output;
 mod run;
 

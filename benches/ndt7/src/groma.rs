@@ -58,6 +58,7 @@ pub(crate) fn measure(server: String, direction: &str) -> anyhow::Result<()> {
     let client = Client::new(ClientConfig {
         servers: vec![server],
         trust: Trust::Anybody,
+        congestion_control: Some("bbr".to_owned()),
         ..ClientConfig::default()
     })?;
     let summary = runtime.block_on(async {

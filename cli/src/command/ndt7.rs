@@ -1,6 +1,6 @@
 //! `groma ndt7`: the measurement server alone, as a node runs it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,13 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use groma_experiment::{Experiment, Settings};
 use groma_ndt7::server::{Config, Server, tls_from_pem};
-use groma_service::{
-    Lifecycle, need_descriptors, parse_duration, parse_listen_address, until_signal,
-};
+use groma_service::{Lifecycle, need_descriptors, parse_duration, until_signal};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
 use super::node::{Admin, COMMIT, ManifestArgs};
+use crate::listen::Listen;
 
 /// Run only the ndt7 measurement server, as a node does.
 ///
@@ -35,25 +34,27 @@ pub(crate) struct Args {
     )]
     datadir: PathBuf,
 
-    /// Where ndt7 without TLS is served.
+    /// Where ndt7 without TLS is served: ADDRESS:PORT, :PORT for all addresses of
+    /// IPv4 and IPv6, or `off`.
     #[arg(
         long = "ndt7_addr_cleartext",
-        env = "NDT7_ADDR_CLEARTEXT", value_parser = parse_listen_address,
+        env = "NDT7_ADDR_CLEARTEXT",
         value_name = "ADDRESS",
         default_value = ":80"
     )]
-    cleartext: SocketAddr,
+    cleartext: Listen,
 
-    /// Where ndt7 over TLS is served; needs --cert and --key.
+    /// Where ndt7 over TLS is served, or `off`; needs --cert and --key.
     #[arg(
         long = "ndt7_addr",
-        env = "NDT7_ADDR", value_parser = parse_listen_address,
+        env = "NDT7_ADDR",
         value_name = "ADDRESS",
         default_value = ":443"
     )]
-    tls: SocketAddr,
+    tls: Listen,
 
-    /// Certificate chain in a PEM file; without it there is no TLS.
+    /// Certificate chain in a PEM file; without it there is no TLS. When the
+    /// file changes, new connections get the new one.
     #[arg(long, env = "CERT", value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
 
@@ -83,13 +84,13 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_LAME_DUCK", value_parser = parse_duration, default_value = "10s")]
     lame_duck: Duration,
 
-    /// Where /metrics, /health, /alive and /ready are served.
+    /// Where /metrics, /health, /alive and /ready are served, or `off`.
     #[arg(
         long = "prometheusx.listen-address",
-        env = "PROMETHEUSX_LISTEN_ADDRESS", value_parser = parse_listen_address,
+        env = "PROMETHEUSX_LISTEN_ADDRESS",
         default_value = "127.0.0.1:9990"
     )]
-    admin: SocketAddr,
+    admin: Listen,
 }
 
 /// How long running tests are waited for.
@@ -109,7 +110,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let scheme = if local.secure { "wss" } else { "ws" };
         tracing::info!("ndt7 on {scheme}://{}", local.address);
     }
-    let _admin = Admin::start(args.admin, registry, &lifecycle)?;
+    let _admin = match args.admin {
+        Listen::On(address) => Some(Admin::start(address, registry, &lifecycle)?),
+        Listen::Off => None,
+    };
     lifecycle.ready();
     let complete = runtime.block_on(async {
         let signal = until_signal().await;
@@ -151,19 +155,20 @@ fn experiment(
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {
-    let listen = |address: SocketAddr| {
-        TcpListener::bind(address).with_context(|| {
-            format!("listen on {address}; ports below 1024 need root or CAP_NET_BIND_SERVICE")
-        })
-    };
     let tls = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
-        Some((vec![listen(args.tls)?], tls_from_pem(cert, key)?))
+        let pem = tls_from_pem(cert, key)?;
+        args.tls.open()?.map(|socket| (vec![socket], pem))
     } else {
         tracing::warn!("no TLS: give --cert and --key to serve wss");
         None
     };
+    let cleartext: Vec<TcpListener> = args.cleartext.open()?.into_iter().collect();
+    anyhow::ensure!(
+        tls.is_some() || !cleartext.is_empty(),
+        "every listener is off: give --ndt7_addr_cleartext, or --ndt7_addr with --cert and --key"
+    );
     let mut config = Config {
-        cleartext: vec![listen(args.cleartext)?],
+        cleartext,
         tls,
         // Connections that wait for their turn or only look need room beside the tests.
         max_connections: args.max_tests.saturating_mul(2).saturating_add(100),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use groma_sock::set_congestion_control;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -48,10 +49,11 @@ pub(crate) struct Connection {
 pub(crate) async fn connect(
     target: &Target,
     tls: Option<&TlsConnector>,
+    congestion_control: Option<&str>,
     direction: Direction,
     query: &str,
 ) -> Result<Connection, ClientError> {
-    let opening = open(target, tls, direction, query);
+    let opening = open(target, tls, congestion_control, direction, query);
     timeout(HANDSHAKE_WAIT, opening).await.unwrap_or_else(|_| {
         Err(ClientError::HandshakeTimeout {
             server: target.authority.clone(),
@@ -62,6 +64,7 @@ pub(crate) async fn connect(
 async fn open(
     target: &Target,
     tls: Option<&TlsConnector>,
+    congestion_control: Option<&str>,
     direction: Direction,
     query: &str,
 ) -> Result<Connection, ClientError> {
@@ -73,6 +76,9 @@ async fn open(
         .await
         .map_err(connect_error)?;
     tcp.set_nodelay(true).map_err(connect_error)?;
+    if let Some(name) = congestion_control {
+        set_congestion_control(&tcp, name).map_err(connect_error)?;
+    }
     let server = tcp.peer_addr().map_err(connect_error)?;
     let client = tcp.local_addr().map_err(connect_error)?;
     let (stream, first_bytes) = match tls.filter(|_| target.secure) {

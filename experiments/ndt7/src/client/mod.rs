@@ -54,6 +54,9 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// What the server may store about this client: names like `client_name` and values.
     pub metadata: Vec<(String, String)>,
+    /// The congestion control of our own sending, by the kernel's name; the system's without it. One that cannot be
+    /// selected fails the test.
+    pub congestion_control: Option<String>,
     /// The version of the data policy that the person accepted.
     pub policy_version: Option<String>,
 }
@@ -70,6 +73,7 @@ impl Default for ClientConfig {
             tls: true,
             trust: Trust::System,
             metadata: metadata.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            congestion_control: None,
             policy_version: None,
         }
     }
@@ -96,6 +100,7 @@ pub enum Event {
 pub struct Client {
     targets: Vec<Target>,
     tls: Option<TlsConnector>,
+    congestion_control: Option<String>,
     query: String,
 }
 
@@ -107,6 +112,7 @@ impl Client {
             tls,
             trust,
             metadata,
+            congestion_control,
             policy_version,
         } = config;
         if servers.is_empty() {
@@ -130,6 +136,7 @@ impl Client {
             query: query::format(pairs),
             targets,
             tls,
+            congestion_control,
         })
     }
 
@@ -153,7 +160,10 @@ impl Client {
     ) -> Result<Summary, ClientError> {
         let mut refusal = ClientError::NoServer;
         for target in &self.targets {
-            match connect::connect(target, self.tls.as_ref(), direction, &self.query).await {
+            let control = self.congestion_control.as_deref();
+            let opening =
+                connect::connect(target, self.tls.as_ref(), control, direction, &self.query);
+            match opening.await {
                 Ok(connection) => return measure::run(connection, direction, on_event).await,
                 Err(error) => refusal = error,
             }

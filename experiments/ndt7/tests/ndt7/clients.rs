@@ -26,7 +26,7 @@ struct Seen {
     closed: Option<(u16, String)>,
 }
 
-fn tungstenite_client(server: SocketAddr, path: &str) -> WebSocket<TcpStream> {
+pub(crate) fn tungstenite_client(server: SocketAddr, path: &str) -> WebSocket<TcpStream> {
     let mut request = format!("ws://{server}{path}")
         .into_client_request()
         .unwrap();
@@ -98,7 +98,7 @@ async fn tungstenite_uploads() {
     assert_eq!(last["AppInfo"]["NumBytes"], sent);
 }
 
-fn client(server: String, trust: Trust, tls: bool) -> Client {
+pub(crate) fn client(server: String, trust: Trust, tls: bool) -> Client {
     Client::new(ClientConfig {
         servers: vec![server],
         tls,
@@ -252,7 +252,9 @@ async fn the_next_server_is_tried() {
 }
 
 /// A server made of tungstenite: one connection, one test, one measurement.
-fn tungstenite_server(serve: fn(WebSocket<TcpStream>)) -> (SocketAddr, JoinHandle<()>) {
+pub(crate) fn tungstenite_server(
+    serve: impl FnOnce(WebSocket<TcpStream>) + Send + 'static,
+) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serving = std::thread::spawn(move || {
@@ -274,7 +276,7 @@ fn tungstenite_server(serve: fn(WebSocket<TcpStream>)) -> (SocketAddr, JoinHandl
     (address, serving)
 }
 
-fn close_and_drain(mut socket: WebSocket<TcpStream>, code: CloseCode) {
+pub(crate) fn close_and_drain(mut socket: WebSocket<TcpStream>, code: CloseCode) {
     let reason = "Done sending".into();
     socket.close(Some(CloseFrame { code, reason })).unwrap();
     let ended = std::iter::repeat_with(|| socket.read()).find_map(Result::err);

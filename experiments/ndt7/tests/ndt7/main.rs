@@ -6,4 +6,5 @@ mod lab;
 mod operations;
 mod replies;
 mod rules;
+mod sizes;
 mod wire;
