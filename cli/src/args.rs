@@ -5,7 +5,7 @@ use groma_service::LogFormat;
 use tracing::Level;
 
 use crate::command::{
-    completions, demo, find, load, measure, ndt7, publish, seal, show, tcp_info, up,
+    completions, demo, find, load, measure, ndt7, publish, quarantine, seal, show, tcp_info, up,
 };
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Show(show::Args),
     Ndt7(ndt7::Args),
     Publish(publish::Args),
+    Quarantine(quarantine::Args),
     Load(load::Args),
     Seal(seal::Args),
     Find(find::Args),

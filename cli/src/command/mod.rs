@@ -8,6 +8,7 @@ pub(crate) mod measure;
 pub(crate) mod ndt7;
 mod node;
 pub(crate) mod publish;
+pub(crate) mod quarantine;
 pub(crate) mod seal;
 pub(crate) mod show;
 pub(crate) mod tcp_info;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Show(args) => show::run(&args),
         Command::Ndt7(args) => ndt7::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Seal(args) => seal::run(&args),
         Command::Find(args) => find::run(&args),

@@ -14,6 +14,7 @@
 mod backlog;
 mod bundle;
 mod config;
+mod curate;
 mod deliver;
 mod error;
 mod fault;
@@ -34,6 +35,7 @@ mod tree;
 mod worker;
 
 pub use config::{Config, DatatypeConfig, Form, WriterProbe};
+pub use curate::{Quarantine, Quarantined};
 pub use error::PublishError;
 pub use journal::{Receipt, find_receipt};
 pub use publisher::Publisher;

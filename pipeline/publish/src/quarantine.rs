@@ -11,12 +11,20 @@ use std::path::{Path, PathBuf};
 use groma_archive::disk::{Disk, Place, Taken};
 use groma_spool::SpoolPath;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
+use crate::files::hex;
 use crate::shared::{Lane, Shared};
 
 const PRIVATE: u32 = 0o600;
+pub(crate) const QUARANTINE_DIR: &str = "quarantine";
+pub(crate) const NOTE_END: &str = ".reason.json";
+/// A name that leaves room for the end of a reason's, and for those of the hidden file it is written to first.
+const LONGEST_WITH_NOTE: usize = 200;
+/// The limit of Linux file systems.
+const NAME_MAX_BYTES: usize = 255;
 
 /// What the reason file says.
 #[derive(Serialize)]
@@ -38,7 +46,7 @@ pub(crate) fn put(
     let disk = &shared.config.disk;
     let state_dir = &shared.config.state_dir;
     let dir = state_dir
-        .join("quarantine")
+        .join(QUARANTINE_DIR)
         .join(path.datatype.as_str())
         .join(path.date.to_string());
     disk.create_dirs(state_dir, &dir)
@@ -50,10 +58,9 @@ pub(crate) fn put(
         reason,
     };
     let note = serde_json::to_vec(&note).expect("a reason has string keys only");
-    let mut note_path = target.clone().into_os_string();
-    note_path.push(".reason.json");
+    let note_path = note_path(&target);
     // The reason first: a file without one would be a riddle, a reason without a file is written again.
-    disk.write_durable(Path::new(&note_path), &note, PRIVATE)
+    disk.write_durable(&note_path, &note, PRIVATE)
         .map_err(PublishError::io("write reason of quarantine", &target))?;
     move_there(disk, claimed, path.file.as_str(), opened, &target)
         .map_err(PublishError::io("quarantine to", &target))?;
@@ -64,13 +71,25 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// The name of the reason of a file in quarantine. Of a long name it has the beginning and a checksum.
+pub(crate) fn note_path(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if name.len() <= LONGEST_WITH_NOTE {
+        return file.with_file_name(format!("{name}{NOTE_END}"));
+    }
+    let digest = hex(&Sha256::digest(name.as_bytes()));
+    file.with_file_name(format!("{}-{}{NOTE_END}", &name[..150], &digest[..16]))
+}
+
 /// The file's own name, or with a number behind it when that is taken.
 fn free_name(dir: &Path, name: &str) -> PathBuf {
     let mut path = dir.join(name);
     let mut number = 1_u64;
     while path.symlink_metadata().is_ok() {
         number += 1;
-        path = dir.join(format!("{name}.{number}"));
+        let end = format!(".{number}");
+        let kept = name.len().min(NAME_MAX_BYTES - end.len());
+        path = dir.join(format!("{}{end}", &name[..kept]));
     }
     path
 }
@@ -101,7 +120,8 @@ fn move_there(
 
 fn copy_durable(disk: &Disk, mut file: &File, target: &Path) -> io::Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = target.with_file_name(format!(".{name}.partial"));
+    let short = hex(&Sha256::digest(name.as_bytes()));
+    let temporary = target.with_file_name(format!(".{short}.partial"));
     let mut copy = disk.create_file(Place::path(&temporary), PRIVATE, Taken::Replace)?;
     file.rewind()?;
     io::copy(&mut file, &mut copy)?;

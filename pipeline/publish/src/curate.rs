@@ -1,0 +1,232 @@
+//! What an operator does with files in quarantine. Everything done is in `<state>/quarantine/audit.jsonl`, before it is done.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use groma_archive::disk::{Dir, Disk, Place, Taken};
+use groma_spool::{ExperimentDir, FileName, Name, SpoolPath};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::PublishError;
+use crate::files::visible_entries;
+use crate::quarantine::{NOTE_END, QUARANTINE_DIR, note_path};
+
+/// The files in quarantine of one publisher.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    dir: PathBuf,
+    disk: Disk,
+}
+
+/// A file in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// What it is called here: `<datatype>/YYYY-MM-DD/<name>`.
+    pub id: String,
+    /// Where it was in the spool: `<datatype>/YYYY/MM/DD/<file>`; absent when its reason file is missing.
+    pub path: Option<String>,
+    /// Why it was not published.
+    pub reason: String,
+    /// Its size in bytes; of a link, that of the link.
+    pub size_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    path: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct Audit<'a> {
+    time: Timestamp,
+    action: &'static str,
+    by: &'a str,
+    #[serde(flatten)]
+    file: &'a Quarantined,
+}
+
+impl Quarantine {
+    /// The quarantine in a publisher's state directory, which may be at work.
+    pub fn open(state_dir: &Path) -> Quarantine {
+        Quarantine {
+            dir: state_dir.join(QUARANTINE_DIR),
+            disk: Disk::default(),
+        }
+    }
+
+    /// Everything in it, sorted.
+    pub fn list(&self) -> Result<Vec<Quarantined>, PublishError> {
+        let mut found = Vec::new();
+        for datatype in directories(&self.dir)? {
+            for date in directories(&datatype)? {
+                for file in visible_entries(&date)? {
+                    let is_note = file.to_string_lossy().ends_with(NOTE_END);
+                    if !is_note && let Ok(id) = file.strip_prefix(&self.dir) {
+                        found.extend(self.look(&id.to_string_lossy())?);
+                    }
+                }
+            }
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    /// One file; `None` if there is none of that id.
+    pub fn look(&self, id: &str) -> Result<Option<Quarantined>, PublishError> {
+        let Some(file) = self.file(id) else {
+            return Ok(None);
+        };
+        let metadata = match file.symlink_metadata() {
+            Ok(metadata) if !metadata.is_dir() => metadata,
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PublishError::io("look at", &file)(error)),
+        };
+        let note: Option<Note> = fs::read(note_path(&file))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(Some(Quarantined {
+            id: id.to_owned(),
+            size_bytes: metadata.len(),
+            reason: note
+                .as_ref()
+                .map_or("its reason file is missing", |note| &note.reason)
+                .to_owned(),
+            path: note.map(|note| note.path),
+        }))
+    }
+
+    /// The content of a file, for people to look at. Never follows a link and never waits for a writer.
+    pub fn content(&self, id: &str) -> Result<File, PublishError> {
+        let file = self.file(id).unwrap_or_default();
+        open_plain(&file).map_err(PublishError::io("open", &file))
+    }
+
+    /// Puts a file back into the spool, where it is judged anew. Its name must be free there.
+    pub fn release(
+        &self,
+        file: &Quarantined,
+        spool: &ExperimentDir,
+        by: &str,
+    ) -> Result<SpoolPath, PublishError> {
+        let from = self.file(&file.id).unwrap_or_default();
+        let failed = |operation| PublishError::io(operation, &from);
+        let path = file.path.as_ref().and_then(|path| path.parse().ok());
+        let path: SpoolPath = path.ok_or_else(|| {
+            failed("find the place in the spool of")(io::ErrorKind::InvalidData.into())
+        })?;
+        let mut content = open_plain(&from).map_err(failed("open"))?;
+        self.audit("release", file, by)?;
+        let to = spool.file_path(&path);
+        let parent = to.parent().unwrap_or(&to);
+        self.disk
+            .create_dirs(spool.path(), parent)
+            .map_err(PublishError::io("create", parent))?;
+        let moved = self
+            .disk
+            .rename(Place::path(&from), Place::path(&to), Taken::Refuse);
+        match moved {
+            Ok(()) => self
+                .disk
+                .sync_dir(Dir::Path(parent))
+                .map_err(PublishError::io("sync", parent))?,
+            // The state directory may be another file system than the spool.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let copied = spool.create(&path).and_then(|mut copy| {
+                    io::copy(&mut content, &mut copy).map_err(|source| {
+                        groma_spool::SpoolError {
+                            operation: "write spool file",
+                            path: to.clone(),
+                            source,
+                        }
+                    })?;
+                    copy.commit()
+                });
+                copied.map_err(|error| PublishError::io(error.operation, &to)(error.source))?;
+                self.disk
+                    .remove(Place::path(&from))
+                    .map_err(failed("remove"))?;
+            }
+            Err(error) => return Err(failed("release")(error)),
+        }
+        self.remove_note(&from)?;
+        Ok(path)
+    }
+
+    /// Deletes a file for good.
+    pub fn drop(&self, file: &Quarantined, by: &str) -> Result<(), PublishError> {
+        let path = self.file(&file.id).unwrap_or_default();
+        self.audit("drop", file, by)?;
+        self.disk
+            .remove(Place::path(&path))
+            .map_err(PublishError::io("drop", &path))?;
+        self.remove_note(&path)
+    }
+
+    fn remove_note(&self, file: &Path) -> Result<(), PublishError> {
+        let note = note_path(file);
+        match self.disk.remove(Place::path(&note)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PublishError::io("remove", &note)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The path of a well-formed id.
+    fn file(&self, id: &str) -> Option<PathBuf> {
+        let (datatype, rest) = id.split_once('/')?;
+        let (date, name) = rest.split_once('/')?;
+        let datatype: Name = datatype.parse().ok()?;
+        let date: Date = date.parse().ok()?;
+        let name: FileName = name.parse().ok()?;
+        let dir = self.dir.join(datatype.as_str()).join(date.to_string());
+        Some(dir.join(name.as_str()))
+    }
+
+    fn audit(
+        &self,
+        action: &'static str,
+        file: &Quarantined,
+        by: &str,
+    ) -> Result<(), PublishError> {
+        let path = self.dir.join("audit.jsonl");
+        let mut line = serde_json::to_vec(&Audit {
+            time: Timestamp::now(),
+            action,
+            by,
+            file,
+        })
+        .expect("an audit line has string keys only");
+        line.push(b'\n');
+        let mut options = File::options();
+        options.append(true).create(true);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let write = || {
+            let mut log = options.open(&path)?;
+            log.write_all(&line)?;
+            log.sync_all()
+        };
+        write().map_err(PublishError::io("write audit log", &path))
+    }
+}
+
+fn open_plain(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(file)
+}
+
+fn directories(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
+    let mut paths = visible_entries(dir)?;
+    paths.retain(|path| path.is_dir());
+    Ok(paths)
+}
