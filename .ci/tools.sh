@@ -35,6 +35,17 @@ if ! grep -qs "^\"ndt7-client $version " "$cache/tools/.crates.toml"; then
     rm -rf "$cache/tools/target"
 fi
 
+# Readers of the lake that know none of our code.
+readers="pyarrow==26.0.1 duckdb==2.0.0"
+if [[ $(cat "$cache/python/installed" 2>/dev/null) != "$readers" ]]; then
+    python3 -c 'import ensurepip' 2>/dev/null ||
+        apt-get install -y -qq --no-install-recommends python3-venv </dev/null
+    python3 -m venv "$cache/python"
+    # Unquoted: two packages.
+    "$cache/python/bin/pip" install --quiet $readers
+    echo "$readers" >"$cache/python/installed"
+fi
+
 chromium --version 2>/dev/null
 node --version
 rustc --version
