@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
-use groma_archive::disk::Disk;
+use groma_archive::disk::{Disk, Place};
 use groma_spool::Name;
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
@@ -72,14 +73,14 @@ impl Shared {
         let bundles = state_dir.join(BUNDLES_DIR);
         let claimed = config.spool.claimed_dir();
         std::fs::create_dir_all(state_dir).map_err(PublishError::io("create", state_dir))?;
-        for (base, dir) in [
-            (state_dir.as_path(), &bundles),
-            (state_dir.as_path(), &state_dir.join(CONFLICT_DIR)),
-            (config.spool.path(), &claimed),
-        ] {
-            let disk = &config.disk;
-            disk.create_dirs(base, dir)
-                .map_err(PublishError::io("create", dir))?;
+        // The first moment makes these durable, and the first bundle what is claimed.
+        for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
+            match config.disk.create_dir(Place::path(dir)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(PublishError::io("create", dir)(error));
+                }
+                _ => {}
+            }
         }
         let locks = [lock(state_dir)?, lock(&claimed)?];
         let tree = Tree::open(config.spool.path(), config.disk.clone())

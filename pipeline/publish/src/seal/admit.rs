@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
+use groma_archive::disk::Disk;
 use groma_spool::FileName;
 
 use super::Sealer;
@@ -95,11 +96,11 @@ impl Sealer<'_> {
 
 /// A reader that ends where it cannot read on, so that a file on a bad sector is taken for one that is too short: it
 /// waits for a later bundle instead of holding up this one.
-pub(super) struct UntilError<R>(pub(super) R);
+pub(super) struct UntilError<'a, R>(pub(super) R, pub(super) &'a Disk);
 
-impl<R: Read> Read for UntilError<R> {
+impl<R: Read> Read for UntilError<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0.read(buffer) {
+        match self.1.reading().and_then(|()| self.0.read(buffer)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 tracing::error!(%error, "could not read on in a claimed file");
                 Ok(0)

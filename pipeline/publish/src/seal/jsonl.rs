@@ -92,7 +92,9 @@ impl Sealer<'_> {
             return self.quarantine(file, Some(opened), &reason).map(|()| None);
         }
         let mut bytes = Vec::with_capacity(size_bytes as usize);
-        let read = UntilError(opened).take(size_bytes).read_to_end(&mut bytes);
+        let read = UntilError(opened, &self.shared.config.disk)
+            .take(size_bytes)
+            .read_to_end(&mut bytes);
         read.map_err(PublishError::io("read", Path::new(file.as_str())))?;
         if bytes.len() as u64 == size_bytes && self.unchanged(opened, found)? {
             return Ok(Some(bytes));

@@ -51,7 +51,7 @@ impl Sealer<'_> {
                 size_bytes: found.identity.size_bytes,
                 mtime_s: found.identity.mtime_s,
             };
-            let sha256 = match writer.add(entry, UntilError(&bytes)) {
+            let sha256 = match writer.add(entry, UntilError(&bytes, &self.shared.config.disk)) {
                 Ok(sha256) if self.unchanged(&bytes, &found)? => sha256,
                 Ok(_) | Err(TgzError::Short) => return Ok(Err(Changed(file.clone()))),
                 Err(TgzError::Io(error)) => {

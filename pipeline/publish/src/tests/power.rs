@@ -92,6 +92,8 @@ struct State {
     dead: bool,
     fault_chance: f64,
     faults_left: u32,
+    /// Whether of the disk only syncs fail.
+    only_syncs: bool,
     between: Option<(u64, Between)>,
     overruled: Option<String>,
     seen: BTreeSet<String>,
@@ -135,6 +137,7 @@ impl PowerDisk {
                 dead: false,
                 fault_chance: 0.0,
                 faults_left: 0,
+                only_syncs: false,
                 between: None,
                 overruled: None,
                 seen: BTreeSet::new(),
@@ -159,13 +162,14 @@ impl PowerDisk {
     }
 
     /// Begins a life: it ends after so many instants, and that many steps at most fail.
-    pub(super) fn begin(&self, dies_after: Option<u64>, fault_chance: f64, faults: u32) {
+    pub(super) fn begin(&self, dies_after: Option<u64>, fault_chance: f64, only_syncs: bool) {
         let mut state = self.lock();
         state.steps = 0;
         state.dead = false;
         state.dies_after = dies_after.unwrap_or(u64::MAX);
         state.fault_chance = fault_chance;
-        state.faults_left = faults;
+        state.faults_left = 8;
+        state.only_syncs = only_syncs;
         state.between = None;
     }
 
@@ -400,7 +404,9 @@ impl Faults for PowerDisk {
         }
         self.instant();
         let is_read = matches!(step, Step::Read);
-        if let Some(kind) = self.fault(3) {
+        let is_sync = matches!(step, Step::SyncFile(_) | Step::SyncDir(_));
+        let may_fail = is_sync || !self.lock().only_syncs;
+        if let Some(kind) = may_fail.then(|| self.fault(3)).flatten() {
             match (kind, step) {
                 (0, Step::Write(_, bytes)) => return Ok(Verdict::Short(bytes / 2)),
                 (1, step) if !is_read && !matches!(step, Step::Remove(_)) => {
