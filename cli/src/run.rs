@@ -80,3 +80,30 @@ pub(crate) fn sentence(summary: &Summary) -> String {
     let (direction, rate) = (summary.direction.as_str(), output::mbps(summary.mean_mbps));
     format!("  {direction:<9} {rate:>14}{rtt}{again}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_schema_has_the_keys_that_are_printed() {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../docs/measure.schema.json")).unwrap();
+        let printed = to_json(&Summary {
+            direction: Direction::Download,
+            uuid: None,
+            mean_mbps: 8.0,
+            min_rtt_ms: None,
+            retransmission_ratio: None,
+            bytes: 1,
+            elapsed_us: 1,
+            server: ([127, 0, 0, 1], 443).into(),
+            client: ([127, 0, 0, 1], 5000).into(),
+        });
+        let keys: Vec<&String> = printed.as_object().unwrap().keys().collect();
+        let measured = &schema["$defs"]["measured"];
+        let described: Vec<&String> = measured["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(keys, described);
+        assert_eq!(serde_json::json!(keys), measured["required"]);
+    }
+}

@@ -27,6 +27,12 @@ enum Role {
     },
     /// Runs one ndt7 test and prints the mean rate in Mbit/s.
     Client { server: String, direction: String },
+    /// Runs many ndt7 tests at one time and prints how many succeeded and the sum of their rates in Mbit/s.
+    Crowd {
+        server: String,
+        direction: String,
+        tests: usize,
+    },
     /// Takes one raw TLS connection; prints its address, then bytes and seconds.
     PipeServer {
         certificate: PathBuf,
@@ -57,6 +63,11 @@ fn main() -> anyhow::Result<()> {
             key,
         } => groma::serve(seconds, &certificate, &key),
         Role::Client { server, direction } => groma::measure(server, &direction),
+        Role::Crowd {
+            server,
+            direction,
+            tests,
+        } => groma::crowd(&server, &direction, tests),
         Role::PipeServer {
             certificate,
             key,

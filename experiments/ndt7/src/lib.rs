@@ -3,6 +3,9 @@
 //! The protocol is version 0.11.0 of M-Lab's ndt7 specification; result files are M-Lab's datatype `ndt7`.
 
 pub mod client;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod manifest;
 pub mod protocol;
 mod result;

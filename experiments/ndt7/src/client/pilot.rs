@@ -103,7 +103,7 @@ impl<'a, F: FnMut(Event)> ClientPilot<'a, F> {
             biased;
             news = self.inbox.news() => Happened::News(news),
             () = &mut self.over => Happened::Over,
-            () = self.ticker.tick() => Happened::Tick,
+            _ = self.ticker.tick() => Happened::Tick,
         }
     }
 

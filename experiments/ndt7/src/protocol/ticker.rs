@@ -28,12 +28,14 @@ impl Ticker {
         }
     }
 
-    /// Waits for the next tick. Nothing is lost when the future is dropped before it is ready.
-    pub(crate) async fn tick(&mut self) {
+    /// Waits for the next tick, and returns how late it came. Nothing is lost when the future is dropped before it is
+    /// ready.
+    pub(crate) async fn tick(&mut self) -> Duration {
         self.sleep.as_mut().await;
-        self.sleep
-            .as_mut()
-            .reset(Instant::now() + wait(rand::random()));
+        let now = Instant::now();
+        let late = now.saturating_duration_since(self.sleep.deadline());
+        self.sleep.as_mut().reset(now + wait(rand::random()));
+        late
     }
 }
 

@@ -1,6 +1,7 @@
 //! The metrics that M-Lab's alerts and dashboards read, under their names.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +17,9 @@ const RATE_BUCKETS_MBPS: [f64; 31] = [
     0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 25.0, 40.0, 60.0, 100.0, 150.0,
     250.0, 400.0, 600.0, 1e3, 1.5e3, 2.5e3, 4e3, 6e3, 1e4, 1.5e4, 2.5e4, 4e4, 6e4, 1e5,
 ];
+
+/// A sample more than 100 ms late says that this machine is too busy to measure.
+const LATENESS_BUCKETS_S: [f64; 8] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ConnectionLabels {
@@ -60,6 +64,7 @@ pub(crate) struct Metrics {
     ignored_load_bytes: Counter,
     open_connections: Gauge,
     refused_connections: Counter,
+    sample_lateness: Histogram,
 }
 
 impl Metrics {
@@ -73,6 +78,7 @@ impl Metrics {
             ignored_load_bytes: Counter::default(),
             open_connections: Gauge::default(),
             refused_connections: Counter::default(),
+            sample_lateness: Histogram::new(LATENESS_BUCKETS_S),
         };
         registry.register(
             "ndt7_client_connections",
@@ -114,7 +120,19 @@ impl Metrics {
             "TCP connections closed at once because too many were open",
             metrics.refused_connections.clone(),
         );
+        registry.register(
+            "ndt7_sample_lateness_seconds",
+            "How long after it was due a sample of the kernel was taken",
+            metrics.sample_lateness.clone(),
+        );
         metrics
+    }
+
+    /// Samples of a test were taken so late.
+    pub(crate) fn samples(&self, late: &[Duration]) {
+        for late in late {
+            self.sample_lateness.observe(late.as_secs_f64());
+        }
     }
 
     /// A request on the path of a test was upgraded (true) or refused (false).
@@ -239,6 +257,7 @@ mod tests {
         assert!(!metrics.bbr(&Ok(())));
         assert!(metrics.bbr(&Err(ErrorKind::NotFound.into())));
         assert!(!metrics.bbr(&Err(ErrorKind::NotFound.into())));
+        metrics.samples(&[Duration::from_millis(3), Duration::from_millis(101)]);
         let open = metrics.open_connection();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -250,6 +269,8 @@ mod tests {
             r#"ndt_test_rate_mbps_bucket{le="40000.0",protocol="ndt7+wss",direction="download",monitoring="false"} 0"#,
             r#"ndt7_measurer_bbr_enabled_total{status="true",error=""} 1"#,
             r#"ndt7_measurer_bbr_enabled_total{status="false",error="not-available"} 2"#,
+            r#"ndt7_sample_lateness_seconds_bucket{le="0.1"} 1"#,
+            "ndt7_sample_lateness_seconds_count 2",
             "netx_current_open_conns 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -48,6 +48,7 @@ impl Outcome {
             .metrics
             .result(self.secure, direction, label, rate_mbps);
         record.count_ignored(direction, &shared.metrics);
+        shared.metrics.samples(&record.late);
         test.bytes(record.sent_bytes, record.received_bytes);
 
         let written = Timestamp::now();

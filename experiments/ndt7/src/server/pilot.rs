@@ -35,7 +35,7 @@ pub(crate) struct ServerPilot<'a> {
 }
 
 enum Happened {
-    Tick,
+    Tick(Duration),
     Over,
     EarlyExitCheck,
     News(News),
@@ -83,7 +83,7 @@ impl<'a> ServerPilot<'a> {
             biased;
             () = &mut self.over => Happened::Over,
             news = self.inbox.news() => Happened::News(news),
-            () = self.ticker.tick() => Happened::Tick,
+            late = self.ticker.tick() => Happened::Tick(late),
             () = tick(self.early_exit.as_mut()) => Happened::EarlyExitCheck,
         }
     }
@@ -155,7 +155,8 @@ impl<'a> ServerPilot<'a> {
 impl Pilot for ServerPilot<'_> {
     async fn step(&mut self) {
         match self.happened().await {
-            Happened::Tick => {
+            Happened::Tick(late) => {
+                lock(self.record).late.push(late);
                 let measurement = self.sample();
                 self.report(&measurement);
             }

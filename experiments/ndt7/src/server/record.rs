@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) sent_bytes: u64,
     /// Payload of load that was received.
     pub(crate) received_bytes: u64,
+    /// How late each sample was taken that was due at a moment of its own.
+    pub(crate) late: Vec<Duration>,
     client_text_bytes: usize,
     collection_over: bool,
     ignored_unreadable: u64,
