@@ -25,6 +25,7 @@ fn help_teaches() {
         "show",
         "ndt7",
         "publish",
+        "quarantine",
         "load",
         "seal",
         "find",
