@@ -30,6 +30,7 @@ pub struct Lab {
     tcp_info: Option<Collector>,
     publish: Worker,
     load: Worker,
+    keep: Worker,
     admin: JoinHandle<std::io::Result<()>>,
     _lock: Lock,
 }
@@ -84,7 +85,7 @@ impl Lab {
         )?;
         let store = Arc::new(LocalStore::open(dirs.archive())?);
         let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
-        let loader = stages::loader(&manifest, &dirs, store);
+        let loader = stages::loader(&manifest, &dirs, store.clone());
         let server = server(config, &dirs, experiment, &mut registry)?;
         let spool = ExperimentDir::open(
             dirs.experiment(manifest.name.as_str()),
@@ -108,6 +109,12 @@ impl Lab {
             loader.sweep("").map(drop)
         })
         .map_err(LabError::Thread)?;
+        let lake = dirs.lake();
+        let keep = Worker::start("keep", move |stop| {
+            stages::keep_lake(&lake, &store, &stop);
+            Ok::<_, std::convert::Infallible>(())
+        })
+        .map_err(LabError::Thread)?;
         let admin = tokio::spawn(serve_admin(admin, Arc::new(registry), lifecycle.clone()));
         lifecycle.ready();
         Ok(Self {
@@ -120,6 +127,7 @@ impl Lab {
             tcp_info,
             publish,
             load,
+            keep,
             admin,
             _lock: lock,
         })
@@ -158,6 +166,7 @@ impl Lab {
         }
         self.publish.finish().await;
         self.load.finish().await;
+        self.keep.finish().await;
         self.lifecycle.stop();
         match self.admin.await {
             Ok(Ok(())) => {}

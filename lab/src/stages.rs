@@ -1,8 +1,12 @@
 //! The stages of the pipeline, each configured from the experiment's manifest.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use groma_archive::{LocalStore, Store};
+use groma_lake::{Settings, Unsealed, keep};
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
@@ -83,5 +87,14 @@ pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>
             )
         })
         .collect();
-    Loader::new(store, Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
+    let store = Unsealed::new(store, dirs.lake());
+    Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
+}
+
+/// How often the lake is looked after.
+const KEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// Compacts and seals the lab's lake and writes its index until told to stop.
+pub(crate) fn keep_lake(lake: &Path, archive: &LocalStore, stop: &AtomicBool) {
+    keep(lake, &Settings::default(), Some(archive), KEEP_EVERY, stop);
 }

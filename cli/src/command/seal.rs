@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use groma_archive::{LocalStore, Store};
-use groma_lake::{Pass, Settings, publish_index, seal};
+use groma_lake::{Pass, Settings, keep, publish_index, seal};
 
 use crate::output;
 
@@ -53,39 +53,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(LocalStore::existing)
         .transpose()?;
-    let once = || -> anyhow::Result<Pass> {
-        let archive = archive.as_ref().map(|store| store as &dyn Store);
-        let pass = seal(&args.lake, jiff::Timestamp::now(), &settings, archive)?;
-        publish_index(&args.lake)?;
-        Ok(pass)
-    };
-    let Some(seconds) = args.every else {
-        let pass = once()?;
-        print(&pass, args.json)?;
+    let archive = archive.as_ref().map(|store| store as &dyn Store);
+    if let Some(seconds) = args.every {
+        let stop = stop_on_signal()?;
+        keep(
+            &args.lake,
+            &settings,
+            archive,
+            Duration::from_secs(seconds),
+            &stop,
+        );
         return Ok(ExitCode::SUCCESS);
-    };
-    let stop = stop_on_signal()?;
-    while !stop.load(Ordering::Relaxed) {
-        // Whatever failed is tried again by the next pass; nothing was lost.
-        if let Err(error) = once() {
-            tracing::warn!("{error:#}");
-        }
-        std::thread::park_timeout(Duration::from_secs(seconds.max(1)));
     }
+    let pass = seal(&args.lake, jiff::Timestamp::now(), &settings, archive)?;
+    publish_index(&args.lake)?;
+    print(&pass, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Set when the process is asked to end; the thread that asked for it is woken.
+/// Set when the process is asked to end.
 fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let (flag, waiting) = (Arc::clone(&stop), std::thread::current());
+    let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::spawn(move || {
         runtime.block_on(groma_service::until_signal());
         flag.store(true, Ordering::Relaxed);
-        waiting.unpark();
     });
     Ok(stop)
 }

@@ -1,0 +1,37 @@
+//! Passes over a lake for as long as a process lives.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use groma_archive::Store;
+use jiff::Timestamp;
+
+use crate::{Settings, publish_index, seal};
+
+/// How soon a stop is noticed.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Seals, compacts and writes the index every so often until told to stop. What fails is logged and tried again by the
+/// next pass; nothing is lost by it.
+pub fn keep(
+    lake: &Path,
+    settings: &Settings,
+    archive: Option<&dyn Store>,
+    every: Duration,
+    stop: &AtomicBool,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        if let Err(error) = seal(lake, Timestamp::now(), settings, archive) {
+            tracing::warn!(%error, "a pass over the lake failed");
+        }
+        if let Err(error) = publish_index(lake) {
+            tracing::warn!(%error, "the index of the lake could not be written");
+        }
+        while begun.elapsed() < every && !stop.load(Ordering::Relaxed) {
+            thread::sleep(NOTICE);
+        }
+    }
+}
