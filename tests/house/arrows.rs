@@ -38,7 +38,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "benches",
-        &["contracts", "kernel", "service", "sdk", "experiments"],
+        &[
+            "contracts",
+            "kernel",
+            "service",
+            "sdk",
+            "experiments",
+            "sidecars",
+            "pipeline",
+        ],
     ),
     ("tests", &[]),
 ];
