@@ -352,3 +352,50 @@ fn limits_of_nothing_make_bundles_of_one_file() {
         lab.arrived().into_iter().map(|file| file.object).collect();
     assert_eq!(objects.len(), 5);
 }
+
+#[test]
+fn a_directory_swapped_for_a_link_during_the_walk_leads_nowhere() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    let outside = dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    for number in 0..50 {
+        lab.write(&format!("{DAY}/inside-{number}.json"), b"{}");
+        fs::write(outside.join(format!("outside-{number}.json")), "[]").unwrap();
+    }
+    let day = lab.spool.path().join(DAY);
+    let kept = lab.spool.path().join(".kept");
+    for _ in 0..20 {
+        let running = Running::start(lab.config(), Arc::new(lab.store()));
+        for _ in 0..50 {
+            fs::rename(&day, &kept).unwrap();
+            symlink(&outside, &day).unwrap();
+            std::thread::yield_now();
+            fs::remove_file(&day).unwrap();
+            fs::rename(&kept, &day).unwrap();
+        }
+        running.stop().unwrap();
+    }
+    lab.assert_exactly_once();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 50);
+}
+
+/// `GROMA_EMPTY_DIRS` is how many, 2,000 unless it says otherwise.
+#[test]
+fn any_number_of_empty_directories_is_walked() {
+    let count: usize =
+        std::env::var("GROMA_EMPTY_DIRS").map_or(2000, |count| count.parse().unwrap());
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    let month = lab.spool.path().join("ndt7/2026/02");
+    fs::create_dir_all(&month).unwrap();
+    for number in 0..count {
+        fs::create_dir(month.join(number.to_string())).unwrap();
+    }
+    lab.write(&format!("{DAY}/a.json"), b"{}");
+    Running::start(lab.config(), Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    lab.assert_exactly_once();
+    assert_eq!(fs::read_dir(&month).unwrap().count(), count);
+}

@@ -92,7 +92,7 @@ impl Store for Bucket {
     fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError> {
         self.disk.instant();
         let bytes = std::fs::read(body).map_err(|error| failed(name, &error.to_string()))?;
-        let fault = self.disk.fault(6);
+        let fault = self.disk.wrong_answer(6);
         let mut objects = self.objects.lock().unwrap();
         objects.settle();
         let answer = match fault {
@@ -122,7 +122,7 @@ impl Store for Bucket {
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
         self.disk.instant();
-        if self.disk.fault(1).is_some() {
+        if self.disk.wrong_answer(1).is_some() {
             return Err(failed(name, "500"));
         }
         let mut objects = self.objects.lock().unwrap();
@@ -134,7 +134,7 @@ impl Store for Bucket {
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
-        if self.disk.fault(1).is_some() {
+        if self.disk.wrong_answer(1).is_some() {
             return Err(failed(name, "500"));
         }
         let objects = self.objects.lock().unwrap();

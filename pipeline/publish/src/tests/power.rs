@@ -94,6 +94,10 @@ struct State {
     faults_left: u32,
     /// Whether of the disk only syncs fail.
     only_syncs: bool,
+    /// Answers of the archive that may still go wrong.
+    answers_left: u32,
+    /// Syncs until it dies before one.
+    dies_at_sync: u64,
     between: Option<(u64, Between)>,
     overruled: Option<String>,
     seen: BTreeSet<String>,
@@ -138,6 +142,8 @@ impl PowerDisk {
                 fault_chance: 0.0,
                 faults_left: 0,
                 only_syncs: false,
+                answers_left: 0,
+                dies_at_sync: u64::MAX,
                 between: None,
                 overruled: None,
                 seen: BTreeSet::new(),
@@ -170,7 +176,25 @@ impl PowerDisk {
         state.fault_chance = fault_chance;
         state.faults_left = 8;
         state.only_syncs = only_syncs;
+        state.answers_left = 4;
+        state.dies_at_sync = u64::MAX;
         state.between = None;
+    }
+
+    /// Lets this life end right before its sync of this number, if not earlier.
+    pub(super) fn die_at_sync(&self, number: u64) {
+        self.lock().dies_at_sync = number;
+    }
+
+    /// How the archive is to answer wrongly, if so.
+    pub(super) fn wrong_answer(&self, kinds: u32) -> Option<u32> {
+        let mut state = self.lock();
+        let chance = state.fault_chance;
+        if state.dead || state.answers_left == 0 || !state.rng.random_bool(chance) {
+            return None;
+        }
+        state.answers_left -= 1;
+        Some(state.rng.random_range(0..kinds))
     }
 
     /// Has something done once, by others, at a later step.
@@ -405,6 +429,15 @@ impl Faults for PowerDisk {
         self.instant();
         let is_read = matches!(step, Step::Read);
         let is_sync = matches!(step, Step::SyncFile(_) | Step::SyncDir(_));
+        if is_sync {
+            let mut state = self.lock();
+            state.dies_at_sync = state.dies_at_sync.saturating_sub(1);
+            if state.dies_at_sync == 0 {
+                state.dead = true;
+                drop(state);
+                std::panic::resume_unwind(Box::new(Died));
+            }
+        }
         let may_fail = is_sync || !self.lock().only_syncs;
         if let Some(kind) = may_fail.then(|| self.fault(3)).flatten() {
             match (kind, step) {

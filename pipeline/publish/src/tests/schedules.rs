@@ -72,7 +72,7 @@ impl World {
             written: Written::default(),
             bad: BTreeSet::new(),
             knows_checksums: rng.random(),
-            may_cut_short: rng.random_bool(0.1),
+            may_cut_short: rng.random_bool(0.2),
         }
     }
 
@@ -279,6 +279,9 @@ fn run(seed: u64, overruled: Option<&str>) -> BTreeSet<String> {
         let dies_after = rng.random_bool(0.8).then(|| rng.random_range(1..250));
         let chance = [0.0, 0.02, 0.15, 0.3][rng.random_range(0..4)];
         world.disk.begin(dies_after, chance, chance > 0.2);
+        if rng.random_bool(0.3) {
+            world.disk.die_at_sync(rng.random_range(1..60));
+        }
         if rng.random_bool(0.3) {
             world.meddle(&mut rng);
         }
