@@ -5,7 +5,8 @@ use groma_service::LogFormat;
 use tracing::Level;
 
 use crate::command::{
-    completions, demo, find, load, measure, ndt7, publish, quarantine, seal, show, tcp_info, up,
+    completions, demo, export, find, load, measure, ndt7, publish, quarantine, seal, show,
+    tcp_info, up,
 };
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Publish(publish::Args),
     Quarantine(quarantine::Args),
     Load(load::Args),
+    /// Write rows of the lake as Parquet, JSON lines or CSV.
+    Export(export::Args),
     Seal(seal::Args),
     Find(find::Args),
     TcpInfo(tcp_info::Args),

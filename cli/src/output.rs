@@ -68,6 +68,17 @@ pub(crate) fn bar(label: &'static str, length_ms: u64) -> ProgressBar {
     bar
 }
 
+/// A progress bar that counts to `total` on standard error; silent where that is no terminal.
+pub(crate) fn count(label: &'static str, total: u64) -> ProgressBar {
+    let bar = bar(label, total);
+    let style =
+        ProgressStyle::with_template("  {prefix:<9} {bar:30.cyan/dim} {pos}/{len}, {eta} left")
+            .expect("the template is a constant")
+            .progress_chars("━╸─");
+    bar.set_style(style);
+    bar
+}
+
 /// Megabits per second as people read them: three significant digits.
 pub(crate) fn mbps(value: f64) -> String {
     if value >= 1000.0 {

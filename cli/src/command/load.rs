@@ -1,17 +1,23 @@
 //! `groma load`: archive objects into the lake.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use groma_archive::{LocalStore, Store as _};
+use groma_lake::Unsealed;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_names::ObjectName;
+use groma_schema::Schema;
+use groma_spool::Name;
+use indicatif::ProgressBar;
 use jiff::civil::Date;
 
 use super::node::ManifestArgs;
+use crate::output;
 use crate::output::say;
 
 /// Load archive objects into the lake's Parquet, each exactly once.
@@ -35,6 +41,14 @@ pub(crate) struct Args {
     /// The date of the rows, instead of the one in the object's name.
     #[arg(long, value_name = "YYYY-MM-DD")]
     date: Option<Date>,
+
+    /// The schema file of a JSON datatype that is not built in; may be repeated.
+    #[arg(long, value_name = "EXPERIMENT/DATATYPE=FILE")]
+    schema: Vec<String>,
+
+    /// Objects loaded at the same time; without it, one per processor.
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 
     /// Go on loading what appears in the one archive named, until SIGTERM.
     #[arg(long, conflicts_with_all = ["date", "json"])]
@@ -67,19 +81,59 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut rows = 0;
     for path in &args.paths {
         let (root, names) = objects(path)?;
-        let loader = loader(args, &root)?;
-        for name in names.into_iter().filter(|name| loader.is_loadable(name)) {
-            let line = load(&loader, name, args.date);
-            failed += u64::from(line.error.is_some());
-            rows += line.rows;
-            print_line(&line, args.json)?;
-        }
+        let datatypes = datatypes(args, &names)?;
+        let loader = loader(args, &root, datatypes)?;
+        let names: Vec<String> = names
+            .into_iter()
+            .filter(|name| loader.is_loadable(name))
+            .collect();
+        let bar = output::count("objects", names.len() as u64);
+        let (failed_here, rows_here) = load_all(&loader, args, &names, &bar)?;
+        bar.finish_and_clear();
+        failed += failed_here;
+        rows += rows_here;
     }
     if !args.json {
         say!("{rows} rows in {}", args.lake.display());
     }
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Loads objects on several threads, and gives how many failed and how many rows there are now.
+fn load_all(
+    loader: &Loader,
+    args: &Args,
+    names: &[String],
+    bar: &ProgressBar,
+) -> anyhow::Result<(u64, u64)> {
+    let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = args.jobs.unwrap_or(processors).get().min(names.len());
+    let next = AtomicUsize::new(0);
+    let (sender, lines) = std::sync::mpsc::sync_channel(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let sender = sender.clone();
+            let next = &next;
+            scope.spawn(move || {
+                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody listens any more when printing has failed.
+                    if sender.send(load(loader, name.clone(), args.date)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut failed, mut rows) = (0, 0);
+        for line in lines {
+            failed += u64::from(line.error.is_some());
+            rows += line.rows;
+            bar.inc(1);
+            bar.suspend(|| print_line(&line, args.json))?;
+        }
+        Ok((failed, rows))
+    })
 }
 
 fn load(loader: &Loader, object: String, date: Option<Date>) -> Line {
@@ -149,22 +203,52 @@ fn objects(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
     Ok((root, vec![name]))
 }
 
-fn loader(args: &Args, root: &Path) -> anyhow::Result<Loader> {
+/// The manifest's datatypes, those of --schema, and those built in that any of the objects has.
+fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>> {
     let manifest = args.manifest.read()?;
-    let datatypes = manifest
-        .datatypes
-        .into_iter()
-        .map(|datatype| LoadDatatype::new(manifest.name.clone(), datatype.name, datatype.schema))
-        .collect();
-    let store = Arc::new(LocalStore::existing(root)?);
-    Ok(Loader::new(store, Lake::new(&args.lake), datatypes).watching(root))
+    let mut datatypes: Vec<LoadDatatype> = Vec::new();
+    let mut add = |experiment: Name, datatype: Name, schema: Schema| {
+        let known = |of: &LoadDatatype| of.experiment == experiment && of.datatype == datatype;
+        if !datatypes.iter().any(known) {
+            datatypes.push(LoadDatatype::new(experiment, datatype, schema));
+        }
+    };
+    for given in &args.schema {
+        let (name, file) = given
+            .split_once('=')
+            .with_context(|| format!("{given} is no EXPERIMENT/DATATYPE=FILE"))?;
+        let (experiment, datatype) = super::export::pair(name)?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+        let schema = Schema::parse(&text).with_context(|| format!("schema {file}"))?;
+        add(experiment, datatype, schema);
+    }
+    for datatype in manifest.datatypes {
+        add(manifest.name.clone(), datatype.name, datatype.schema);
+    }
+    for name in names {
+        let Some((experiment, datatype)) = Loader::datatype_of(name) else {
+            continue;
+        };
+        if let Some(text) = groma_schema::datatype(datatype.as_str()) {
+            let schema = Schema::parse(text).expect("the built-in schemas are tested");
+            add(experiment, datatype, schema);
+        }
+    }
+    Ok(datatypes)
+}
+
+fn loader(args: &Args, root: &Path, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
+    // What is sealed already is not loaded again.
+    let store = Unsealed::new(Arc::new(LocalStore::existing(root)?), args.lake.clone());
+    Ok(Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes).watching(root))
 }
 
 fn follow(args: &Args) -> anyhow::Result<ExitCode> {
     let [root] = &args.paths[..] else {
         anyhow::bail!("--follow takes one archive directory");
     };
-    let loader = loader(args, root)?;
+    let names = LocalStore::existing(root)?.list("")?;
+    let loader = loader(args, root, datatypes(args, &names)?)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod load;
 pub(crate) mod measure;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Seal(args) => seal::run(&args),
         Command::Find(args) => find::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Completions(args) => {
             completions::run(&args);
             Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@
 mod column;
 mod datatype;
 mod error;
+mod export;
 mod follow;
 mod lake;
 mod limits;
@@ -24,6 +25,7 @@ mod table;
 
 pub use datatype::{Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo};
 pub use error::LoadError;
+pub use export::{Export, export};
 pub use lake::Lake;
 pub use limits::Limits;
 pub use loader::{Loaded, Loader};

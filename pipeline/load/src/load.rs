@@ -1,11 +1,12 @@
 //! One object on its way into the lake.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 
 use crate::datatype::Measurement;
-use crate::lake::{ErrorLog, ParquetFile};
+use crate::lake::{Account, Committed, ErrorLog, Lake, ParquetFile};
 use crate::row::Batch;
 use crate::source::{Content, Member};
 use crate::table::Table;
@@ -18,6 +19,9 @@ pub(crate) struct Load<'a> {
     batch: Batch,
     parquet: ParquetFile,
     errors: ErrorLog,
+    loaded: u64,
+    failed: u64,
+    damaged: bool,
     skipped: u64,
 }
 
@@ -44,6 +48,9 @@ impl<'a> Load<'a> {
             batch: Batch::new(table.schema.clone(), &table.rules.traits(), limits),
             parquet,
             errors,
+            loaded: 0,
+            failed: 0,
+            damaged: false,
             skipped: 0,
         }
     }
@@ -58,7 +65,15 @@ impl<'a> Load<'a> {
                 self.skipped += 1;
                 return Ok(());
             }
-            Content::Bad(reason) => return self.errors.add(&member.name, member.line, &reason),
+            Content::Bad(reason) => {
+                // An entry without a place is about the object itself.
+                if member.name.is_empty() && member.line.is_none() {
+                    self.damaged = true;
+                } else {
+                    self.failed += 1;
+                }
+                return self.errors.add(&member.name, member.line, &reason);
+            }
             Content::Whole(bytes) => bytes,
         };
         let rows = self.batch.rows();
@@ -71,8 +86,10 @@ impl<'a> Load<'a> {
         if let Err(reason) = self.table.rules.append(&measurement, &mut self.batch) {
             self.batch.cut(rows);
             self.batch.take_problems();
+            self.failed += 1;
             return self.errors.add(&member.name, member.line, &reason);
         }
+        self.loaded += 1;
         for problem in self.batch.take_problems() {
             self.errors.add(&member.name, member.line, &problem)?;
         }
@@ -93,8 +110,13 @@ impl<'a> Load<'a> {
         self.parquet.write(&batch)
     }
 
-    /// Puts the error list in place, then the table, whose name says that all of it is done.
-    pub(crate) fn commit(mut self) -> Result<(crate::lake::Committed, Counts), LoadError> {
+    /// Puts the error list and the account in place, then the table, whose name says that all of it is done.
+    pub(crate) fn commit(
+        mut self,
+        lake: &Lake,
+        account_path: PathBuf,
+        object: &str,
+    ) -> Result<(Committed, Counts), LoadError> {
         self.flush()?;
         let counts = Counts {
             rows: self.parquet.rows(),
@@ -102,7 +124,19 @@ impl<'a> Load<'a> {
             skipped: self.skipped,
             unknown_fields: self.batch.report().unknown.clone(),
         };
+        let account = Account {
+            object,
+            members: self.loaded + self.failed + self.skipped,
+            loaded: self.loaded,
+            failed: self.failed,
+            skipped: self.skipped,
+            rows: counts.rows,
+            errors: counts.errors,
+            damaged: self.damaged,
+            unknown_fields: &counts.unknown_fields,
+        };
         self.errors.commit()?;
+        account.write(lake, account_path)?;
         Ok((self.parquet.commit()?, counts))
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use groma_archive::Store;
+use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::lake::{Committed, ErrorLog, Lake, ParquetFile};
@@ -105,7 +106,8 @@ impl Loader {
         )?;
         let mut load = Load::new(table, date, self.limits, parquet, errors);
         self.read(name, object.form, table.rules, &mut load)?;
-        let (committed, counts) = load.commit()?;
+        let account_path = self.lake.account_path(experiment, datatype, date, stem);
+        let (committed, counts) = load.commit(&self.lake, account_path, name)?;
         if committed == Committed::Existed {
             return Ok(Loaded::already(path));
         }
@@ -125,6 +127,12 @@ impl Loader {
             path,
             unknown_fields: counts.unknown_fields,
         })
+    }
+
+    /// Experiment and datatype of an object that holds rows, by its name.
+    pub fn datatype_of(name: &str) -> Option<(Name, Name)> {
+        let object = Object::parse(name).ok()??;
+        Some((object.experiment, object.datatype))
     }
 
     /// Whether a name is that of an object this loader has a datatype for.

@@ -1,12 +1,14 @@
 //! The lake: where tables stand, and how a file comes to stand there.
 //!
 //! `<root>/<experiment>/<datatype>/live/date=YYYY-MM-DD/<stem>.parquet` holds the rows of one archive object, and
-//! `…/errors/date=…/<stem>.jsonl` what could not be made a row. Files being written are in `<root>/.tmp`.
+//! `…/errors/date=…/<stem>.jsonl` what could not be made a row, and `…/account/date=…/<stem>.json` what became of how many. Files being written are in `<root>/.tmp`.
 
+mod account;
 mod errors;
 mod new_file;
 mod parquet;
 
+pub(crate) use account::Account;
 pub(crate) use errors::ErrorLog;
 pub(crate) use new_file::Committed;
 pub(crate) use parquet::ParquetFile;
@@ -53,6 +55,43 @@ impl Lake {
     ) -> PathBuf {
         self.day(experiment, datatype, "errors", date)
             .join(format!("{stem}.jsonl"))
+    }
+
+    /// Where the account of the archive object with this stem stands: one JSON object with the keys `object`, `members`,
+    /// `loaded`, `failed`, `skipped`, `rows`, `errors`, `damaged` and `unknown_fields`; `members = loaded + failed + skipped`.
+    pub fn account_path(
+        &self,
+        experiment: &Name,
+        datatype: &Name,
+        date: Date,
+        stem: &str,
+    ) -> PathBuf {
+        self.day(experiment, datatype, "account", date)
+            .join(format!("{stem}.json"))
+    }
+
+    /// The table files of a day, by name.
+    pub fn live_files(
+        &self,
+        experiment: &Name,
+        datatype: &Name,
+        date: Date,
+    ) -> Result<Vec<PathBuf>, LoadError> {
+        let dir = self.day(experiment, datatype, "live", date);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(LoadError::lake("list", dir)(error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(LoadError::lake("list", &dir))?.path();
+            if path.extension().is_some_and(|suffix| suffix == "parquet") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     fn day(&self, experiment: &Name, datatype: &Name, kind: &str, date: Date) -> PathBuf {

@@ -3,9 +3,12 @@
 mod bench;
 mod columns;
 mod datatypes;
+mod export;
 mod follow;
 mod forms;
 mod golden;
 mod hostile;
+mod killed;
+mod mutated;
 mod once;
 mod support;

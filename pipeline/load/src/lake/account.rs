@@ -1,0 +1,48 @@
+//! What became of the members of one object, published beside its rows.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Lake;
+use super::new_file::NewFile;
+use crate::LoadError;
+
+/// The account of one object: `members = loaded + failed + skipped`. Of datatypes with one row per member `rows = loaded`.
+#[derive(Serialize)]
+pub(crate) struct Account<'a> {
+    /// Name of the archive object.
+    pub(crate) object: &'a str,
+    /// Files, or lines of JSON lines.
+    pub(crate) members: u64,
+    /// Members that became rows.
+    pub(crate) loaded: u64,
+    /// Members that could not be read; each has an entry in the error list.
+    pub(crate) failed: u64,
+    /// Members that are no measurements of the datatype.
+    pub(crate) skipped: u64,
+    /// Rows of the table.
+    pub(crate) rows: u64,
+    /// Entries of the error list: one for a failed member, one for each part of a loaded member that could not be read, one for
+    /// a damaged object.
+    pub(crate) errors: u64,
+    /// The object itself is damaged, so that members may be missing.
+    pub(crate) damaged: bool,
+    /// Fields that the schema does not know: dotted path → occurrences.
+    pub(crate) unknown_fields: &'a BTreeMap<String, u64>,
+}
+
+impl Account<'_> {
+    /// Puts the account in place; what an earlier attempt left there goes.
+    pub(crate) fn write(&self, lake: &Lake, path: PathBuf) -> Result<(), LoadError> {
+        let mut text = serde_json::to_vec(self).expect("strings and numbers are JSON");
+        text.push(b'\n');
+        let mut file = NewFile::create(lake, path.clone())?;
+        file.write_all(&text)
+            .map_err(LoadError::lake("write", path))?;
+        file.commit_over()?;
+        Ok(())
+    }
+}
