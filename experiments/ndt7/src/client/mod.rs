@@ -36,6 +36,7 @@ use std::net::SocketAddr;
 
 use tokio_rustls::TlsConnector;
 
+use crate::protocol::load::client_payload;
 use crate::protocol::{AppInfo, Direction, Measurement, query};
 use target::Target;
 
@@ -127,6 +128,7 @@ impl Client {
             .any(|target| target.secure)
             .then(|| trust.connector())
             .transpose()?;
+        client_payload();
         let policy = policy_version.as_deref();
         let pairs = metadata
             .iter()
