@@ -101,7 +101,7 @@ fn attempt(rate_kbps: u64, direction: Direction) -> Option<String> {
     let good = if exact {
         (share - 1.0).abs() <= TOLERANCE
     } else {
-        summary.bytes > 0 && (rate_kbps == 1 || share < 1.0 + TOLERANCE)
+        summary.bytes > 0 && (rate_kbps < 1_000 || share < 1.0 + TOLERANCE)
     };
     (!good).then_some(found)
 }
