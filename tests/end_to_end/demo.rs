@@ -92,7 +92,35 @@ fn the_demo_runs_without_any_privilege_and_keeps_its_data_on_request() {
         panic!("one folder should be kept: {kept:?}");
     };
     assert_eq!(stored::rows(kept).len(), 2);
-    assert_eq!(stored::archived(kept).len(), 2);
+    assert_eq!(stored::archived(kept, "ndt7").len(), 2);
+    let tests = demo["tests"].as_array().unwrap().iter();
+    let traced: Vec<_> = tests
+        .map(|test| format!("{}.00000.jsonl.zst", test["uuid"].as_str().unwrap()))
+        .collect();
+    let archived = stored::archived(kept, "tcpinfo");
+    assert!(
+        archived.len() == 2 && traced.iter().all(|name| archived.contains_key(name)),
+        "the tests' connections and no others are traced: {archived:?} for {traced:?}"
+    );
+}
+
+#[test]
+fn the_demo_works_where_the_kernel_gives_no_directory_events() {
+    if !groma_tests::root() {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    // The limit belongs to the user namespace, so that nobody else loses anything.
+    let script = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" demo --json";
+    let program = program().to_str().unwrap();
+    let demo = run_json(
+        command(
+            Path::new("unshare"),
+            ["--user", "--map-root-user", "sh", "-c", script, program],
+        )
+        .env("TMPDIR", temporary.path()),
+    );
+    assert_both_tests_have_rows(&demo);
 }
 
 fn open_to_everyone() -> TempDir {

@@ -67,7 +67,16 @@ fn no_closed_result_is_lost_or_doubled_by_fifty_kills() {
     assert_eq!(lab.ended().code(), Some(0));
 
     assert_each_once("row", &closed, &stored::rows(&dir));
-    assert_each_once("archived file", &closed, &by_uuid(&stored::archived(&dir)));
+    assert_each_once(
+        "archived file",
+        &closed,
+        &by_uuid(&stored::archived(&dir, "ndt7")),
+    );
+    let traced = stored::archived(&dir, "tcpinfo");
+    assert!(
+        traced.values().all(|count| *count == 1),
+        "doubled: {traced:?}"
+    );
     for uuid in closed.iter().step_by(closed.len() / 5) {
         let report = show(&dir, uuid).expect("a closed result is known");
         assert_eq!(report["stage"], "loaded", "{report}");

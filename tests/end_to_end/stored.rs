@@ -33,10 +33,10 @@ pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The files in the bundles of the archive, by name without their folders.
-pub(crate) fn archived(dir: &Path) -> Counts {
+/// The files of a datatype in the bundles of the archive, by name without their folders.
+pub(crate) fn archived(dir: &Path, datatype: &str) -> Counts {
     let mut counts = Counts::new();
-    for bundle in files(&dir.join("archive"), ".tgz") {
+    for bundle in files(&dir.join("archive/ndt").join(datatype), ".tgz") {
         let file = File::open(&bundle).expect("bundles are never removed");
         let mut members = tar::Archive::new(GzDecoder::new(file));
         for member in members.entries().expect("a bundle is a tar") {

@@ -12,6 +12,8 @@ use crate::{LoadError, Loader};
 /// Longest wait before `stop` is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How often a watched archive is listed all the same.
+const SWEEP: Duration = Duration::from_mins(5);
 /// How often an archive without a directory to watch is listed.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -19,8 +21,8 @@ impl Loader {
     /// Loads every object that is in the archive and every one that appears, until `stop` is set; it is looked at several
     /// times a second, and the object in hand is finished first.
     ///
-    /// What fails is tried again, after a second first and at most every five minutes. Only a directory that cannot be watched
-    /// to begin with is an error; see [`Loader::watching`].
+    /// What fails is tried again, after a second first and at most every five minutes. Only a directory that is not there is an
+    /// error; one that cannot be watched is listed instead. See [`Loader::watching`].
     pub fn follow(&self, stop: impl AsRef<AtomicBool>) -> Result<(), LoadError> {
         let stop = stop.as_ref();
         let mut retries = Retries::default();
@@ -33,14 +35,23 @@ impl Loader {
             Err(error) => tracing::warn!(%error, "unfinished table files stay"),
         }
         if let Some(root) = &self.watch_root {
-            let watch = TreeWatch::new(root).map_err(|error| LoadError::Watch {
-                path: root.clone(),
-                reason: error.to_string(),
-            })?;
-            let Err(error) = self.follow_by_watching(root, watch, stop, &mut retries) else {
-                return Ok(());
-            };
-            tracing::warn!(%error, "watching failed; listing the archive from now on");
+            let watched = TreeWatch::new(root)
+                .and_then(|watch| self.follow_by_watching(root, watch, stop, &mut retries));
+            match watched {
+                Ok(()) => return Ok(()),
+                Err(error) if !root.is_dir() => {
+                    return Err(LoadError::Watch {
+                        path: root.clone(),
+                        reason: error.to_string(),
+                    });
+                }
+                Err(error) => tracing::warn!(
+                    %error,
+                    "no directory events: the archive is listed every {} s instead; raise fs.inotify.max_user_instances \
+                     or max_user_watches and start again",
+                    POLL.as_secs()
+                ),
+            }
         }
         self.follow_by_listing(stop, &mut retries);
         Ok(())
@@ -68,7 +79,13 @@ impl Loader {
     ) -> Result<(), WatchError> {
         // The watch stands, so that nothing can appear between the two unseen.
         self.load_all(stop, retries);
+        let mut swept = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            // What another machine puts into a shared directory makes no event here.
+            if swept.elapsed() >= SWEEP {
+                self.load_all(stop, retries);
+                swept = Instant::now();
+            }
             for change in watch.wait(TICK)? {
                 match change {
                     Change::Rescan => self.load_all(stop, retries),

@@ -60,6 +60,15 @@ impl Backlog {
         self.changed.notify_all();
     }
 
+    /// Says that a file among the claimed ones is to be tried again later; at the end it is left to the next start, since
+    /// trying at once would go on for as long as what hinders it.
+    pub(crate) fn postpone(&self, date: Date) {
+        let stopping = self.lock().deadline.is_some();
+        if !stopping {
+            self.add(date, 0, Instant::now());
+        }
+    }
+
     /// How many dates wait.
     pub(crate) fn dates(&self) -> usize {
         self.lock().batches.len()

@@ -1,6 +1,7 @@
 //! The publisher as its caller sees it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use groma_archive::Store;
 use groma_spool::Name;
-use groma_watch::{Change, TreeWatch, WatchError};
+use groma_watch::{Change, TreeWatch};
 use prometheus_client::registry::Registry;
 
 use crate::pickup::Picker;
@@ -30,7 +31,8 @@ const A_DAY: Duration = Duration::from_hours(24);
 /// Publishes the files of one experiment. Blocking: give it a thread of its own.
 pub struct Publisher {
     shared: Arc<Shared>,
-    watch: TreeWatch,
+    /// `None` while the system gives no directory events.
+    watch: Option<TreeWatch>,
     inheritance: BTreeMap<Name, Inheritance>,
 }
 
@@ -62,7 +64,7 @@ impl Publisher {
         registry: &mut Registry,
     ) -> Result<Publisher, PublishError> {
         let shared = Arc::new(Shared::open(config, store, registry)?);
-        let watch = TreeWatch::new(shared.tree.path()).map_err(watch_error)?;
+        let watch = start_watch(shared.tree.path());
         let inheritance = recover(&shared)?;
         Ok(Publisher {
             shared,
@@ -126,24 +128,27 @@ impl Publisher {
     }
 
     fn pick_up(&mut self, picker: &mut Picker, timeout: Duration) {
-        let changes = self.watch.wait(timeout).unwrap_or_else(|error| {
-            tracing::error!(%error, "the watch failed; starting another");
-            match TreeWatch::new(self.shared.tree.path()) {
-                Ok(watch) => self.watch = watch,
-                // The next wait fails as well, and until a watch stands again the walks find the files.
-                Err(error) => {
-                    tracing::error!(%error, "could not start another watch");
-                    std::thread::sleep(BLOCKED_EVERY);
-                }
-            }
-            vec![Change::Rescan]
-        });
-        for change in changes {
+        for change in self.changes(timeout) {
             match change {
                 Change::File { path, closed } => picker.offer_path(&path, closed),
                 Change::Rescan => picker.scan(),
             }
         }
+    }
+
+    /// What happened in the spool. Without a watch that is unknown, so everything is walked.
+    fn changes(&mut self, timeout: Duration) -> Vec<Change> {
+        if let Some(watch) = &mut self.watch {
+            return watch.wait(timeout).unwrap_or_else(|error| {
+                tracing::error!(%error, "the watch failed; starting another");
+                self.watch = start_watch(self.shared.tree.path());
+                vec![Change::Rescan]
+            });
+        }
+        if !timeout.is_zero() {
+            std::thread::sleep(BLOCKED_EVERY);
+        }
+        vec![Change::Rescan]
     }
 
     fn show_ages(&self) {
@@ -173,10 +178,16 @@ fn finish(workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> 
     result
 }
 
-fn watch_error(error: WatchError) -> PublishError {
-    PublishError::Io {
-        operation: error.operation,
-        path: error.path,
-        source: error.source,
-    }
+/// A watch on the spool, or `None` after one line that says what is lost: closed files are then found by walking.
+fn start_watch(root: &Path) -> Option<TreeWatch> {
+    TreeWatch::new(root)
+        .inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "no directory events: the spool is walked every {} s instead; raise fs.inotify.max_user_instances \
+                 or max_user_watches and start again",
+                BLOCKED_EVERY.as_secs()
+            );
+        })
+        .ok()
 }

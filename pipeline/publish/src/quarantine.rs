@@ -102,7 +102,14 @@ fn move_there(
     target: &Path,
 ) -> io::Result<()> {
     if let Some(file) = opened {
-        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+        match file.set_permissions(Permissions::from_mode(PRIVATE)) {
+            // Only the owner may change a mode; a copy is ours.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                copy_durable(disk, file, target)?;
+                return disk.remove(Place::at(claimed, name));
+            }
+            other => other?,
+        }
     }
     match (
         disk.rename(Place::at(claimed, name), Place::path(target), Taken::Refuse),

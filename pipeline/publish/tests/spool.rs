@@ -228,6 +228,60 @@ fn the_kernel_tells_an_open_file_from_one_whose_writer_died() {
 }
 
 #[test]
+fn a_second_writer_loses_nothing_and_is_put_on_record() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    let mut config = lab.config();
+    config.writer_probe = Some(groma_lease::has_writer);
+    let path = lab.spool.path().join(DAY).join("log.txt");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let running = Running::start(config, Arc::new(lab.store()));
+    let mut second = File::create(&path).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"first")
+        .unwrap();
+    wait_for("the violation", || {
+        running.metric("groma_publish_violations_total{kind=\"held_open\"}") >= 1
+    });
+    second.write_all(b"first and last").unwrap();
+    drop(second);
+    lab.written
+        .insert(format!("{DAY}/log.txt"), b"first and last".to_vec());
+    wait_for("the file", || {
+        running.metric("groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}") >= 1
+    });
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+}
+
+#[test]
+fn a_file_that_is_held_open_does_not_hold_up_the_end() {
+    let dir = common::tempdir();
+    let lab = Lab::new(dir.path(), Form::Tgz);
+    let mut config = lab.config();
+    config.writer_probe = Some(groma_lease::has_writer);
+    let path = lab.spool.path().join(DAY).join("log.txt");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let running = Running::start(config, Arc::new(lab.store()));
+    let held = File::create(&path).unwrap();
+    fs::OpenOptions::new().append(true).open(&path).unwrap();
+    let violations = "groma_publish_violations_total{kind=\"held_open\"}";
+    wait_for("the violation", || running.metric(violations) >= 1);
+    running.stop().unwrap();
+    drop(held);
+    assert!(lab.arrived().is_empty(), "an open file was archived");
+    assert!(
+        lab.spool
+            .claimed_dir()
+            .join("ndt7/2026-01-01/log.txt")
+            .exists()
+    );
+}
+
+#[test]
 fn empty_directories_of_old_dates_go_and_others_stay() {
     let dir = common::tempdir();
     let lab = Lab::new(dir.path(), Form::Tgz);

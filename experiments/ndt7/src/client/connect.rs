@@ -189,11 +189,26 @@ async fn refused(target: &Target, response: Response<Incoming>) -> ClientError {
         .await;
     let text = body.map_or_else(
         |_| String::new(),
-        |body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
+        |body| printable(String::from_utf8_lossy(&body.to_bytes()).trim()),
     );
     ClientError::Refused {
         server: target.authority.clone(),
         status,
         text,
+    }
+}
+
+/// A text of a server as it may be shown on a terminal, which obeys control characters.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_write_to_the_terminal() {
+        assert_eq!(printable("no\u{1b}[2J\r\nroom"), "no [2J  room");
     }
 }

@@ -15,7 +15,7 @@ pub enum ClientError {
     /// A server is named in a way that cannot be understood.
     #[error("server {server:?} is neither host:port nor a ws:// or wss:// URL")]
     Server {
-        /// As it was given.
+        /// As it was given, without its query, which may hold an access token.
         server: String,
     },
     /// The certificates to believe cannot be used.
@@ -67,6 +67,12 @@ pub enum ClientError {
     /// The server did not end the test within 15 s.
     #[error("{direction} did not end within 15 s")]
     Timeout {
+        /// The test.
+        direction: Direction,
+    },
+    /// The server ended the test before any load had moved, so that there is nothing to tell of the path.
+    #[error("{direction} measured nothing: the server ended it before any data had moved")]
+    NoLoad {
         /// The test.
         direction: Direction,
     },

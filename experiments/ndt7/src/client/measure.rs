@@ -116,7 +116,8 @@ async fn exchange(
         return own.map(summary).ok_or(ClientError::Timeout { direction });
     };
     match end {
-        PeerEnd::Closed(close::NORMAL | close::NO_STATUS) => Ok(summary(own)),
+        PeerEnd::Closed(close::NORMAL | close::NO_STATUS) if own.num_bytes > 0 => Ok(summary(own)),
+        PeerEnd::Closed(close::NORMAL | close::NO_STATUS) => Err(ClientError::NoLoad { direction }),
         PeerEnd::Gone if start.elapsed() >= RUNTIME => counted(&progress, direction, &socket)
             .map(summary)
             .ok_or(ClientError::Lost { direction }),

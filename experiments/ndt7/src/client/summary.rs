@@ -55,7 +55,8 @@ impl Summary {
             direction,
             uuid: last
                 .and_then(|measurement| measurement.connection_info.as_ref())
-                .and_then(|connection| connection.uuid.clone()),
+                .and_then(|connection| connection.uuid.clone())
+                .filter(|uuid| is_shown(uuid)),
             mean_mbps: 8.0 * counted.num_bytes as f64 / counted.elapsed_us.max(1) as f64,
             min_rtt_ms: info.map(|info| f64::from(info.min_rtt_us) / 1e3),
             retransmission_ratio: ratio,
@@ -65,6 +66,15 @@ impl Summary {
             client,
         }
     }
+}
+
+/// Whether a UUID told by a server may be shown and put into a command line: what it is made of by any server of ours
+/// or of M-Lab's.
+fn is_shown(uuid: &str) -> bool {
+    (1..=200).contains(&uuid.len())
+        && uuid
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
 #[cfg(test)]
@@ -83,6 +93,17 @@ mod tests {
             "192.0.2.2:5".parse().unwrap(),
         );
         Summary::new(direction, ends, OWN, Some(&last))
+    }
+
+    #[test]
+    fn a_uuid_that_would_write_to_the_terminal_is_not_taken() {
+        let told = |uuid: &str| {
+            let last = format!(r#"{{"ConnectionInfo":{{"UUID":"{uuid}"}}}}"#);
+            summary(Direction::Download, &last).uuid
+        };
+        assert_eq!(told("ndt-a_1_0A").as_deref(), Some("ndt-a_1_0A"));
+        assert_eq!(told(r"\u001b[2J"), None);
+        assert_eq!(told(""), None);
     }
 
     #[test]

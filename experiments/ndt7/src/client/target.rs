@@ -21,7 +21,7 @@ impl Target {
     /// Reads `host`, `host:port` or a URL. A path is ignored: the test decides it.
     pub(crate) fn parse(server: &str, tls: bool) -> Result<Self, ClientError> {
         let wrong = || ClientError::Server {
-            server: server.to_owned(),
+            server: server.split('?').next().unwrap_or_default().to_owned(),
         };
         let scheme = if tls { "wss" } else { "ws" };
         let url = if server.contains("://") {

@@ -338,6 +338,19 @@ async fn our_client_uploads_to_tungstenite() {
 }
 
 #[tokio::test]
+async fn a_test_in_which_nothing_moved_is_an_error() {
+    let (server, serving) = tungstenite_server(|socket| close_and_drain(socket, CloseCode::Normal));
+    let ended = client(server.to_string(), Trust::System, false)
+        .download(|_| {})
+        .await;
+    assert!(
+        matches!(ended, Err(ClientError::NoLoad { .. })),
+        "{ended:?}"
+    );
+    serving.join().unwrap();
+}
+
+#[tokio::test]
 async fn a_test_that_breaks_off_is_an_error() {
     let (lost, _) = tungstenite_server(|mut socket| {
         socket.send(Message::binary(vec![1; 10_000])).unwrap();

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::time::Instant;
 
 use groma_archive::disk::Disk;
 use groma_spool::FileName;
@@ -45,7 +45,20 @@ impl Sealer<'_> {
             self.postpone(file);
             return Ok(None);
         }
+        if self.is_held_open(&opened) {
+            self.lane.metrics.violation("held_open");
+            tracing::warn!(file = %self.spool_path(file), "a closed file is still open for writing elsewhere; it waits for the next bundle");
+            self.lane.backlog.postpone(self.date);
+            return Ok(None);
+        }
         Ok(Some((opened, found)))
+    }
+
+    /// Whether a second writer has the file open, whose words would be lost with it. Where nothing can tell, the
+    /// closing that was seen counts.
+    fn is_held_open(&self, opened: &File) -> bool {
+        let probe = self.shared.config.writer_probe;
+        probe.is_some_and(|has_writer| has_writer(opened.as_fd()).unwrap_or(false))
     }
 
     /// Sends a file to quarantine that is not to be read. Whoever put it there must not be able to stop the others by
@@ -90,7 +103,7 @@ impl Sealer<'_> {
     pub(super) fn postpone(&self, file: &FileName) {
         self.lane.metrics.violation("changed");
         tracing::warn!(file = %self.spool_path(file), "a closed file changed while it was read; it waits for the next bundle");
-        self.lane.backlog.add(self.date, 0, Instant::now());
+        self.lane.backlog.postpone(self.date);
     }
 }
 
