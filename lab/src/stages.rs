@@ -37,31 +37,40 @@ pub(crate) fn publisher(
     publish.flush_bytes = config.flush_bytes;
     // Every writer of a lab renames finished files into place.
     publish.settle = std::time::Duration::ZERO;
-    publish.datatypes = manifest
+    publish.datatypes = published_datatypes(manifest, config.form);
+    publish.datatypes.push(tcp_info());
+    publish.metadata = bundle_metadata(manifest, &Node::third_party().to_string());
+    Ok(Publisher::open(publish, store, registry)?)
+}
+
+/// The datatypes of an experiment as the publisher takes them, bundled in `form` or else as the manifest says.
+pub fn published_datatypes(manifest: &Manifest, form: Option<Form>) -> Vec<DatatypeConfig> {
+    manifest
         .datatypes
         .iter()
         .map(|datatype| DatatypeConfig {
             name: datatype.name.clone(),
-            form: config.form.unwrap_or(match datatype.bundle {
+            form: form.unwrap_or(match datatype.bundle {
                 BundleForm::Tgz => Form::Tgz,
                 BundleForm::Jsonl => Form::Jsonl,
             }),
             schema: Some(datatype.schema.clone()),
         })
-        .chain([tcp_info()])
-        .collect();
-    publish.metadata = vec![
+        .collect()
+}
+
+/// What every member of a bundle says of its origin, as M-Lab's pusher has it; `server` is the node's host name.
+pub fn bundle_metadata(manifest: &Manifest, server: &str) -> Vec<(String, String)> {
+    [
+        ("MLAB.server.name", server),
+        ("MLAB.experiment.name", manifest.name.as_str()),
         (
-            "MLAB.server.name".to_owned(),
-            Node::third_party().to_string(),
+            "MLAB.pusher.image",
+            concat!("groma:v", env!("CARGO_PKG_VERSION")),
         ),
-        ("MLAB.experiment.name".to_owned(), name.to_owned()),
-        (
-            "MLAB.pusher.image".to_owned(),
-            concat!("groma:v", env!("CARGO_PKG_VERSION")).to_owned(),
-        ),
-    ];
-    Ok(Publisher::open(publish, store, registry)?)
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// What the connection recorder leaves: compressed lines of its own, so that only

@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use groma_archive::LocalStore;
-use groma_manifest::BundleForm;
+use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
-use groma_publish::{Config, DatatypeConfig, Form, Publisher};
+use groma_publish::{Config, Form, Publisher};
 use groma_service::{Lifecycle, parse_byte_count, parse_duration, parse_listen_address};
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
@@ -122,28 +122,7 @@ fn configure(args: &Args) -> anyhow::Result<(Config, Arc<LocalStore>)> {
     config.flush_age = args.flush_age;
     config.flush_bytes = args.flush_size;
     config.writer_probe = Some(groma_lease::has_writer);
-    config.metadata = vec![
-        ("MLAB.server.name".to_owned(), args.node.to_string()),
-        ("MLAB.experiment.name".to_owned(), manifest.name.to_string()),
-        (
-            "MLAB.pusher.image".to_owned(),
-            concat!("groma:v", env!("CARGO_PKG_VERSION")).to_owned(),
-        ),
-    ];
-    config.datatypes = manifest
-        .datatypes
-        .into_iter()
-        .map(|datatype| DatatypeConfig {
-            name: datatype.name,
-            form: args.form.map_or(
-                match datatype.bundle {
-                    BundleForm::Tgz => Form::Tgz,
-                    BundleForm::Jsonl => Form::Jsonl,
-                },
-                Form::from,
-            ),
-            schema: Some(datatype.schema),
-        })
-        .collect();
+    config.metadata = bundle_metadata(&manifest, &args.node.to_string());
+    config.datatypes = published_datatypes(&manifest, args.form.map(Form::from));
     Ok((config, store))
 }
