@@ -1,6 +1,8 @@
 //! What every test of the workspace shares: where real data is, and how a test
 //! says that it cannot run here.
 
+pub mod stores;
+
 use std::path::{Path, PathBuf};
 
 /// Says why a test is skipped. Where nothing may be skipped

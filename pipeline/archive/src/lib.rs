@@ -1,7 +1,9 @@
 //! The archive: a flat set of objects, each created once and never changed.
 //!
 //! A publisher puts, a loader lists and opens. Both see the same [`Store`], whether the archive is a directory
-//! ([`LocalStore`]) or a bucket. All calls block.
+//! ([`LocalStore`]) or a bucket; [`open`] tells by its URL. All calls block.
+//!
+//! Buckets are behind cargo features: `s3` and `gcs`.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,11 +11,15 @@ use std::path::{Path, PathBuf};
 pub mod disk;
 mod local;
 mod name;
+mod open;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod sync;
 mod temporary;
 
 pub use local::LocalStore;
 pub use name::{NameError, check_name};
+pub use open::{Kind, Location, Opening, open};
 
 /// The answer of [`Store::put_new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub struct Stat {
     pub sha256: Option<[u8; 32]>,
 }
 
-/// Why an archive operation failed. Every kind but [`StoreError::Name`] may pass when tried again.
+/// Why an archive operation failed. [`StoreError::Io`] and [`StoreError::Remote`] may pass when tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The name is not one that an archive accepts.
@@ -53,6 +59,33 @@ pub enum StoreError {
         path: PathBuf,
         /// The reason of the system.
         source: io::Error,
+    },
+    /// What was given is no place of an archive.
+    #[error("archive {url}: {reason}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// This program was built without the store.
+    #[error(
+        "{scheme}:// needs a build with the cargo feature {feature}: cargo build --release --features {feature}"
+    )]
+    NotBuilt {
+        /// The scheme of the URL.
+        scheme: &'static str,
+        /// What to build with.
+        feature: &'static str,
+    },
+    /// The store replaces an object although it was told not to.
+    #[error(
+        "{store} overwrites objects although it is told not to (If-None-Match, ifGenerationMatch): a publisher that \
+         shares names with another would destroy data. Use a store that keeps to it, or accept the risk with --weak-store"
+    )]
+    Overwrites {
+        /// The URL of the store.
+        store: String,
     },
     /// A store that is not a directory failed; also what tests inject.
     #[error("{operation} {name}: {reason}")]
@@ -79,6 +112,12 @@ impl StoreError {
 
 /// An archive. Names are `/`-separated paths without a leading slash (see [`check_name`]).
 pub trait Store: Send + Sync {
+    /// Asks, where that has to be asked, whether the store keeps its promise never to overwrite. Not needed before
+    /// [`Store::put_new`], which sees to it; but who begins with it can tell a person in time.
+    fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Stores the file `body` under `name` unless that name is taken. When it answers, the object is durable and
     /// complete; when it fails, the object may or may not exist, and calling again with the same body is right.
     fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError>;

@@ -1,0 +1,262 @@
+//! Opening an archive by where it is: a directory, or a bucket's URL.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{LocalStore, Store, StoreError, check_name};
+
+/// Where an archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A bucket, or the part of it below a prefix.
+    Bucket {
+        /// Who keeps it.
+        kind: Kind,
+        /// Its name.
+        bucket: String,
+        /// What stands before all object names, without slashes at its ends; empty for the whole bucket.
+        prefix: String,
+    },
+}
+
+/// The keepers of buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Amazon S3, and what speaks like it (`AWS_ENDPOINT_URL`): `s3://`.
+    S3,
+    /// Google Cloud Storage: `gs://`.
+    Gcs,
+}
+
+/// How an archive is opened.
+#[derive(Clone)]
+pub struct Opening {
+    /// A directory that is missing is made, and what writers that died have left there is cleared.
+    pub create: bool,
+    /// A bucket that overwrites although it was told not to is used all the same: whether a name is taken is then
+    /// asked before each put, and of two writers of one name the later wins.
+    pub weak: bool,
+    /// A bucket that moves no byte for so long has failed.
+    pub stall: Duration,
+    /// Names and values of the environment, in which credentials and endpoints are looked for.
+    pub variables: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The variables hold credentials.
+        f.debug_struct("Opening")
+            .field("create", &self.create)
+            .field("weak", &self.weak)
+            .field("stall", &self.stall)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Opening {
+    /// For reading, with the environment of the process.
+    pub fn to_read() -> Opening {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Opening {
+            create: false,
+            weak: false,
+            stall: Duration::from_mins(1),
+            variables,
+        }
+    }
+
+    /// For putting and reading, with the environment of the process.
+    pub fn to_write() -> Opening {
+        Opening {
+            create: true,
+            ..Opening::to_read()
+        }
+    }
+}
+
+impl Kind {
+    /// The scheme of its URLs.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Kind::S3 => "s3",
+            Kind::Gcs => "gs",
+        }
+    }
+
+    /// The cargo feature that brings it.
+    fn feature(self) -> &'static str {
+        match self {
+            Kind::S3 => "s3",
+            Kind::Gcs => "gcs",
+        }
+    }
+}
+
+impl Location {
+    /// Reads a path, `file://…`, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    pub fn parse(text: &str) -> Result<Location, StoreError> {
+        let refuse = |reason: &str| StoreError::Url {
+            url: text.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return match text {
+                "" => Err(refuse("it is empty")),
+                path => Ok(Location::Directory(PathBuf::from(path))),
+            };
+        };
+        let kind = match scheme {
+            "file" => {
+                let path = rest.strip_prefix("localhost").unwrap_or(rest);
+                return match unescaped(path) {
+                    Some(bytes) if bytes.starts_with(b"/") => {
+                        Ok(Location::Directory(OsStr::from_bytes(&bytes).into()))
+                    }
+                    _ => Err(refuse("a file URL has an absolute path: file:///archive")),
+                };
+            }
+            "s3" => Kind::S3,
+            "gs" => Kind::Gcs,
+            _ => {
+                return Err(refuse("an archive is a directory, file://, s3:// or gs://"));
+            }
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_bucket = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+        if bucket.is_empty() || !bucket.chars().all(is_bucket) {
+            return Err(refuse("it names no bucket"));
+        }
+        let prefix = prefix.trim_end_matches('/');
+        if !prefix.is_empty() && check_name(prefix).is_err() {
+            return Err(refuse("the prefix is not made of plain parts"));
+        }
+        Ok(Location::Bucket {
+            kind,
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        })
+    }
+}
+
+/// Opens the archive at a path or URL; see [`Location::parse`]. Of a bucket nothing is asked yet.
+///
+/// Credentials come from where each keeper's own tools take them: the `AWS_…` variables, a web identity, a container's
+/// or an instance's role; Google's application default credentials.
+pub fn open(url: &str, opening: &Opening) -> Result<Box<dyn Store>, StoreError> {
+    match Location::parse(url)? {
+        Location::Directory(root) if opening.create => Ok(Box::new(LocalStore::open(root)?)),
+        Location::Directory(root) => Ok(Box::new(LocalStore::existing(root)?)),
+        Location::Bucket {
+            kind,
+            bucket,
+            prefix,
+        } => open_bucket(kind, &bucket, &prefix, opening),
+    }
+}
+
+#[cfg_attr(
+    not(feature = "remote"),
+    expect(unused_variables, reason = "there is nothing to open")
+)]
+fn open_bucket(
+    kind: Kind,
+    bucket: &str,
+    prefix: &str,
+    opening: &Opening,
+) -> Result<Box<dyn Store>, StoreError> {
+    match kind {
+        #[cfg(feature = "s3")]
+        Kind::S3 => Ok(Box::new(crate::remote::s3::open(bucket, prefix, opening)?)),
+        #[allow(unreachable_patterns, reason = "the features decide")]
+        _ => Err(StoreError::NotBuilt {
+            scheme: kind.scheme(),
+            feature: kind.feature(),
+        }),
+    }
+}
+
+/// The bytes of a percent-encoded path; `None` if an escape is cut short or no hex.
+fn unescaped(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+        bytes.push((high * 16 + low) as u8);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(kind: Kind, bucket: &str, prefix: &str) -> Location {
+        Location::Bucket {
+            kind,
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    #[test]
+    fn locations() {
+        let dir = |path: &str| Some(Location::Directory(PathBuf::from(path)));
+        for (text, expected) in [
+            ("archive", dir("archive")),
+            ("/var/archive", dir("/var/archive")),
+            ("file:///var/a%20b", dir("/var/a b")),
+            ("file://localhost/x", dir("/x")),
+            ("s3://bucket", Some(bucket(Kind::S3, "bucket", ""))),
+            ("s3://bucket/", Some(bucket(Kind::S3, "bucket", ""))),
+            (
+                "s3://my.bucket/a/b/",
+                Some(bucket(Kind::S3, "my.bucket", "a/b")),
+            ),
+            (
+                "gs://pusher-mlab/x",
+                Some(bucket(Kind::Gcs, "pusher-mlab", "x")),
+            ),
+            ("", None),
+            ("file://relative", None),
+            ("file:///a%2", None),
+            ("s3://", None),
+            ("s3:///key", None),
+            ("s3://user@host/x", None),
+            ("s3://bucket/../x", None),
+            ("s3://bucket//x", None),
+            ("ftp://host/x", None),
+        ] {
+            assert_eq!(Location::parse(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn local_urls_lead_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a b%é");
+        let store = open(root.to_str().unwrap(), &Opening::to_write()).unwrap();
+        let again = open(&store.url(""), &Opening::to_read()).unwrap();
+        assert_eq!(again.url("x"), store.url("x"));
+    }
+
+    #[cfg(not(feature = "s3"))]
+    #[test]
+    fn a_build_without_buckets_says_which_has_them() {
+        let Err(error) = open("s3://bucket", &Opening::to_read()) else {
+            panic!("it opened");
+        };
+        assert!(error.to_string().contains("feature s3"), "{error}");
+    }
+}

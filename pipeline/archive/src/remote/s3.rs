@@ -1,0 +1,414 @@
+//! Amazon S3 and what speaks like it.
+//!
+//! Credentials, signatures, listing and reading are those of `object_store`. Putting is our own: one request, so that an
+//! object appears whole or not at all, with `If-None-Match: *`, its checksums in the head, and the body streamed from the
+//! file.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use futures_util::TryStreamExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, AwsAuthorizer};
+use object_store::client::{ClientConfigKey, HttpRequest, HttpRequestBody};
+use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStoreExt as _, RetryConfig};
+use reqwest::{Client, Response};
+
+use super::body::{Body, Progress};
+use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
+use crate::{Kind, Location, Opening, Put, Store, StoreError};
+
+/// One request puts at most so much; larger objects would need several, which are not create-only everywhere.
+const PUT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+/// A bucket of `object_store`, configured as every bucket of Groma is, for what [`Store`] does not offer.
+#[derive(Clone)]
+pub struct S3Bucket {
+    /// The client. Its calls are futures of Tokio's; [`wait`](super::wait) runs them from code that blocks.
+    pub client: Arc<AmazonS3>,
+    /// The bucket.
+    pub bucket: String,
+    /// What stands before every name, without slashes at its ends.
+    pub prefix: String,
+}
+
+impl fmt::Debug for S3Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+/// Opens the bucket of an `s3://bucket/prefix` with the usual environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+/// `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, web identity, role of the container or the instance). Nothing is
+/// asked of it yet.
+pub fn bucket(url: &str, opening: &Opening) -> Result<S3Bucket, StoreError> {
+    let Location::Bucket {
+        kind: Kind::S3,
+        bucket,
+        prefix,
+    } = Location::parse(url)?
+    else {
+        return Err(StoreError::Url {
+            url: url.to_owned(),
+            reason: "it is no s3:// URL".to_owned(),
+        });
+    };
+    let (client, _) = build(&bucket, opening)?;
+    Ok(S3Bucket {
+        client: Arc::new(client),
+        bucket,
+        prefix,
+    })
+}
+
+/// The archive in a bucket.
+pub(crate) fn open(
+    bucket: &str,
+    prefix: &str,
+    opening: &Opening,
+) -> Result<impl Store + use<>, StoreError> {
+    let (library, settings) = build(bucket, opening)?;
+    let s3 = S3(Arc::new(Inner {
+        library,
+        http: client::client().map_err(super::failed("open", bucket))?,
+        bucket: bucket.to_owned(),
+        settings,
+        stall: opening.stall,
+    }));
+    Ok(BucketStore::new(s3, prefix, opening.weak))
+}
+
+fn build(bucket: &str, opening: &Opening) -> Result<(AmazonS3, Settings), StoreError> {
+    client::install_tls();
+    let (builder, settings) = configure(bucket, opening);
+    let client = builder
+        .build()
+        .map_err(|error| super::failed("open", bucket)(Failure::of_library(&error)))?;
+    Ok((client, settings))
+}
+
+/// What our own requests need to know of the environment.
+struct Settings {
+    region: String,
+    /// URL of the bucket, without a slash at its end.
+    base: String,
+    /// Nobody signs.
+    anonymous: bool,
+    /// The keeper is Amazon itself, whose SHA-256 of an object is checked against its bytes.
+    is_amazon: bool,
+    /// Encryption at rest that the environment asks for.
+    encryption: HeaderMap,
+}
+
+fn configure(bucket: &str, opening: &Opening) -> (AmazonS3Builder, Settings) {
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in &opening.variables {
+        if name.starts_with("AWS_")
+            && let Ok(key) = name.to_ascii_lowercase().parse()
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let builder = builder.with_bucket_name(bucket);
+    let value = |key: Key| {
+        builder
+            .get_config_value(&key)
+            .filter(|text| !text.is_empty())
+    };
+    let is_set = |key: Key| value(key).is_some_and(|text| ["true", "1"].contains(&text.as_str()));
+    let region = value(Key::Region)
+        .or_else(|| value(Key::DefaultRegion))
+        .unwrap_or_else(|| "us-east-1".to_owned());
+    let endpoint = value(Key::S3Endpoint).or_else(|| value(Key::Endpoint));
+    let virtual_hosted = is_set(Key::VirtualHostedStyleRequest);
+    let base = match (&endpoint, virtual_hosted) {
+        (Some(endpoint), true) => endpoint.trim_end_matches('/').to_owned(),
+        (Some(endpoint), false) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        (None, true) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        (None, false) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+    };
+    let mut encryption = HeaderMap::new();
+    for (key, name) in [
+        ("aws_server_side_encryption", "x-amz-server-side-encryption"),
+        (
+            "aws_sse_kms_key_id",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+        ),
+        (
+            "aws_sse_bucket_key_enabled",
+            "x-amz-server-side-encryption-bucket-key-enabled",
+        ),
+    ] {
+        let given = key.parse().ok().and_then(value);
+        if let Some(given) = given.and_then(|given| HeaderValue::from_str(&given).ok()) {
+            encryption.insert(HeaderName::from_static(name), given);
+        }
+    }
+    let settings = Settings {
+        anonymous: is_set(Key::SkipSignature),
+        is_amazon: endpoint.is_none(),
+        encryption,
+        base,
+        region: region.clone(),
+    };
+    // Who writes http:// in the endpoint means it.
+    let allow_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"))
+        || is_set(Key::Client(ClientConfigKey::AllowHttp));
+    let options = ClientOptions::new()
+        .with_allow_http(allow_http)
+        .with_connect_timeout(Duration::from_secs(10))
+        .with_timeout_disabled()
+        .with_read_timeout(opening.stall);
+    // Who asks us tries again by itself, and knows for how long.
+    let retry = RetryConfig {
+        max_retries: 2,
+        retry_timeout: opening.stall,
+        ..RetryConfig::default()
+    };
+    let builder = builder
+        .with_region(region)
+        .with_client_options(options)
+        .with_retry(retry);
+    (builder, settings)
+}
+
+struct S3(Arc<Inner>);
+
+struct Inner {
+    library: AmazonS3,
+    http: Client,
+    bucket: String,
+    settings: Settings,
+    stall: Duration,
+}
+
+impl Inner {
+    /// A request for an object, signed. `sha256` is that of the body; none means an empty one.
+    async fn request(
+        &self,
+        method: Method,
+        key: &str,
+        mut headers: HeaderMap,
+        sha256: Option<[u8; 32]>,
+    ) -> Result<reqwest::Request, Failure> {
+        let url = format!("{}/{}", self.settings.base, escaped(key));
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = url.parse().map_err(|error| {
+            Failure::new(format!("the endpoint {}: {error}", self.settings.base))
+        })?;
+        std::mem::swap(request.headers_mut(), &mut headers);
+        if !self.settings.anonymous {
+            let credential = self.library.credentials().get_credential().await;
+            let credential = credential.map_err(|error| Failure::of_library(&error))?;
+            AwsAuthorizer::new(&credential, "s3", &self.settings.region)
+                .try_authorize(&mut request, sha256.as_ref().map(<[u8; 32]>::as_slice))
+                .map_err(|error| Failure::of_library(&error))?;
+        }
+        let (parts, _) = request.into_parts();
+        let url = url
+            .parse()
+            .map_err(|_| Failure::new(format!("{} is no URL", self.settings.base)))?;
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        Ok(request)
+    }
+
+    async fn put(&self, key: &str, body: SentBody) -> Result<Answer, Failure> {
+        if body.size_bytes > PUT_MAX_BYTES {
+            return Err(Failure::new(format!(
+                "{} bytes are more than the {PUT_MAX_BYTES} that S3 takes at once",
+                body.size_bytes
+            )));
+        }
+        let mut headers = self.settings.encryption.clone();
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        headers.insert(header::CONTENT_LENGTH, body.size_bytes.into());
+        headers.insert(header::CONTENT_TYPE, content_type(key));
+        for (name, digest) in [
+            ("content-md5", &body.md5[..]),
+            ("x-amz-checksum-sha256", &body.sha256[..]),
+        ] {
+            let value = HeaderValue::try_from(BASE64_STANDARD.encode(digest));
+            headers.insert(name, value.expect("base64 is made of visible letters"));
+        }
+        let mut request = self
+            .request(Method::PUT, key, headers, Some(body.sha256))
+            .await?;
+        *request.body_mut() = Some(body.stream);
+        let answer = client::send(&self.http, request, &body.progress, self.stall).await?;
+        match answer.status() {
+            StatusCode::OK => {
+                let tag = etag(&answer);
+                // Of an object put at once the ETag is its MD5, except where a key of the customer encrypts it.
+                let is_ours = tag.as_deref() == Some(&format!("\"{}\"", hex(&body.md5)));
+                Ok(Answer {
+                    put: Put::Created,
+                    tag: tag.filter(|_| is_ours),
+                })
+            }
+            // 409: somebody else's request for this name was on its way.
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(Answer {
+                put: Put::Exists,
+                tag: None,
+            }),
+            _ => Err(self.refusal(answer).await),
+        }
+    }
+
+    async fn head(&self, key: &str) -> Result<Option<Held>, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+        let request = self.request(Method::HEAD, key, headers, None).await?;
+        let answer = client::send(&self.http, request, &Progress::begin(), self.stall).await?;
+        match answer.status() {
+            StatusCode::OK => {
+                let size_bytes = text(&answer, header::CONTENT_LENGTH.as_str())
+                    .and_then(|text| text.parse().ok())
+                    .ok_or_else(|| Failure::new("the store does not tell the size"))?;
+                let sha256 = text(&answer, "x-amz-checksum-sha256")
+                    .filter(|_| self.settings.is_amazon)
+                    .and_then(|text| BASE64_STANDARD.decode(text).ok()?.try_into().ok());
+                Ok(Some(Held {
+                    size_bytes,
+                    tag: etag(&answer),
+                    sha256,
+                }))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::FORBIDDEN => Err(Failure::new(
+                "the store answers 403 Forbidden: s3:GetObject and s3:ListBucket are needed to see whether an object is \
+                 there",
+            )),
+            _ => Err(self.refusal(answer).await),
+        }
+    }
+
+    async fn refusal(&self, answer: Response) -> Failure {
+        let status = answer.status();
+        if let Some(region) = text(&answer, "x-amz-bucket-region")
+            && region != self.settings.region
+        {
+            return Failure::new(format!(
+                "the bucket is in {region}, not in {}: set AWS_REGION",
+                self.settings.region
+            ));
+        }
+        Failure::of_answer(status, &client::text(answer, self.stall).await)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        let prefix = (!prefix.is_empty()).then_some(prefix);
+        let mut options = PaginatedListOptions::default();
+        let mut keys = Vec::new();
+        loop {
+            let page = self.library.list_paginated(prefix, options).await;
+            let page = page.map_err(|error| Failure::of_library(&error))?;
+            let objects = page.result.objects.into_iter();
+            keys.extend(objects.map(|object| object.location.to_string()));
+            let Some(token) = page.page_token else {
+                return Ok(keys);
+            };
+            options = PaginatedListOptions {
+                page_token: Some(token),
+                ..PaginatedListOptions::default()
+            };
+        }
+    }
+}
+
+/// A [`Body`] on its way.
+struct SentBody {
+    size_bytes: u64,
+    sha256: [u8; 32],
+    md5: [u8; 16],
+    progress: Progress,
+    stream: reqwest::Body,
+}
+
+impl Remote for S3 {
+    fn put(&self, key: &str, body: &Body) -> Result<Answer, Failure> {
+        let progress = Progress::begin();
+        let sent = SentBody {
+            size_bytes: body.size_bytes,
+            sha256: body.sha256,
+            md5: body.md5,
+            stream: reqwest::Body::wrap_stream(body.stream(progress.clone())),
+            progress,
+        };
+        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        bridge::wait(async move { inner.put(&key, sent).await })?
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Held>, Failure> {
+        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
+        bridge::wait(async move { inner.head(&key).await })?
+    }
+
+    fn get(&self, key: &str) -> Result<Box<dyn Read + Send>, Failure> {
+        let path = Path::parse(key).map_err(|error| Failure::new(error.to_string()))?;
+        let inner = Arc::clone(&self.0);
+        let got = bridge::wait(async move { inner.library.get(&path).await })?;
+        let stream = match got {
+            Ok(got) => got.into_stream(),
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(Failure::new("no such object"));
+            }
+            Err(error) => return Err(Failure::of_library(&error)),
+        };
+        let stream = stream.map_err(|error| Failure::of_library(&error));
+        Ok(Box::new(bridge::reader(stream, self.0.stall)?))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        let (inner, prefix) = (Arc::clone(&self.0), prefix.to_owned());
+        bridge::wait(async move { inner.list(&prefix).await })?
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.0.bucket)
+    }
+}
+
+fn text<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
+    answer.headers().get(name)?.to_str().ok()
+}
+
+fn etag(answer: &Response) -> Option<String> {
+    text(answer, header::ETAG.as_str()).map(str::to_owned)
+}
+
+fn content_type(key: &str) -> HeaderValue {
+    HeaderValue::from_static(match key.rsplit_once('.') {
+        Some((_, "gz" | "tgz")) => "application/gzip",
+        Some((_, "json")) => "application/json",
+        _ => "application/octet-stream",
+    })
+}
+
+/// A key as a path of a URL: as Amazon's signatures want it, everything but unreserved letters is escaped.
+fn escaped(key: &str) -> String {
+    let mut path = String::with_capacity(key.len());
+    for &byte in key.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            write!(path, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    path
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
+}

