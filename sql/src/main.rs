@@ -25,7 +25,8 @@ use crate::format::Format;
     version,
     args_conflicts_with_subcommands = true,
     after_help = "\
-Tables: <experiment>.<datatype>, as ndt.ndt7. Views: ndt.unified_downloads, ndt.unified_uploads.
+Tables: <experiment>.<datatype>, as ndt.ndt7; ndt.ndt7_joined adds where both ends are, ndt.ndt7_linked also what was
+recorded of the connection. Views: ndt.unified_downloads, ndt.unified_uploads.
 Only one SELECT is answered; `DESCRIBE` as: select * from (describe ndt.ndt7)."
 )]
 struct Args {

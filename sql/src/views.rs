@@ -1,18 +1,58 @@
 //! The views that every session has.
 
-use std::fs;
 use std::path::Path;
+
+mod names;
+
+use names::{has_file, names};
 
 const IN_FORCE: &str = include_str!("views/in_force.sql");
 const ALL_LIVE: &str = include_str!("views/all_live.sql");
-const EXTENDED: &str = include_str!("views/extended.sql");
+const TABLE: &str = include_str!("views/table.sql");
+const ONCE: &str = include_str!("views/once.sql");
+const PLACES: &str = include_str!("views/places.sql");
+const NO_PLACES: &str = include_str!("views/no_places.sql");
+const JOINED: &str = include_str!("views/joined.sql");
+const LINKED: &str = include_str!("views/linked.sql");
+const LINKED_PART: &str = include_str!("views/linked_part.sql");
 const UNIFIED: &str = include_str!("views/unified.sql");
 
-/// What the unified views of a direction are filled with: see `views/extended.sql` and `views/unified.sql`.
+/// Types of an annotation's columns, for a lake without annotations.
+const GEO: &str = "STRUCT(ContinentCode VARCHAR, CountryCode VARCHAR, CountryCode3 VARCHAR, CountryName VARCHAR, Region VARCHAR, Subdivision1ISOCode VARCHAR, Subdivision1Name VARCHAR, Subdivision2ISOCode VARCHAR, Subdivision2Name VARCHAR, MetroCode BIGINT, City VARCHAR, AreaCode BIGINT, PostalCode VARCHAR, Latitude DOUBLE, Longitude DOUBLE, AccuracyRadiusKm BIGINT, Missing BOOLEAN)";
+const NETWORK: &str = "STRUCT(CIDR VARCHAR, ASNumber BIGINT, ASName VARCHAR, Missing BOOLEAN, Systems STRUCT(ASNs BIGINT[])[])";
+
+/// Datatypes that are not about one connection of a test, so that nothing joins with them by UUID.
+const NOT_OF_A_CONNECTION: [&str; 4] = ["annotation2", "hopannotation2", "nodeinfo1", "switch"];
+
+/// What is recorded beside a test, what of a row counts, and the order of several.
+const SIDECARS: [(&str, &str, &str); 4] = [
+    (
+        "tcpinfo",
+        "{Sequence: raw.Metadata.Sequence, SockID: a.SockID, FinalSnapshot: a.FinalSnapshot, Snapshots: raw.Snapshots}",
+        "raw.Metadata.Sequence",
+    ),
+    ("scamper1", "raw", "raw.CycleStart.start_time"),
+    ("scamper2", "raw", "raw.CycleStart.start_time"),
+    ("pcap", "a", "date"),
+];
+
+/// The views of the ndt tests of both generations that a direction has.
+const EXTENDED: [(&str, &str); 2] = [
+    ("ndt7", include_str!("views/extended_ndt7.sql")),
+    ("ndt5", include_str!("views/extended_ndt5.sql")),
+];
+
+/// Clients that watch the platform: on the server's own loopback, and the addresses that M-Lab's views know.
+const IS_OAM: &str = "raw.ClientIP IN ('127.0.0.1', '::1', '23.228.128.99', '2605:a601:f1ff:fffe::99', '35.188.150.110', '35.192.37.249', '35.193.254.117', '35.202.153.90', '35.225.75.192', '45.56.98.222', '2600:3c03::f03c:91ff:fe33:819')";
+const IS_PRIVATE: &str =
+    r"regexp_matches(raw.ClientIP, '^(::ffff:)?(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.)')";
+
+/// What the views of a direction are filled with.
 const DIRECTIONS: [&[(&str, &str)]; 2] = [
     &[
         ("name", "downloads"),
         ("direction", "Download"),
+        ("ndt5", "S2C"),
         ("bytes", "BytesAcked"),
         (
             "early_exit",
@@ -24,6 +64,7 @@ const DIRECTIONS: [&[(&str, &str)]; 2] = [
     &[
         ("name", "uploads"),
         ("direction", "Upload"),
+        ("ndt5", "C2S"),
         ("bytes", "BytesReceived"),
         ("early_exit", "false"),
         ("congestion_control", "'Unknown'"),
@@ -31,75 +72,111 @@ const DIRECTIONS: [&[(&str, &str)]; 2] = [
     ],
 ];
 
-/// The statements that make the views of a lake: `<experiment>.<datatype>` for every table, and where there is
-/// `ndt.ndt7`, `ndt.unified_downloads` and `ndt.unified_uploads`.
+/// The statements that make the views of a lake. For every table `<experiment>.<datatype>`; for tables about connections
+/// also `…_joined`, with where both ends are; for those of tests `…_linked`, with what the sidecars recorded; and where
+/// there are ndt's tests `ndt.unified_downloads` and `ndt.unified_uploads`. What these stand on is in
+/// `<experiment>_intermediate`.
 pub fn statements(lake: &Path) -> Vec<String> {
     let mut statements = Vec::new();
-    let mut has_ndt7 = false;
     for experiment in names(lake) {
+        let folder = lake.join(&experiment);
+        let tables: Vec<String> = names(&folder)
+            .into_iter()
+            .filter(|datatype| is_table(&folder.join(datatype)))
+            .collect();
         statements.push(format!("CREATE SCHEMA IF NOT EXISTS {experiment}"));
-        for datatype in names(&lake.join(&experiment)) {
-            let table = lake.join(&experiment).join(&datatype);
-            if !has_file(&table.join("live"), "parquet")
-                && !has_file(&table.join("sealed"), "parquet")
-            {
-                continue;
-            }
-            has_ndt7 |= experiment == "ndt" && datatype == "ndt7";
-            let text = if has_file(&table.join("log"), "json") {
-                IN_FORCE
-            } else {
-                ALL_LIVE
-            };
-            let root = table.to_string_lossy().replace('\'', "''");
-            let values: [(&str, &str); 3] = [
-                ("schema", &experiment),
-                ("table", &datatype),
-                ("root", &root),
-            ];
-            statements.push(fill(text, &values));
+        statements.push(format!(
+            "CREATE SCHEMA IF NOT EXISTS {experiment}_intermediate"
+        ));
+        for table in &tables {
+            statements.extend(of_table(&folder.join(table), &experiment, table));
         }
-    }
-    if has_ndt7 {
-        statements.push("CREATE SCHEMA ndt_intermediate".to_owned());
-        for values in DIRECTIONS {
-            statements.push(fill(EXTENDED, values));
-            statements.push(fill(UNIFIED, values));
+        let has_places = tables.iter().any(|table| table == "annotation2");
+        statements.push(fill(
+            if has_places { PLACES } else { NO_PLACES },
+            &[("geo", GEO), ("network", NETWORK), ("schema", &experiment)],
+        ));
+        let is_of_connection = |table: &&String| !NOT_OF_A_CONNECTION.contains(&table.as_str());
+        for table in tables.iter().filter(is_of_connection) {
+            statements.push(fill(JOINED, &[("schema", &experiment), ("table", table)]));
+            if SIDECARS.iter().all(|(sidecar, _, _)| sidecar != table) {
+                statements.push(linked(&experiment, table, &tables));
+            }
+        }
+        if experiment == "ndt" {
+            statements.extend(unified(&tables));
         }
     }
     statements
+}
+
+fn of_table(folder: &Path, experiment: &str, table: &str) -> [String; 3] {
+    let placed = if has_file(&folder.join("log"), "json") {
+        IN_FORCE
+    } else {
+        ALL_LIVE
+    };
+    let root = folder.to_string_lossy().replace('\'', "''");
+    let key = match table {
+        "tcpinfo" => "id, raw.Metadata.Sequence",
+        _ => "id",
+    };
+    let values = [
+        ("schema", experiment),
+        ("table", table),
+        ("root", &root),
+        ("key", key),
+    ];
+    [placed, TABLE, ONCE].map(|text| fill(text, &values))
+}
+
+fn linked(experiment: &str, table: &str, tables: &[String]) -> String {
+    let (mut lists, mut parts) = (String::new(), String::new());
+    for (sidecar, row, order) in SIDECARS {
+        if tables.iter().any(|table| table == sidecar) {
+            let values = [("row", row), ("order", order), ("part", sidecar)];
+            lists += &fill(", {part}.{part}", &values);
+            parts += &fill(LINKED_PART, &values);
+        }
+    }
+    let values = [("lists", lists.as_str()), ("parts", &parts)];
+    fill(
+        &fill(LINKED, &values),
+        &[("schema", experiment), ("table", table)],
+    )
+}
+
+fn unified(tables: &[String]) -> Vec<String> {
+    let generations: Vec<_> = EXTENDED
+        .iter()
+        .filter(|(generation, _)| tables.iter().any(|table| table == generation))
+        .collect();
+    if generations.is_empty() {
+        return Vec::new();
+    }
+    let mut statements = Vec::new();
+    for direction in DIRECTIONS {
+        let common = [("is_oam", IS_OAM), ("is_private", IS_PRIVATE)];
+        let of_direction = |text: &str| fill(&fill(text, direction), &common);
+        let mut extended = Vec::new();
+        for (generation, text) in &generations {
+            statements.push(of_direction(text));
+            extended.push(of_direction(&format!(
+                "SELECT * FROM ndt_intermediate.extended_{generation}_{{name}}"
+            )));
+        }
+        let extended = extended.join(" UNION ALL BY NAME ");
+        statements.push(fill(&of_direction(UNIFIED), &[("extended", &extended)]));
+    }
+    statements
+}
+
+fn is_table(folder: &Path) -> bool {
+    has_file(&folder.join("live"), "parquet") || has_file(&folder.join("sealed"), "parquet")
 }
 
 fn fill(text: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{name}}}"), value)
     })
-}
-
-/// Folders that can be experiments or datatypes, by name: a letter, then letters and digits.
-fn names(dir: &Path) -> Vec<String> {
-    let is_name = |name: &String| {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    };
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(is_name)
-        .collect();
-    names.sort();
-    names
-}
-
-/// Whether a `date=…` folder below has a file with this suffix.
-fn has_file(dir: &Path, suffix: &str) -> bool {
-    let below = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
-    below(dir)
-        .flat_map(|date| fs::read_dir(date.path()).into_iter().flatten().flatten())
-        .any(|file| file.path().extension().is_some_and(|found| found == suffix))
 }

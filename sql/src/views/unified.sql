@@ -1,26 +1,42 @@
 -- The tests of one direction as analysts know them.
 CREATE VIEW ndt.unified_{name} AS
+WITH extended AS (
+    {extended}
+), judged AS (
+    SELECT *, coalesce(
+            filter.IsComplete AND filter.IsProduction AND NOT filter.IsError AND NOT filter.IsOAM
+            AND NOT filter.IsPlatformAnomaly AND NOT filter.IsSmall AND NOT filter.IsLong AND NOT filter._IsRFC1918,
+            false) AS base_valid,
+        regexp_extract(archiver.ArchiveURL, '-(mlab[1-4]d?)-([a-z]{3}[0-9tc]{2})-', ['machine', 'site']) AS host
+    FROM extended
+)
 SELECT id, date,
     {
         UUID: id,
-        TestTime: a.TestTime,
+        TestTime: test_time,
         Direction: '{direction}',
-        CongestionControl: {congestion_control},
-        MeanThroughputMbps: a.MeanThroughputMbps,
-        MinRTT: a.MinRTT,
-        LossRate: {loss_rate}
+        CongestionControl: congestion_control,
+        MeanThroughputMbps: mbps,
+        MinRTT: min_rtt,
+        LossRate: loss_rate
     } AS a,
     {
-        View: 'ndt7_{name}',
-        Protocol: 'ndt7-' || CASE WHEN contains(raw.ClientIP, ':') THEN 'IPv6' ELSE 'IPv4' END || '-'
-            || CASE raw.ServerPort WHEN 443 THEN 'WSS' WHEN 80 THEN 'WS' ELSE 'unknown' END,
-        ClientMetadata: measured.ClientMetadata,
-        ServerMetadata: measured.ServerMetadata,
+        View: view,
+        Protocol: protocol,
+        ClientMetadata: client_metadata,
+        ServerMetadata: server_metadata,
         Tables: [archiver]
     } AS metadata,
-    {IP: raw.ClientIP, Port: raw.ClientPort} AS client,
-    {IP: raw.ServerIP, Port: raw.ServerPort, Site: host.site, Machine: host.machine} AS server,
+    {IP: client_ip, Port: client_port, Geo: places.client.Geo, Network: places.client.Network} AS client,
+    {
+        IP: server_ip,
+        Port: server_port,
+        Site: coalesce(places.server.Site, host.site),
+        Machine: coalesce(places.server.Machine, host.machine),
+        Geo: places.server.Geo,
+        Network: places.server.Network
+    } AS server,
     base_valid AND (NOT filter.IsShort OR filter.IsEarlyExit) AS IsValidBest,
     base_valid AND NOT filter.IsShort AS IsValid2023,
     coalesce(base_valid AND NOT filter.IsShort AND (filter._IsCongested OR filter._IsBloated), false) AS IsValid2021
-FROM ndt_intermediate.extended_ndt7_{name}
+FROM judged LEFT JOIN ndt_intermediate.places AS places USING (id)

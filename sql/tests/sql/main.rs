@@ -1,5 +1,6 @@
 //! The program from outside: its views on lakes of known rows, and its endpoint under attack.
 
 mod attack;
+mod joined;
 mod support;
 mod views;

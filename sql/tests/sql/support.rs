@@ -17,7 +17,12 @@ pub struct Row {
     pub has_early_exit: bool,
     pub object: &'static str,
     pub rtt_us: u64,
+    pub min_rtt_us: u64,
     pub retransmitted: u64,
+    /// Bytes of the snapshot before the last.
+    pub bytes_before: u64,
+    /// What the kernel's timer says when the test ends.
+    pub elapsed_us: i64,
 }
 
 impl Default for Row {
@@ -32,7 +37,10 @@ impl Default for Row {
             has_early_exit: false,
             object: "20240506T000000.000000Z-ndt7-mlab1-lga02-ndt.tgz",
             rtt_us: 20_000,
+            min_rtt_us: 9000,
             retransmitted: 0,
+            bytes_before: 0,
+            elapsed_us: 1,
         }
     }
 }
@@ -52,25 +60,22 @@ impl Row {
             } else {
                 "client_name"
             };
-            let tcp = format!(
-                "{{BytesAcked: {bytes}::BIGINT, BytesReceived: {bytes}::BIGINT, RTT: {}::BIGINT, MinRTT: 9000::BIGINT, TotalRetrans: {}::BIGINT}}",
-                self.rtt_us,
-                self.retransmitted,
-                bytes = self.bytes
-            );
-            let last = if self.is_complete {
-                format!(", {{TCPInfo: {tcp}}}")
-            } else {
-                String::new()
+            let tcp = |bytes: u64| {
+                format!(
+                    "{{TCPInfo: {{BytesAcked: {bytes}::BIGINT, BytesReceived: {bytes}::BIGINT, RTT: {}::BIGINT, MinRTT: {}::BIGINT, TotalRetrans: {}::BIGINT, ElapsedTime: {}::BIGINT}}}}",
+                    self.rtt_us, self.min_rtt_us, self.retransmitted, self.elapsed_us
+                )
             };
             let first = if self.is_complete { "" } else { "[:0]" };
             format!(
-                "{{UUID: {uuid}, StartTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', EndTime: TIMESTAMPTZ '2024-05-06T00:00:00Z' + to_microseconds({}), ServerMeasurements: ([{{TCPInfo: {tcp}}}{last}]){first}, ClientMetadata: [{{Name: '{name}', Value: 'true'}}], ServerMetadata: []::STRUCT(Name VARCHAR, Value VARCHAR)[]}}",
-                self.seconds * 1e6
+                "{{UUID: {uuid}, StartTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', EndTime: TIMESTAMPTZ '2024-05-06T00:00:00Z' + to_microseconds({}), ServerMeasurements: ([{}, {}]){first}, ClientMetadata: [{{Name: '{name}', Value: 'true'}}], ServerMetadata: []::STRUCT(Name VARCHAR, Value VARCHAR)[]}}",
+                self.seconds * 1e6,
+                tcp(self.bytes_before),
+                tcp(self.bytes),
             )
         };
         format!(
-            "SELECT '{}' AS id, {{ArchiveURL: 'gs://archive/{}'}} AS archiver, {{UUID: '{}', TestTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', CongestionControl: 'bbr', MeanThroughputMbps: 5.0, MinRTT: 9.0, LossRate: 0.0}} AS a, {{ClientIP: '{}', ClientPort: 5000, ServerIP: '203.0.113.1', ServerPort: 443, StartTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', Download: {}, Upload: {}}} AS raw",
+            "SELECT '{}' AS id, {{ArchiveURL: 'gs://archive/{}', Filename: '/x'}} AS archiver, {{UUID: '{}', TestTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', CongestionControl: 'bbr', MeanThroughputMbps: 5.0, MinRTT: 9.0, LossRate: 0.0}} AS a, {{ClientIP: '{}', ClientPort: 5000, ServerIP: '203.0.113.1', ServerPort: 443, StartTime: TIMESTAMPTZ '2024-05-06T00:00:00Z', Download: {}, Upload: {}}} AS raw",
             self.id,
             self.object,
             self.id,

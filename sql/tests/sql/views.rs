@@ -8,116 +8,69 @@ use crate::support::{Lake, Row, program};
 
 const DAY: &str = "ndt/ndt7/live/date=2024-05-06";
 
-/// Rows by name, and whether each is valid: best, as of 2023, as of 2021.
-fn cases() -> [(&'static str, Row, [bool; 3]); 12] {
-    [
-        ("good", Row::default(), [true, true, true]),
-        (
-            "calm",
-            Row {
-                rtt_us: 9500,
-                ..Row::default()
-            },
-            [true, true, false],
-        ),
-        (
-            "lossy",
-            Row {
-                rtt_us: 9500,
-                retransmitted: 3,
-                ..Row::default()
-            },
-            [true, true, true],
-        ),
-        (
-            "short",
-            Row {
-                seconds: 8.9,
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "early",
-            Row {
-                seconds: 5.0,
-                has_early_exit: true,
-                ..Row::default()
-            },
-            [true, false, false],
-        ),
-        (
-            "long",
-            Row {
-                seconds: 60.1,
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "small",
-            Row {
-                bytes: 8191,
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "private",
-            Row {
-                client: "172.31.0.1",
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "public",
-            Row {
-                client: "172.32.0.1",
-                ..Row::default()
-            },
-            [true, true, true],
-        ),
-        (
-            "unfinished",
-            Row {
-                is_complete: false,
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "staging",
-            Row {
-                object: "20240506T000000.000000Z-ndt7-mlab4-lga02-ndt.tgz",
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-        (
-            "sandbox",
-            Row {
-                object: "20240506T000000.000000Z-ndt7-mlab1-lga0t-ndt.tgz",
-                ..Row::default()
-            },
-            [false, false, false],
-        ),
-    ]
-}
+/// How a row differs from a good one, and whether it is valid then: best, as of 2023, as of 2021.
+type Case = (&'static str, fn(&mut Row), [bool; 3]);
+
+const CASES: [Case; 17] = [
+    ("good", |_| {}, [true, true, true]),
+    ("calm", |row| row.rtt_us = 9500, [true, true, false]),
+    (
+        "lossy",
+        |row| (row.rtt_us, row.retransmitted) = (9500, 3),
+        [true, true, true],
+    ),
+    ("short", |row| row.seconds = 8.9, [false; 3]),
+    (
+        "early",
+        |row| (row.seconds, row.has_early_exit) = (5.0, true),
+        [true, false, false],
+    ),
+    ("long", |row| row.seconds = 60.1, [false; 3]),
+    ("small", |row| row.bytes = 8191, [false; 3]),
+    ("private", |row| row.client = "172.31.0.1", [false; 3]),
+    ("public", |row| row.client = "172.32.0.1", [true; 3]),
+    (
+        "monitoring",
+        |row| row.client = "2600:3c03::f03c:91ff:fe33:819",
+        [false; 3],
+    ),
+    ("unfinished", |row| row.is_complete = false, [false; 3]),
+    (
+        "staging",
+        |row| row.object = "20240506T000000.000000Z-ndt7-mlab4-lga02-ndt.tgz",
+        [false; 3],
+    ),
+    (
+        "sandbox",
+        |row| row.object = "20240506T000000.000000Z-ndt7-mlab1-lga0t-ndt.tgz",
+        [false; 3],
+    ),
+    ("backwards", |row| row.bytes_before = 1_000_001, [false; 3]),
+    (
+        "unmeasured",
+        |row| row.min_rtt_us = 4_294_967_295,
+        [false; 3],
+    ),
+    ("clock", |row| row.elapsed_us = 11_000_001, [false; 3]),
+    ("punctual", |row| row.elapsed_us = 11_000_000, [true; 3]),
+];
 
 #[test]
 fn a_flag_follows_from_the_row() {
     let lake = Lake::new();
-    let rows = cases();
-    let mut expected: Vec<_> = rows
+    let mut expected: Vec<_> = CASES
         .iter()
         .map(|(id, _, [best, v2023, v2021])| json!({"id": id, "best": best, "v2023": v2023, "v2021": v2021}))
         .collect();
     expected.sort_by_key(|row| row["id"].as_str().unwrap().to_owned());
-    let rows: Vec<Row> = rows
-        .into_iter()
-        .map(|(id, row, _)| Row { id, ..row })
-        .collect();
+    let rows = CASES.map(|(id, change, _)| {
+        let mut row = Row {
+            id,
+            ..Row::default()
+        };
+        change(&mut row);
+        row
+    });
     lake.put_rows(&format!("{DAY}/a.parquet"), &rows);
     let found = lake.query("SELECT id, IsValidBest AS best, IsValid2023 AS v2023, IsValid2021 AS v2021 FROM ndt.unified_downloads ORDER BY id");
     assert_eq!(found, json!(expected));
@@ -194,7 +147,7 @@ fn answers_have_four_forms_and_an_end() {
     let lake = Lake::new();
     lake.put(
         "lab/probe1/live/date=2024-05-06/a.parquet",
-        "SELECT i AS id, 'x,\"y' AS text FROM range(5) AS t(i)",
+        "SELECT i AS id, {ArchiveURL: 'a', Filename: 'b'} AS archiver, 'x,\"y' AS text FROM range(5) AS t(i)",
     );
     let text = |arguments: &[&str]| {
         let output = program(&lake.root(), arguments);
