@@ -4,6 +4,7 @@
 //! claimed, its receipts, and the lake. It only reads, and never writes anywhere.
 
 mod error;
+mod keys;
 mod lake;
 mod network;
 mod row;

@@ -1,6 +1,7 @@
 //! One row of a Parquet file, by its `id`, reading as little as possible.
 //!
-//! In this order: the footer with the statistics, the Bloom filter, the column `id`, and then the pages of the one row.
+//! In this order: the keys beside the file, else the footer with the statistics, the Bloom filter and the column `id`; and
+//! then the pages of the one row.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,9 +14,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelector,
 };
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::statistics::Statistics;
 use serde_json::Value;
+
+use crate::keys;
 
 /// The column that is searched.
 const KEY: &str = "id";
@@ -26,7 +27,18 @@ const BATCH_ROWS: usize = 8192;
 /// The row with this `id` as JSON, if the file has it; else what is wrong with the file.
 pub(crate) fn read_row(path: &Path, id: &str) -> Result<Option<Value>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
+    let rows = keys::rows_of(path, id);
+    if rows.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(None);
+    }
     let file = File::open(path).map_err(|error| text(&error))?;
+    let groups = match rows {
+        Some(_) => Vec::new(),
+        None => keys::groups_that_may_hold(&file, id).map_err(|error| text(&error))?,
+    };
+    if rows.is_none() && groups.is_empty() {
+        return Ok(None);
+    }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
         .map_err(|error| text(&error))?;
     let Some(key) = key_column(&metadata) else {
@@ -37,7 +49,11 @@ pub(crate) fn read_row(path: &Path, id: &str) -> Result<Option<Value>, String> {
         metadata,
         key,
     };
-    table.find(id).map_err(|error| text(&error))
+    let found = match rows.as_deref() {
+        Some([row, ..]) => table.at(*row),
+        _ => table.find(groups, id),
+    };
+    found.map_err(|error| text(&error))
 }
 
 fn key_column(metadata: &ArrowReaderMetadata) -> Option<usize> {
@@ -56,15 +72,24 @@ struct Table {
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 impl Table {
-    fn find(&self, id: &str) -> Fallible<Option<Value>> {
-        let groups = self.metadata.metadata().row_groups();
-        for (group, statistics) in groups.iter().enumerate() {
-            if !self.may_hold(statistics, id) || !self.filter_may_hold(group, id)? {
-                continue;
-            }
+    fn find(&self, groups: Vec<usize>, id: &str) -> Fallible<Option<Value>> {
+        for group in groups {
             if let Some(offset) = self.offset(group, id)? {
                 return self.row(group, offset);
             }
+        }
+        Ok(None)
+    }
+
+    /// The row with this number.
+    fn at(&self, number: u64) -> Fallible<Option<Value>> {
+        let mut before = 0;
+        for (group, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let rows = u64::try_from(metadata.num_rows())?;
+            if number < before + rows {
+                return self.row(group, usize::try_from(number - before)?);
+            }
+            before += rows;
         }
         Ok(None)
     }
@@ -75,27 +100,6 @@ impl Table {
             file,
             self.metadata.clone(),
         ))
-    }
-
-    fn may_hold(&self, group: &RowGroupMetaData, id: &str) -> bool {
-        let Some(Statistics::ByteArray(bounds)) = group.column(self.key).statistics() else {
-            return true;
-        };
-        // Bounds may be cut short, but stay bounds.
-        let below = bounds
-            .min_opt()
-            .is_some_and(|min| id.as_bytes() < min.data());
-        let above = bounds
-            .max_opt()
-            .is_some_and(|max| id.as_bytes() > max.data());
-        !below && !above
-    }
-
-    fn filter_may_hold(&self, group: usize, id: &str) -> Fallible<bool> {
-        let filter = self
-            .reader()?
-            .get_row_group_column_bloom_filter(group, self.key)?;
-        Ok(filter.is_none_or(|filter| filter.check(&id)))
     }
 
     /// Number of the row within its row group.

@@ -193,6 +193,46 @@ fn a_row_is_found_among_many() {
     assert_eq!(show(&dirs, "zzz").unwrap().stage, Stage::Unknown);
 }
 
+/// Of a sealed date the keys are read, and of a part that holds the row that row.
+#[test]
+fn a_sealed_row_is_found_by_its_key() {
+    let lab = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..20_000)
+        .map(|number| line(&id(number), number))
+        .collect();
+    load(lab.path(), "2024-05-06", &rows);
+    let dirs = Dirs::of_lab(lab.path());
+    let settings = groma_lake::Settings {
+        linger: Duration::ZERO,
+        ..Default::default()
+    };
+    let later = "2024-05-08T00:00:00Z".parse().unwrap();
+    groma_lake::seal(&dirs.lake, later, &settings, None).unwrap();
+    let table = dirs.lake.join("lab/probe1");
+    let part = table.join("sealed/date=2024-05-06/part-000000-0.parquet");
+    let keys = groma_lake::keys_path(&part).unwrap();
+    let whole = fs::read(&keys).unwrap();
+    let with_keys = |keys: Option<&[u8]>, path: &Path| match keys {
+        Some(bytes) => fs::write(path, bytes).unwrap(),
+        None => fs::remove_file(path).unwrap(),
+    };
+    for state in [Some(&whole[..]), Some(b"damaged"), None] {
+        with_keys(state, &keys);
+        for number in [0, 2499, 2500, 8192, 19_999] {
+            let report = show(&dirs, &id(number)).unwrap();
+            assert_eq!(report.table_file.as_deref(), Some(&*part));
+            assert_eq!(report.row.unwrap()["raw"]["Count"], json!(number));
+        }
+        assert_eq!(show(&dirs, &id(20_000)).unwrap().stage, Stage::Unknown);
+    }
+    // With keys the part is not even opened for a row that it does not hold.
+    with_keys(Some(&whole), &keys);
+    fs::write(&part, "damaged").unwrap();
+    let report = show(&dirs, &id(20_000)).unwrap();
+    assert_eq!(report.unreadable, [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(show(&dirs, &id(7)).unwrap().unreadable, [part]);
+}
+
 #[test]
 fn the_newest_day_comes_first() {
     let lab = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 
 use crate::archived::Archived;
 use crate::day::stem_of;
+use crate::keys;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::manifest;
 use crate::merge::{Input, merge};
@@ -106,13 +107,14 @@ fn tend(
     Ok(())
 }
 
-/// Puts the parts of all entries in place, and then writes the manifests that say so.
+/// Puts the parts of all entries in place with their keys, and then writes the manifests that say so.
 fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
         if table.lake().join(&part.staged).exists() {
             staged::place(table, part)?;
         }
     }
+    keys::publish(table, date, log)?;
     manifest::publish(table, date, log)
 }
 
@@ -165,13 +167,22 @@ fn clear(table: &Table, date: Date, log: &Log, linger: Duration) -> Result<usize
             continue;
         }
         let path = dir.join(format!("{stem}.parquet"));
-        match fs::remove_file(&path) {
-            Ok(()) => removed += 1,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(LakeError::io("remove", path)(error)),
+        removed += usize::from(remove(&path)?);
+        // Only a compacted file has keys.
+        if let Some(keys) = keys::keys_path(&path) {
+            remove(&keys)?;
         }
     }
     Ok(removed)
+}
+
+/// Whether there was such a file.
+fn remove(path: &Path) -> Result<bool, LakeError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LakeError::io("remove", path)(error)),
+    }
 }
 
 /// The making of one entry.

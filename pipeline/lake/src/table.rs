@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Log,
     /// What could not be made rows.
     Errors,
+    /// Which row of a part has which key.
+    Keys,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Sealed => "sealed",
             Kind::Log => "log",
             Kind::Errors => "errors",
+            Kind::Keys => "keys",
         }
     }
 }

@@ -221,3 +221,45 @@ fn large_dates_become_several_parts() {
     );
     check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), ids(0, 12))]));
 }
+
+/// What look-ups read: every key of a part with the number of its row, and nothing of a part that is gone.
+#[test]
+fn keys_stand_beside_parts() {
+    use arrow_array::Array as _;
+    use arrow_array::cast::AsArray as _;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let columns = |path: &std::path::Path, wanted: [&str; 2]| {
+        let file = fs::File::open(path).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        let batch = reader.build().unwrap().next().unwrap().unwrap();
+        wanted.map(|name| batch.column_by_name(name).cloned())
+    };
+    let (_dir, lab) = lab(OPEN, 5);
+    assert_eq!(run(&lab, &eager()).compacted, 1);
+    let compacted = ["compact-000000-0.keys"];
+    assert_eq!(lab.files("keys", OPEN), compacted);
+    lab.put(OPEN, 9, &ids(90, 2));
+    lab.loader().sweep("").unwrap();
+    let later = "2024-05-08T02:00:00Z".parse().unwrap();
+    seal(&lab.lake(), later, &eager(), None).unwrap();
+    assert_eq!(lab.files("keys", OPEN), ["part-000001-0.keys"]);
+
+    let table = lab.table().dir();
+    let part = table.join(format!("sealed/date={OPEN}/part-000001-0.parquet"));
+    let keys = groma_lake::keys_path(&part).unwrap();
+    let [Some(id), Some(row)] = columns(&keys, ["id", "row"]) else {
+        panic!("the columns are there");
+    };
+    let [Some(in_part), _] = columns(&part, ["id", ""]) else {
+        panic!("the part has ids");
+    };
+    let (id, in_part) = (id.as_string::<i32>(), in_part.as_string::<i32>());
+    let row = row.as_primitive::<arrow_array::types::Int64Type>();
+    assert_eq!(id.len(), 12);
+    assert!(id.iter().is_sorted());
+    for at in 0..id.len() {
+        let row = usize::try_from(row.value(at)).unwrap();
+        assert_eq!(id.value(at), in_part.value(row));
+    }
+}
