@@ -174,6 +174,8 @@ fn open_bucket(
     match kind {
         #[cfg(feature = "s3")]
         Kind::S3 => Ok(Box::new(crate::remote::s3::open(bucket, prefix, opening)?)),
+        #[cfg(feature = "gcs")]
+        Kind::Gcs => Ok(Box::new(crate::remote::gcs::open(bucket, prefix, opening)?)),
         #[allow(unreachable_patterns, reason = "the features decide")]
         _ => Err(StoreError::NotBuilt {
             scheme: kind.scheme(),

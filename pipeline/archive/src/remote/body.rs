@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -22,10 +23,18 @@ pub(crate) struct Body {
     pub(crate) md5: [u8; 16],
 }
 
-#[derive(Clone)]
 enum Source {
     File(PathBuf),
     Bytes(&'static [u8]),
+}
+
+/// A [`Body`] on its way.
+pub(crate) struct Sent {
+    pub(crate) size_bytes: u64,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) md5: [u8; 16],
+    pub(crate) progress: Progress,
+    pub(crate) stream: BoxStream<'static, io::Result<Bytes>>,
 }
 
 /// When a body last moved.
@@ -80,23 +89,22 @@ impl Body {
         })
     }
 
-    /// The bytes as a stream that holds one chunk. It fails, and with it the request, when the file is not as long as
-    /// it was.
-    pub(crate) fn stream(
-        &self,
-        progress: Progress,
-    ) -> impl Stream<Item = io::Result<Bytes>> + use<> {
-        let source = self.source.clone();
-        let size_bytes = self.size_bytes;
-        let opened = async move {
-            match source {
-                Source::Bytes(bytes) => stream::iter([Ok(Bytes::from_static(bytes))]).left_stream(),
-                Source::File(path) => file_stream(path, size_bytes).right_stream(),
-            }
+    /// The bytes as a stream that holds one chunk, and tells when it moves. It fails, and with it the request, when the
+    /// file is not as long as it was.
+    pub(crate) fn send(&self) -> Sent {
+        let progress = Progress::begin();
+        let moved = progress.clone();
+        let stream = match &self.source {
+            Source::Bytes(bytes) => stream::iter([Ok(Bytes::from_static(bytes))]).boxed(),
+            Source::File(path) => file_stream(path.clone(), self.size_bytes).boxed(),
         };
-        stream::once(opened)
-            .flatten()
-            .inspect(move |_| progress.moved())
+        Sent {
+            size_bytes: self.size_bytes,
+            sha256: self.sha256,
+            md5: self.md5,
+            progress,
+            stream: stream.inspect(move |_| moved.moved()).boxed(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The client, and requests that end when nothing moves.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -11,7 +12,7 @@ use super::body::Progress;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Most of an error's answer that is read.
-const ANSWER_BYTES: usize = 16 * 1024;
+const REFUSAL_BYTES: usize = 16 * 1024;
 
 /// Names the cryptography that the clients of this process use, unless it has done so already.
 pub(crate) fn install_tls() {
@@ -52,13 +53,61 @@ pub(crate) async fn send(
     }
 }
 
-/// The beginning of an answer's body as text; what cannot be read is empty.
-pub(crate) async fn text(mut answer: Response, stall: Duration) -> String {
+/// An answer's body as text, of which at most `most_bytes` are read.
+pub(crate) async fn text(
+    mut answer: Response,
+    most_bytes: usize,
+    stall: Duration,
+) -> Result<String, Failure> {
     let mut body = Vec::new();
-    while body.len() < ANSWER_BYTES
-        && let Ok(Ok(Some(chunk))) = tokio::time::timeout(stall, answer.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
+    while body.len() < most_bytes {
+        let chunk = tokio::time::timeout(stall, answer.chunk()).await;
+        let chunk = chunk.map_err(|_| Failure::new(format!("no byte came for {stall:?}")))?;
+        match chunk.map_err(Failure::of_client)? {
+            Some(chunk) => body.extend_from_slice(&chunk),
+            None => break,
+        }
     }
-    String::from_utf8_lossy(&body).into_owned()
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// What an answer that is none of those expected says.
+pub(crate) async fn refusal(answer: Response, stall: Duration) -> Failure {
+    let status = answer.status();
+    let body = text(answer, REFUSAL_BYTES, stall).await;
+    Failure::of_answer(status, &body.unwrap_or_default())
+}
+
+/// The media type of an object, by its name.
+pub(crate) fn content_type(key: &str) -> &'static str {
+    match key.rsplit_once('.') {
+        Some((_, "gz" | "tgz")) => "application/gzip",
+        Some((_, "json")) => "application/json",
+        _ => "application/octet-stream",
+    }
+}
+
+/// A key as a part of a URL: everything but unreserved letters and those of `kept` is escaped, as Amazon's signatures
+/// want it.
+pub(crate) fn escaped(key: &str, kept: &str) -> String {
+    let mut path = String::with_capacity(key.len());
+    for &byte in key.as_bytes() {
+        if byte.is_ascii_alphanumeric()
+            || b"-._~".contains(&byte)
+            || kept.as_bytes().contains(&byte)
+        {
+            path.push(char::from(byte));
+        } else {
+            write!(path, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    path
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
 }

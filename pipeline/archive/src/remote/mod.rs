@@ -6,6 +6,8 @@
 mod body;
 mod bridge;
 mod failure;
+#[cfg(feature = "gcs")]
+pub(crate) mod gcs;
 mod http;
 #[cfg(feature = "s3")]
 pub mod s3;

@@ -6,7 +6,6 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt as _, RetryConfig};
 use reqwest::{Client, Response};
 
-use super::body::{Body, Progress};
+use super::body::{Body, Progress, Sent};
 use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
 use crate::{Kind, Location, Opening, Put, Store, StoreError};
 
@@ -198,7 +197,7 @@ impl Inner {
         mut headers: HeaderMap,
         sha256: Option<[u8; 32]>,
     ) -> Result<reqwest::Request, Failure> {
-        let url = format!("{}/{}", self.settings.base, escaped(key));
+        let url = format!("{}/{}", self.settings.base, client::escaped(key, "/"));
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = method;
         *request.uri_mut() = url.parse().map_err(|error| {
@@ -221,7 +220,7 @@ impl Inner {
         Ok(request)
     }
 
-    async fn put(&self, key: &str, body: SentBody) -> Result<Answer, Failure> {
+    async fn put(&self, key: &str, body: Sent) -> Result<Answer, Failure> {
         if body.size_bytes > PUT_MAX_BYTES {
             return Err(Failure::new(format!(
                 "{} bytes are more than the {PUT_MAX_BYTES} that S3 takes at once",
@@ -231,7 +230,10 @@ impl Inner {
         let mut headers = self.settings.encryption.clone();
         headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         headers.insert(header::CONTENT_LENGTH, body.size_bytes.into());
-        headers.insert(header::CONTENT_TYPE, content_type(key));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(client::content_type(key)),
+        );
         for (name, digest) in [
             ("content-md5", &body.md5[..]),
             ("x-amz-checksum-sha256", &body.sha256[..]),
@@ -242,13 +244,13 @@ impl Inner {
         let mut request = self
             .request(Method::PUT, key, headers, Some(body.sha256))
             .await?;
-        *request.body_mut() = Some(body.stream);
+        *request.body_mut() = Some(reqwest::Body::wrap_stream(body.stream));
         let answer = client::send(&self.http, request, &body.progress, self.stall).await?;
         match answer.status() {
             StatusCode::OK => {
-                let tag = etag(&answer);
+                let tag = header_text(&answer, "etag").map(str::to_owned);
                 // Of an object put at once the ETag is its MD5, except where a key of the customer encrypts it.
-                let is_ours = tag.as_deref() == Some(&format!("\"{}\"", hex(&body.md5)));
+                let is_ours = tag.as_deref() == Some(&format!("\"{}\"", client::hex(&body.md5)));
                 Ok(Answer {
                     put: Put::Created,
                     tag: tag.filter(|_| is_ours),
@@ -270,15 +272,15 @@ impl Inner {
         let answer = client::send(&self.http, request, &Progress::begin(), self.stall).await?;
         match answer.status() {
             StatusCode::OK => {
-                let size_bytes = text(&answer, header::CONTENT_LENGTH.as_str())
+                let size_bytes = header_text(&answer, "content-length")
                     .and_then(|text| text.parse().ok())
                     .ok_or_else(|| Failure::new("the store does not tell the size"))?;
-                let sha256 = text(&answer, "x-amz-checksum-sha256")
+                let sha256 = header_text(&answer, "x-amz-checksum-sha256")
                     .filter(|_| self.settings.is_amazon)
                     .and_then(|text| BASE64_STANDARD.decode(text).ok()?.try_into().ok());
                 Ok(Some(Held {
                     size_bytes,
-                    tag: etag(&answer),
+                    tag: header_text(&answer, "etag").map(str::to_owned),
                     sha256,
                 }))
             }
@@ -292,8 +294,7 @@ impl Inner {
     }
 
     async fn refusal(&self, answer: Response) -> Failure {
-        let status = answer.status();
-        if let Some(region) = text(&answer, "x-amz-bucket-region")
+        if let Some(region) = header_text(&answer, "x-amz-bucket-region")
             && region != self.settings.region
         {
             return Failure::new(format!(
@@ -301,7 +302,7 @@ impl Inner {
                 self.settings.region
             ));
         }
-        Failure::of_answer(status, &client::text(answer, self.stall).await)
+        client::refusal(answer, self.stall).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
@@ -324,25 +325,9 @@ impl Inner {
     }
 }
 
-/// A [`Body`] on its way.
-struct SentBody {
-    size_bytes: u64,
-    sha256: [u8; 32],
-    md5: [u8; 16],
-    progress: Progress,
-    stream: reqwest::Body,
-}
-
 impl Remote for S3 {
     fn put(&self, key: &str, body: &Body) -> Result<Answer, Failure> {
-        let progress = Progress::begin();
-        let sent = SentBody {
-            size_bytes: body.size_bytes,
-            sha256: body.sha256,
-            md5: body.md5,
-            stream: reqwest::Body::wrap_stream(body.stream(progress.clone())),
-            progress,
-        };
+        let sent = body.send();
         let (inner, key) = (Arc::clone(&self.0), key.to_owned());
         bridge::wait(async move { inner.put(&key, sent).await })?
     }
@@ -377,38 +362,7 @@ impl Remote for S3 {
     }
 }
 
-fn text<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
+/// A header of an answer, if it is there and made of visible letters.
+fn header_text<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok()
-}
-
-fn etag(answer: &Response) -> Option<String> {
-    text(answer, header::ETAG.as_str()).map(str::to_owned)
-}
-
-fn content_type(key: &str) -> HeaderValue {
-    HeaderValue::from_static(match key.rsplit_once('.') {
-        Some((_, "gz" | "tgz")) => "application/gzip",
-        Some((_, "json")) => "application/json",
-        _ => "application/octet-stream",
-    })
-}
-
-/// A key as a path of a URL: as Amazon's signatures want it, everything but unreserved letters is escaped.
-fn escaped(key: &str) -> String {
-    let mut path = String::with_capacity(key.len());
-    for &byte in key.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").expect("writing to a string cannot fail");
-        }
-    }
-    path
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
 }
