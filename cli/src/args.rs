@@ -42,8 +42,9 @@ impl Groma {
     /// The chosen log format, and the level that suits the command: services tell
     /// what they do, commands for people only what is wrong.
     pub(crate) fn logging(&self) -> (LogFormat, Level) {
-        let level = match self.command {
+        let level = match &self.command {
             Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => Level::INFO,
+            Command::TcpInfo(args) if args.is_service() => Level::INFO,
             _ => Level::WARN,
         };
         (self.log_format, level)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use groma_find::{Dirs, Stage};
+use groma_find::{Detail, Dirs, Stage, Trace};
 use serde_json::Value;
 
 /// When a test reached each stage, counted from its end.
@@ -13,18 +13,22 @@ pub(crate) struct Journey {
     closed: Option<Duration>,
     archived: Option<Duration>,
     loaded: Option<Duration>,
+    traced: Option<Duration>,
     /// The row, once it could be read.
     pub row: Option<Value>,
+    /// What was recorded of the connection, once a row of it could be read.
+    pub trace: Option<Trace>,
 }
 
 /// How often a stage is looked for: the resolution of the times.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Work that blocks until the row of `uuid` can be read or `patience` is over;
-/// the clock runs from this call.
+/// Work that blocks until the row of `uuid`, and if it is `traced` a row of its connection, can be read or `patience`
+/// is over; the clock runs from this call.
 pub(crate) fn follow(
     dir: &Path,
     uuid: &str,
+    traced: bool,
     patience: Duration,
 ) -> impl FnOnce() -> anyhow::Result<Journey> + use<> {
     let start = Instant::now();
@@ -32,10 +36,21 @@ pub(crate) fn follow(
     let uuid = uuid.to_owned();
     move || {
         let mut journey = Journey::default();
-        while !journey.is_complete() && start.elapsed() < patience {
-            let report = groma_find::show(&dirs, &uuid)?;
-            journey.reached(report.stage, start.elapsed());
-            journey.row = report.row;
+        let is_over =
+            |journey: &Journey| journey.is_complete() && (!traced || journey.trace.is_some());
+        while !is_over(&journey) && start.elapsed() < patience {
+            if !journey.is_complete() {
+                let report = groma_find::show(&dirs, &uuid)?;
+                journey.reached(report.stage, start.elapsed());
+                journey.row = report.row;
+            }
+            if traced && journey.trace.is_none() {
+                let trace = groma_find::trace(&dirs, &uuid, Detail::Summary)?;
+                if trace.stage == Stage::Loaded {
+                    journey.traced = Some(start.elapsed());
+                    journey.trace = Some(trace);
+                }
+            }
             thread::sleep(PERIOD);
         }
         Ok(journey)
@@ -87,6 +102,7 @@ impl Journey {
             "closed_to_archived": archived,
             "archived_to_row": loaded,
             "test_end_to_row": self.loaded.map(|all| all.as_secs_f64()),
+            "test_end_to_trace": self.traced.map(|all| all.as_secs_f64()),
         })
     }
 

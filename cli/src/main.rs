@@ -9,6 +9,7 @@ mod journey;
 mod listen;
 mod output;
 mod run;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -148,6 +148,11 @@ impl Lab {
         &self.services
     }
 
+    /// Whether the connections of tests are recorded.
+    pub fn traces(&self) -> bool {
+        self.tcp_info.is_some()
+    }
+
     /// What this machine cannot run.
     pub fn off(&self) -> &[Off] {
         &self.off

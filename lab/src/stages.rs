@@ -11,7 +11,8 @@ use groma_load::{Lake, LoadDatatype, Loader};
 use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
-use groma_spool::ExperimentDir;
+use groma_schema::Schema;
+use groma_spool::{ExperimentDir, Name};
 use prometheus_client::registry::Registry;
 
 use crate::{LabConfig, LabDirs, LabError};
@@ -38,25 +39,35 @@ pub(crate) fn publisher(
     // Every writer of a lab renames finished files into place.
     publish.settle = std::time::Duration::ZERO;
     publish.datatypes = published_datatypes(manifest, config.form);
-    publish.datatypes.push(tcp_info());
     publish.metadata = bundle_metadata(manifest, &Node::third_party().to_string());
     Ok(Publisher::open(publish, store, registry)?)
 }
 
-/// The datatypes of an experiment as the publisher takes them, bundled in `form` or else as the manifest says.
+/// What the connection recorder leaves beside the results of every experiment.
+const TRACE: &str = "tcpinfo";
+
+/// The datatypes of an experiment as the publisher takes them, bundled in `form` or else as the manifest says, and
+/// those of the sidecars.
 pub fn published_datatypes(manifest: &Manifest, form: Option<Form>) -> Vec<DatatypeConfig> {
-    manifest
-        .datatypes
-        .iter()
-        .map(|datatype| DatatypeConfig {
-            name: datatype.name.clone(),
-            form: form.unwrap_or(match datatype.bundle {
-                BundleForm::Tgz => Form::Tgz,
-                BundleForm::Jsonl => Form::Jsonl,
-            }),
-            schema: Some(datatype.schema.clone()),
-        })
-        .collect()
+    let trace = DatatypeConfig {
+        name: trace(),
+        // Compressed lines of its own: only a tar archive can hold them.
+        form: Form::Tgz,
+        schema: None,
+    };
+    let own = manifest.datatypes.iter().map(|datatype| DatatypeConfig {
+        name: datatype.name.clone(),
+        form: form.unwrap_or(match datatype.bundle {
+            BundleForm::Tgz => Form::Tgz,
+            BundleForm::Jsonl => Form::Jsonl,
+        }),
+        schema: Some(datatype.schema.clone()),
+    });
+    own.chain([trace]).collect()
+}
+
+fn trace() -> Name {
+    TRACE.parse().expect("a lower-case word is a datatype")
 }
 
 /// What every member of a bundle says of its origin, as M-Lab's pusher has it; `server` is the node's host name.
@@ -73,29 +84,24 @@ pub fn bundle_metadata(manifest: &Manifest, server: &str) -> Vec<(String, String
     .into()
 }
 
-/// What the connection recorder leaves: compressed lines of its own, so that only
-/// a tar archive can hold them.
-fn tcp_info() -> DatatypeConfig {
-    DatatypeConfig {
-        name: "tcpinfo".parse().expect("a lower-case word is a datatype"),
-        form: Form::Tgz,
-        schema: None,
-    }
+/// The datatypes of an experiment as the loader takes them, those of the sidecars included.
+pub fn loaded_datatypes(manifest: &Manifest) -> Vec<LoadDatatype> {
+    let text = groma_schema::datatype(TRACE).expect("the recorder's datatype is built in");
+    let schema = Schema::parse(text).expect("built-in schemas are tested");
+    let trace = LoadDatatype::new(manifest.name.clone(), trace(), schema);
+    let own = manifest.datatypes.iter().map(|datatype| {
+        LoadDatatype::new(
+            manifest.name.clone(),
+            datatype.name.clone(),
+            datatype.schema.clone(),
+        )
+    });
+    own.chain([trace]).collect()
 }
 
-/// The loader of an experiment's datatypes.
+/// The loader of a lab.
 pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>) -> Loader {
-    let datatypes = manifest
-        .datatypes
-        .iter()
-        .map(|datatype| {
-            LoadDatatype::new(
-                manifest.name.clone(),
-                datatype.name.clone(),
-                datatype.schema.clone(),
-            )
-        })
-        .collect();
+    let datatypes = loaded_datatypes(manifest);
     let store = Unsealed::new(store, dirs.lake());
     Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
 }

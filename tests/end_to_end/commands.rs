@@ -60,11 +60,11 @@ fn a_bundle_of_real_measurements_becomes_rows_once() {
     let bundle = bundles[0].to_str().unwrap();
     let arguments = ["load", bundle, "--lake", lake.to_str().unwrap(), "--json"];
     run_json(&mut groma(arguments));
-    let first = stored::rows(temporary.path());
+    let first = stored::rows(temporary.path(), "ndt7");
     assert!(!first.is_empty());
     run_json(&mut groma(arguments));
     assert_eq!(
-        stored::rows(temporary.path()),
+        stored::rows(temporary.path(), "ndt7"),
         first,
         "a second load changed the rows"
     );

@@ -27,6 +27,9 @@ fn assert_both_tests_have_rows(demo: &Value) {
         assert_eq!(test["row"]["id"], test["uuid"], "{test}");
         assert_eq!(test["row"]["a"]["UUID"], test["uuid"], "{test}");
         assert!(test["mean_mbps"].as_f64() > Some(0.0), "{test}");
+        // Ten seconds of load, looked at every 10 ms; a busy machine looks less often.
+        assert!(test["trace"]["snapshots"].as_u64() > Some(50), "{test}");
+        assert!(test["trace"]["bytes_acked"].as_u64() > Some(100), "{test}");
         assert!(test["min_rtt_ms"].as_f64() > Some(0.0), "{test}");
         // Of an upload the server sends too little to say.
         let says = test["direction"] == "upload" || test["retransmission_ratio"].is_number();
@@ -91,7 +94,9 @@ fn the_demo_runs_without_any_privilege_and_keeps_its_data_on_request() {
     let [kept] = kept.as_slice() else {
         panic!("one folder should be kept: {kept:?}");
     };
-    assert_eq!(stored::rows(kept).len(), 2);
+    let results = stored::rows(kept, "ndt7");
+    assert_eq!(results.len(), 2);
+    assert_eq!(stored::rows(kept, "tcpinfo"), results, "the key joins them");
     assert_eq!(stored::archived(kept, "ndt7").len(), 2);
     let tests = demo["tests"].as_array().unwrap().iter();
     let traced: Vec<_> = tests

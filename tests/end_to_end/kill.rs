@@ -66,7 +66,7 @@ fn no_closed_result_is_lost_or_doubled_by_fifty_kills() {
     lab.ask_to_end();
     assert_eq!(lab.ended().code(), Some(0));
 
-    assert_each_once("row", &closed, &stored::rows(&dir));
+    assert_each_once("row", &closed, &stored::rows(&dir, "ndt7"));
     assert_each_once(
         "archived file",
         &closed,
@@ -146,7 +146,7 @@ fn wait_for_rows(lab: &Lab, dir: &Path, closed: &BTreeSet<String>) -> Counts {
     };
     let start = std::time::Instant::now();
     loop {
-        let rows = stored::rows(dir);
+        let rows = stored::rows(dir, "ndt7");
         let lacking = missing(&rows);
         if lacking == 0 {
             return rows;

@@ -1,14 +1,15 @@
 //! The parts of a node, each a process of its own, hand a test on from one to the
 //! next through files alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::drain::uuid_of;
-use crate::groma::{groma, run, told, wait_for};
+use crate::groma::{command, groma, program, run, told, wait_for};
 use crate::lab::{PATIENCE, measure};
 use crate::stored;
 
@@ -39,7 +40,7 @@ impl Drop for Part {
 }
 
 #[test]
-fn server_publisher_and_loader_alone_make_the_same_row() {
+fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
     let temporary = tempfile::tempdir().unwrap();
     let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
     let (spool, archive, state, lake) = (
@@ -68,8 +69,25 @@ fn server_publisher_and_loader_alone_make_the_same_row() {
         let (address, _) = rest.split_once(char::is_whitespace)?;
         Some(address.to_owned())
     });
+    let port = address.rsplit_once(':').unwrap().1;
+    let trace_state = path("trace");
+    let recorded = ["tcp-info", "--directory", &spool, "--state", &trace_state];
+    let log = temporary.path().join("tcp-info.log");
+    let recorder = Part::start(
+        &[
+            &recorded[..],
+            &["--uuid-prefix-file", &prefix, "--port", port],
+        ]
+        .concat(),
+        &log,
+    );
+    wait_for("the recorder", PATIENCE, || {
+        let text = fs::read_to_string(&log).unwrap();
+        text.contains("recording").then_some(())
+    });
     let uuid = uuid_of(&measure(&address, "upload"));
     server.end();
+    recorder.end();
     let closed = stored::files(Path::new(&spool), ".json");
     assert_eq!(closed.len(), 1, "{closed:?}");
 
@@ -93,6 +111,70 @@ fn server_publisher_and_loader_alone_make_the_same_row() {
 
     let loaded = run(&mut groma(["load", &archive, "--lake", &lake]));
     assert!(loaded.status.success(), "{}", told(&loaded));
-    let rows = stored::rows(temporary.path());
-    assert_eq!(rows.into_iter().collect::<Vec<_>>(), [(uuid, 1)]);
+    for datatype in ["ndt7", "tcpinfo"] {
+        let rows = stored::rows(temporary.path(), datatype);
+        assert_eq!(rows.into_iter().collect::<Vec<_>>(), [(uuid.clone(), 1)]);
+    }
+}
+
+#[test]
+fn the_recorder_takes_m_labs_flags_without_any_privilege() {
+    if !groma_tests::root() {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    fs::set_permissions(temporary.path(), Permissions::from_mode(0o777)).unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
+    fs::copy(program(), path("groma")).unwrap();
+    fs::write(path("prefix"), "node_1700000000").unwrap();
+    // A namespace of its own with an address that is none of loopback.
+    let script = "ip link set lo up && ip address add 192.0.2.1/32 dev lo && \
+                  exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+    let flags = [
+        format!("-output={}", path("ndt/tcpinfo")),
+        format!("--tcpinfo.eventsocket={}", path("events.sock")),
+        format!("-uuid-prefix-file={}", path("prefix")),
+        "-exclude-srcport".to_owned(),
+        "9991,9990".to_owned(),
+        "-prometheusx.listen-address=:9991".to_owned(),
+    ];
+    let groma = path("groma");
+    let start = [
+        "-n", "sh", "-c", script, "sh", &groma, "tcp-info", "--compat",
+    ];
+    let log = temporary.path().join("log");
+    let child = command(Path::new("unshare"), start)
+        .args(flags)
+        .stderr(File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let recorder = Part(child);
+    wait_for("the recorder", PATIENCE, || {
+        let text = fs::read_to_string(&log).unwrap();
+        text.contains("recording").then_some(())
+    });
+
+    // Asking for its metrics is a connection: its server's end is excluded by port, the client's is recorded.
+    let inside = format!("--net=/proc/{}/ns/net", recorder.0.id());
+    let ask =
+        "exec 3<>/dev/tcp/192.0.2.1/9991; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+    let metrics = run(&mut command(
+        Path::new("nsenter"),
+        [&inside, "bash", "-c", ask],
+    ));
+    let metrics = String::from_utf8(metrics.stdout).unwrap();
+    assert!(
+        metrics.contains("tcpinfo_polling_interval_histogram_bucket"),
+        "{metrics}"
+    );
+    recorder.end();
+    let traces = stored::files(Path::new(&path("ndt")), ".00000.jsonl.zst");
+    assert_eq!(traces.len(), 1, "{traces:?}");
+    let table = run(&mut groma_decode(&traces[0]));
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("<- 192.0.2.1 port 9991"), "{table}");
+}
+
+fn groma_decode(file: &Path) -> std::process::Command {
+    groma(["tcp-info", "decode", file.to_str().unwrap()])
 }

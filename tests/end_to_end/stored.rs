@@ -52,10 +52,10 @@ pub(crate) fn archived(dir: &Path, datatype: &str) -> Counts {
     counts
 }
 
-/// The column `id` of every table file of the lake.
-pub(crate) fn rows(dir: &Path) -> Counts {
+/// The column `id` of every table file of a datatype in the lake.
+pub(crate) fn rows(dir: &Path, datatype: &str) -> Counts {
     let mut counts = Counts::new();
-    for table in files(&dir.join("lake"), ".parquet") {
+    for table in files(&dir.join("lake/ndt").join(datatype), ".parquet") {
         for id in ids(&table) {
             *counts.entry(id).or_default() += 1;
         }

@@ -17,12 +17,14 @@ use crate::journey::{self, Journey};
 use crate::output;
 use crate::output::say;
 use crate::run::{self, Progress};
+use crate::trace;
 
 /// Run one test through the whole platform on this machine and show its row.
 ///
-/// A lab in a temporary folder: measurement server, publisher, archive, loader.
-/// It measures loopback for about 20 seconds, so nothing leaves this machine,
-/// and waits for the two rows. Exit code 0 when both could be read.
+/// A lab in a temporary folder: measurement server, connection recorder,
+/// publisher, archive, loader. It measures loopback for about 20 seconds, so
+/// nothing leaves this machine, and waits for the two rows and those of their
+/// connections. Exit code 0 when all could be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Keep the folder, to look into it.
@@ -57,8 +59,10 @@ struct Tested {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(args)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    let tested = runtime.block_on(demonstrate(args, folder.path()))?;
-    let complete = tested.iter().all(|tested| tested.journey.is_complete());
+    let (tested, traces) = runtime.block_on(demonstrate(args, folder.path()))?;
+    let complete = tested
+        .iter()
+        .all(|tested| tested.journey.is_complete() && (!traces || tested.journey.trace.is_some()));
     if args.json {
         print_json(complete, &folder, &tested)?;
     } else {
@@ -66,13 +70,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(
         complete,
-        "not every test became a row within {} seconds; run again with GROMA_LOG=debug and --keep",
+        "not every test and its connection became rows within {} seconds; run again with GROMA_LOG=debug and --keep",
         PATIENCE.as_secs()
     );
     Ok(ExitCode::SUCCESS)
 }
 
-async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
+/// The tests, and whether their connections are recorded.
+async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<(Vec<Tested>, bool)> {
     let mut config = LabConfig::new(dir);
     config.form = args.form.map(Into::into);
     COMMIT.clone_into(&mut config.commit);
@@ -92,7 +97,7 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
             .await
             .with_context(|| format!("measure the {}", direction.as_str()))?;
         let uuid = summary.uuid.clone().context("the server told no UUID")?;
-        let journey = journey::follow(dir, &uuid, PATIENCE);
+        let journey = journey::follow(dir, &uuid, lab.traces(), PATIENCE);
         waiting.push((summary, uuid, tokio::task::spawn_blocking(journey)));
     }
     let mut tested = Vec::new();
@@ -104,9 +109,10 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<Vec<Tested>> {
             journey,
         });
     }
+    let traces = lab.traces();
     // Its tests have ended, so that nothing can be cut off.
     let _ = lab.stop(GRACE).await;
-    Ok(tested)
+    Ok((tested, traces))
 }
 
 fn client(lab: &Lab) -> anyhow::Result<Client> {
@@ -174,6 +180,13 @@ fn print_text(folder: &Folder, tested: &[Tested]) {
                 output::row(row)
             );
         }
+        if let Some(trace) = &journey.trace {
+            let lines = trace::lines(trace).join("\n  ");
+            say!(
+                "\nThe connection of the {}\n  {lines}",
+                summary.direction.as_str()
+            );
+        }
     }
     if folder.kept() {
         let dir = folder.path().display();
@@ -193,6 +206,7 @@ fn print_json(ok: bool, folder: &Folder, tested: &[Tested]) -> anyhow::Result<()
                 let mut test = run::to_json(summary);
                 test["seconds"] = journey.to_json();
                 test["row"] = journey.row.clone().unwrap_or_default();
+                test["trace"] = serde_json::json!(journey.trace.as_ref().and_then(trace::summary));
                 test
             },
         )

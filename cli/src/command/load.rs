@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use groma_archive::{LocalStore, Store as _};
+use groma_lab::loaded_datatypes;
 use groma_lake::Unsealed;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_names::ObjectName;
@@ -203,7 +204,7 @@ fn objects(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
     Ok((root, vec![name]))
 }
 
-/// The manifest's datatypes, those of --schema, and those built in that any of the objects has.
+/// The manifest's datatypes with those of the sidecars, those of --schema, and those built in that any of the objects has.
 fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>> {
     let manifest = args.manifest.read()?;
     let mut datatypes: Vec<LoadDatatype> = Vec::new();
@@ -222,8 +223,8 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
         let schema = Schema::parse(&text).with_context(|| format!("schema {file}"))?;
         add(experiment, datatype, schema);
     }
-    for datatype in manifest.datatypes {
-        add(manifest.name.clone(), datatype.name, datatype.schema);
+    for loaded in loaded_datatypes(&manifest) {
+        add(loaded.experiment, loaded.datatype, loaded.schema);
     }
     for name in names {
         let Some((experiment, datatype)) = Loader::datatype_of(name) else {

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use groma_find::{Dirs, Report, Stage};
+use groma_find::{Detail, Dirs, Report, Stage, Trace};
 
+use super::tcp_info::PLOT_WIDTH;
 use crate::output;
 use crate::output::say;
+use crate::trace;
 
-/// Show where a test stands: in the spool, on its way, archived, or a row.
+/// Show where a test stands: in the spool, on its way, archived, or a row; and what was recorded of its connection.
 ///
+/// The connection recorder (`groma tcp-info`) leaves snapshots of each test's
+/// connection, which become rows of the table tcpinfo with the same UUID.
 /// Exit code 0 if the platform knows the test, 1 if it does not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,9 +29,13 @@ pub(crate) struct Args {
     )]
     dir: PathBuf,
 
-    /// Print JSON, with the whole row.
+    /// Print JSON, with the whole row and every snapshot of the connection.
     #[arg(long)]
     json: bool,
+
+    /// Draw the connection's throughput, round-trip time and congestion window over time.
+    #[arg(long, conflicts_with = "json")]
+    plot: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -36,19 +44,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "there is no lab in {}; name its directory with --dir",
         args.dir.display()
     );
-    let report = groma_find::show(&Dirs::of_lab(&args.dir), &args.uuid)?;
-    if args.json {
-        output::json(&to_json(&args.uuid, &report))?;
+    let dirs = Dirs::of_lab(&args.dir);
+    let report = groma_find::show(&dirs, &args.uuid)?;
+    let detail = if args.json {
+        Detail::Whole
     } else {
-        print(&args.uuid, &report);
+        Detail::Summary
+    };
+    let traced = groma_find::trace(&dirs, &args.uuid, detail)?;
+    if args.json {
+        output::json(&to_json(&args.uuid, &report, &traced))?;
+    } else {
+        print(&args.uuid, &report, &traced);
     }
-    Ok(match report.stage {
-        Stage::Unknown => ExitCode::from(output::FAILED),
+    if args.plot && !traced.rows.is_empty() {
+        trace::plot(&traced, PLOT_WIDTH, &mut std::io::stdout().lock())?;
+    }
+    Ok(match (report.stage, traced.stage) {
+        (Stage::Unknown, Stage::Unknown) => ExitCode::from(output::FAILED),
         _ => ExitCode::SUCCESS,
     })
 }
 
-fn to_json(uuid: &str, report: &Report) -> serde_json::Value {
+fn to_json(uuid: &str, report: &Report, traced: &Trace) -> serde_json::Value {
     serde_json::json!({
         "uuid": uuid,
         "stage": report.stage.as_str(),
@@ -57,12 +75,22 @@ fn to_json(uuid: &str, report: &Report) -> serde_json::Value {
         "table_file": report.table_file,
         "unreadable": report.unreadable,
         "row": report.row,
+        "trace": {
+            "stage": traced.stage.as_str(),
+            "spool_file": traced.spool_file,
+            "unreadable": traced.unreadable,
+            "summary": trace::summary(traced),
+            "rows": traced.rows,
+        },
     })
 }
 
-fn print(uuid: &str, report: &Report) {
+fn print(uuid: &str, report: &Report, traced: &Trace) {
     say!("{uuid}");
     let line = match report.stage {
+        Stage::Unknown if traced.stage > Stage::Unknown => {
+            "no result: a connection of this name was traced, and no test of it left a file or row"
+        }
         Stage::Unknown => "unknown: no file, receipt or row of this lab bears this UUID",
         Stage::Pending => "pending: its file is closed and waits for the publisher",
         Stage::Claimed => "claimed: the publisher has its file and is bundling it",
@@ -81,7 +109,10 @@ fn print(uuid: &str, report: &Report) {
     if let Some(file) = &report.table_file {
         say!("  table    {}", file.display());
     }
-    for file in &report.unreadable {
+    for (index, line) in trace::lines(traced).iter().enumerate() {
+        say!("  {:<8} {line}", if index == 0 { "traced" } else { "" });
+    }
+    for file in report.unreadable.iter().chain(&traced.unreadable) {
         say!("  could not be read: {}", file.display());
     }
     if let Some(row) = &report.row {

@@ -1,71 +1,52 @@
-//! `groma tcp-info`: the connection recorder, and what it recorded.
+//! `groma tcp-info`: the connection recorder as a node runs it, and what it recorded.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+mod decode;
+mod record;
+
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
-use groma_tcp_info::decode::{self, Recording};
+use clap::Subcommand;
 
-/// Read what the connection recorder wrote.
+pub(super) use decode::PLOT_WIDTH;
+
+/// Record the TCP connections of an experiment: each change, the last word included.
+///
+/// Writes one file per connection and ten minutes in M-Lab's format
+/// (`tcpinfo/YYYY/MM/DD/UUID.SEQUENCE.jsonl.zst`) into the experiment's spool, and
+/// tells other sidecars over a unix socket which connection opened and closed.
+///
+/// Only tests are recorded, never people: in a network namespace of the
+/// experiment's own (--whole, --netns) everything but what is excluded; on a
+/// shared machine only sockets whose local port is one of --port. It needs no
+/// privileges; --netns needs CAP_SYS_ADMIN. SIGTERM ends every file and brings
+/// all of them into the spool; a second one ends at once, and the next start
+/// finishes what is left.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
+
+    #[command(flatten)]
+    record: record::RecordArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Show recorded connections as a table, CSV, JSON or a plot.
-    Decode(DecodeArgs),
+    Decode(decode::Args),
 }
 
-/// Show recorded connections as a table, CSV, JSON or a plot.
-#[derive(Debug, clap::Args)]
-struct DecodeArgs {
-    /// Files named UUID.SEQUENCE.jsonl.zst, of ours or of M-Lab's.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-
-    /// How to show them.
-    #[arg(long, short, value_enum, default_value_t = Shape::Table)]
-    format: Shape,
+impl Args {
+    /// Whether it runs until it is told to end.
+    pub(crate) fn is_service(&self) -> bool {
+        self.action.is_none()
+    }
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Shape {
-    /// Columns for people.
-    Table,
-    /// One line per snapshot with all fields.
-    Csv,
-    /// One JSON object per snapshot.
-    Json,
-    /// Throughput, RTT and congestion window over time, drawn in the terminal.
-    Plot,
-    /// The same as an SVG picture.
-    Svg,
-}
-
-/// Columns of a plot where the output is no terminal.
-const PLOT_WIDTH: usize = 100;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Action::Decode(args) = &args.action;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let several = args.files.len() > 1 && io::stdout().is_terminal();
-    for file in &args.files {
-        let recording = Recording::read(file)?;
-        if several {
-            writeln!(out, "{}", file.display())?;
-        }
-        match args.format {
-            Shape::Table => decode::write_table(&recording, &mut out)?,
-            Shape::Csv => decode::write_csv(&recording, &mut out)?,
-            Shape::Json => decode::write_json(&recording, &mut out)?,
-            Shape::Plot => decode::write_plot(&recording, PLOT_WIDTH, &mut out)?,
-            Shape::Svg => decode::write_svg(&recording, &mut out)?,
-        }
+    match &args.action {
+        Some(Action::Decode(args)) => decode::run(args),
+        None => record::run(&args.record),
     }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use crate::FindError;
-use crate::row::read_row;
+use crate::row::{Columns, read_rows};
 
 /// How often a date is read again because its files were replaced while they were read.
 const ATTEMPTS: usize = 5;
@@ -30,13 +30,16 @@ pub(crate) fn days(lake: &Path) -> Result<Vec<(Date, Table)>, FindError> {
     Ok(days)
 }
 
-/// Finds the row whose `id` is `uuid`, in any table.
-pub(crate) fn find(lake: &Path, uuid: &str) -> Result<Search, FindError> {
+/// Finds the row whose `id` is `uuid`, in any table of a datatype that is wanted.
+pub(crate) fn find(lake: &Path, uuid: &str, wanted: fn(&str) -> bool) -> Result<Search, FindError> {
     let mut search = Search::default();
     for (date, table) in days(lake)? {
+        if !wanted(table.datatype().as_str()) {
+            continue;
+        }
         let mut of_day = Search::default();
         for_each_file(&table, date, &mut of_day.unreadable, &mut |file| {
-            let row = read_row(file, uuid)?;
+            let row = read_rows(file, uuid, Columns::All, 1)?.pop();
             of_day.found = row.map(|row| (file.to_owned(), with_date(row, date)));
             Ok(of_day.found.is_none())
         })?;
@@ -82,7 +85,7 @@ pub(crate) fn for_each_file(
 }
 
 /// The row with the partition's date, which its file does not repeat.
-fn with_date(mut row: Value, date: Date) -> Value {
+pub(crate) fn with_date(mut row: Value, date: Date) -> Value {
     if let Value::Object(fields) = &mut row {
         fields.insert("date".to_owned(), Value::from(date.to_string()));
     }

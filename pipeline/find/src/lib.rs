@@ -1,7 +1,8 @@
 //! Where a test is on its way from the server's disk to the tables.
 //!
 //! [`search`] finds tests by what they measured. [`show`] looks in the order in which data moves, at whatever part of the pipeline exists: the spool, what the publisher has
-//! claimed, its receipts, and the lake. It only reads, and never writes anywhere.
+//! claimed, its receipts, and the lake. [`trace`] does the same for what was recorded of the test's connection. All of it
+//! only reads, and never writes anywhere.
 
 mod error;
 mod keys;
@@ -10,6 +11,7 @@ mod network;
 mod row;
 mod search;
 mod spool;
+mod trace;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,7 @@ use serde_json::Value;
 pub use error::FindError;
 pub use network::Network;
 pub use search::{Query, Searched, Test, search};
+pub use trace::{Detail, Trace, trace};
 
 /// Where the parts of the pipeline keep their files; none of them has to exist.
 #[derive(Clone, Debug)]
@@ -88,12 +91,12 @@ pub struct Report {
     pub unreadable: Vec<PathBuf>,
 }
 
-/// Looks for the test with this connection UUID. An unreadable table file does not end the search.
+/// Looks for the test with this connection UUID; what was recorded of its connection is none of it. An unreadable table file does not end the search.
 pub fn show(dirs: &Dirs, uuid: &str) -> Result<Report, FindError> {
     let uuid: Uuid = uuid.parse().map_err(|source| FindError::Uuid { source })?;
-    let in_spool = spool::find(&dirs.spool, uuid.as_str())?;
-    let receipt = receipt(&dirs.publish_state, uuid.as_str())?;
-    let in_lake = lake::find(&dirs.lake, uuid.as_str())?;
+    let in_spool = spool::find(&dirs.spool, uuid.as_str(), is_result)?;
+    let receipt = receipt(&dirs.publish_state, uuid.as_str(), is_result)?;
+    let in_lake = lake::find(&dirs.lake, uuid.as_str(), is_result)?;
     let (table_file, row) = in_lake.found.unzip();
     let spool_stage = in_spool.as_ref().map(|found| found.stage);
     let stages = [
@@ -111,20 +114,28 @@ pub fn show(dirs: &Dirs, uuid: &str) -> Result<Report, FindError> {
     })
 }
 
-/// The newest receipt of any experiment.
-fn receipt(state: &Path, uuid: &str) -> Result<Option<Receipt>, FindError> {
+/// Whether files of this datatype are results of tests.
+fn is_result(datatype: &str) -> bool {
+    !trace::is_trace(datatype)
+}
+
+/// The newest receipt of any experiment for a file of a datatype that is wanted.
+fn receipt(
+    state: &Path,
+    uuid: &str,
+    wanted: fn(&str) -> bool,
+) -> Result<Option<Receipt>, FindError> {
+    let of_this = |file: &str| {
+        let (datatype, name) = (file.split('/').next(), file.rsplit('/').next());
+        datatype.is_some_and(wanted) && name.is_some_and(|name| spool::is_named_for(name, uuid))
+    };
     for experiment in spool::directories(state)? {
-        let found = find_receipt(&experiment, uuid).map_err(|error| FindError::Receipts {
+        let found = find_receipt(&experiment, of_this).map_err(|error| FindError::Receipts {
             path: experiment.clone(),
             reason: error.to_string(),
         })?;
-        // A receipt is searched by a piece of a name, which can be a piece of another UUID.
-        let of_this = |receipt: &Receipt| {
-            let name = receipt.file.rsplit('/').next();
-            name.is_some_and(|name| spool::is_named_for(name, uuid))
-        };
-        if let Some(receipt) = found.filter(of_this) {
-            return Ok(Some(receipt));
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)

@@ -1,7 +1,7 @@
-//! One row of a Parquet file, by its `id`, reading as little as possible.
+//! Rows of a Parquet file, by their `id`, reading as little as possible.
 //!
 //! In this order: the keys beside the file, else the footer with the statistics, the Bloom filter and the column `id`; and
-//! then the pages of the one row.
+//! then the pages of those rows.
 
 use std::fs::File;
 use std::path::Path;
@@ -24,12 +24,25 @@ const KEY: &str = "id";
 /// Rows of the key column decoded at a time.
 const BATCH_ROWS: usize = 8192;
 
-/// The row with this `id` as JSON, if the file has it; else what is wrong with the file.
-pub(crate) fn read_row(path: &Path, id: &str) -> Result<Option<Value>, String> {
+/// Which columns of a row are read.
+#[derive(Clone, Copy)]
+pub(crate) enum Columns {
+    All,
+    /// Those whose path satisfies this.
+    Some(fn(&[String]) -> bool),
+}
+
+/// The rows with this `id` as JSON, at most `most`; else what is wrong with the file.
+pub(crate) fn read_rows(
+    path: &Path,
+    id: &str,
+    columns: Columns,
+    most: usize,
+) -> Result<Vec<Value>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let rows = keys::rows_of(path, id);
     if rows.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let file = File::open(path).map_err(|error| text(&error))?;
     let groups = match rows {
@@ -37,21 +50,22 @@ pub(crate) fn read_row(path: &Path, id: &str) -> Result<Option<Value>, String> {
         None => keys::groups_that_may_hold(&file, id).map_err(|error| text(&error))?,
     };
     if rows.is_none() && groups.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
         .map_err(|error| text(&error))?;
     let Some(key) = key_column(&metadata) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let table = Table {
         file,
         metadata,
         key,
+        columns,
     };
-    let found = match rows.as_deref() {
-        Some([row, ..]) => table.at(*row),
-        _ => table.find(groups, id),
+    let found = match rows {
+        Some(rows) => table.at(&rows[..rows.len().min(most)]),
+        None => table.find(groups, id, most),
     };
     found.map_err(|error| text(&error))
 }
@@ -67,31 +81,39 @@ struct Table {
     file: File,
     metadata: ArrowReaderMetadata,
     key: usize,
+    columns: Columns,
 }
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 impl Table {
-    fn find(&self, groups: Vec<usize>, id: &str) -> Fallible<Option<Value>> {
+    fn find(&self, groups: Vec<usize>, id: &str, most: usize) -> Fallible<Vec<Value>> {
+        let mut found = Vec::new();
         for group in groups {
-            if let Some(offset) = self.offset(group, id)? {
-                return self.row(group, offset);
+            for offset in self.offsets(group, id, most - found.len())? {
+                found.extend(self.row(group, offset)?);
+            }
+            if found.len() == most {
+                break;
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
-    /// The row with this number.
-    fn at(&self, number: u64) -> Fallible<Option<Value>> {
-        let mut before = 0;
+    /// The rows with these numbers.
+    fn at(&self, numbers: &[u64]) -> Fallible<Vec<Value>> {
+        let (mut before, mut found) = (0, Vec::new());
         for (group, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
             let rows = u64::try_from(metadata.num_rows())?;
-            if number < before + rows {
-                return self.row(group, usize::try_from(number - before)?);
+            for number in numbers
+                .iter()
+                .filter(|number| (before..before + rows).contains(number))
+            {
+                found.extend(self.row(group, usize::try_from(number - before)?)?);
             }
             before += rows;
         }
-        Ok(None)
+        Ok(found)
     }
 
     fn reader(&self) -> Fallible<ParquetRecordBatchReaderBuilder<File>> {
@@ -102,8 +124,8 @@ impl Table {
         ))
     }
 
-    /// Number of the row within its row group.
-    fn offset(&self, group: usize, id: &str) -> Fallible<Option<usize>> {
+    /// Numbers of the rows within their row group.
+    fn offsets(&self, group: usize, id: &str, most: usize) -> Fallible<Vec<usize>> {
         let reader = self.reader()?;
         let only_key = ProjectionMask::leaves(reader.parquet_schema(), [self.key]);
         let batches = reader
@@ -111,24 +133,39 @@ impl Table {
             .with_row_groups(vec![group])
             .with_batch_size(BATCH_ROWS)
             .build()?;
-        let mut before = 0;
+        let (mut before, mut found) = (0, Vec::new());
         for batch in batches {
             let batch = batch?;
             let Some(ids) = batch.column(0).as_string_opt::<i32>() else {
-                return Ok(None);
+                break;
             };
-            if let Some(at) = ids.iter().position(|value| value == Some(id)) {
-                return Ok(Some(before + at));
+            let here = ids.iter().enumerate();
+            found.extend(
+                here.filter(|(_, value)| *value == Some(id))
+                    .map(|(at, _)| before + at)
+                    .take(most - found.len()),
+            );
+            if found.len() == most {
+                break;
             }
             before += ids.len();
         }
-        Ok(None)
+        Ok(found)
     }
 
     fn row(&self, group: usize, offset: usize) -> Fallible<Option<Value>> {
         let selection = RowSelection::from(vec![RowSelector::skip(offset), RowSelector::select(1)]);
-        let mut batches = self
-            .reader()?
+        let reader = self.reader()?;
+        let mask = match self.columns {
+            Columns::All => ProjectionMask::all(),
+            Columns::Some(wanted) => {
+                let columns = reader.parquet_schema().columns().iter().enumerate();
+                let leaves = columns.filter(|(_, column)| wanted(column.path().parts()));
+                ProjectionMask::leaves(reader.parquet_schema(), leaves.map(|(leaf, _)| leaf))
+            }
+        };
+        let mut batches = reader
+            .with_projection(mask)
             .with_row_groups(vec![group])
             .with_row_selection(selection)
             .build()?;

@@ -9,24 +9,34 @@ use crate::{FindError, Stage};
 /// Where the publisher keeps what it took, in an experiment's spool.
 const CLAIMED_DIR: &str = ".claimed";
 
-/// Deepest directory below an experiment: `<datatype>/YYYY/MM/DD`.
-const DEPTH: usize = 4;
+/// Deepest directory below a datatype: `YYYY/MM/DD`.
+const DEPTH: usize = 3;
 
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
     pub(crate) stage: Stage,
 }
 
-/// Finds a file named for `uuid` in any experiment's spool.
-pub(crate) fn find(spool: &Path, uuid: &str) -> Result<Option<Found>, FindError> {
+/// Finds a file named for `uuid` in any experiment's spool, of a datatype that is wanted.
+pub(crate) fn find(
+    spool: &Path,
+    uuid: &str,
+    wanted: fn(&str) -> bool,
+) -> Result<Option<Found>, FindError> {
     for experiment in directories(spool)? {
         // A file moves from the first to the second; looked at in this order it cannot slip through between them.
         for (dir, stage) in [
             (experiment.clone(), Stage::Pending),
             (experiment.join(CLAIMED_DIR), Stage::Claimed),
         ] {
-            if let Some(path) = find_below(&dir, uuid, DEPTH)? {
-                return Ok(Some(Found { path, stage }));
+            for datatype in directories(&dir)? {
+                let name = datatype.file_name().and_then(|name| name.to_str());
+                if !name.is_some_and(wanted) {
+                    continue;
+                }
+                if let Some(path) = find_below(&datatype, uuid, DEPTH)? {
+                    return Ok(Some(Found { path, stage }));
+                }
             }
         }
     }

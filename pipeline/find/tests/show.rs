@@ -10,7 +10,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_archive::{LocalStore, Store};
-use groma_find::{Dirs, Stage, show};
+use groma_find::{Detail, Dirs, Stage, show, trace};
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
@@ -30,9 +30,16 @@ const SCHEMA: &str = r#"[
 
 fn loader(lab: &Path) -> Loader {
     let schema = Schema::parse(SCHEMA).unwrap();
-    let datatype = LoadDatatype::new("lab".parse().unwrap(), "probe1".parse().unwrap(), schema);
+    let traces = Schema::parse(groma_schema::datatype("tcpinfo").unwrap()).unwrap();
+    let datatypes = [("probe1", schema), ("tcpinfo", traces)].map(|(name, schema)| {
+        LoadDatatype::new("lab".parse().unwrap(), name.parse().unwrap(), schema)
+    });
     let store = LocalStore::open(lab.join("archive")).unwrap();
-    Loader::new(Arc::new(store), Lake::new(lab.join("lake")), vec![datatype])
+    Loader::new(
+        Arc::new(store),
+        Lake::new(lab.join("lake")),
+        datatypes.into(),
+    )
 }
 
 /// Loads one object of the day with these lines into the lab's lake.
@@ -58,11 +65,18 @@ fn publish(lab: &Path) {
     let mut config = Config::new(spool, lab.join("state/publish/lab"), Node::third_party());
     config.organization = Some("org".to_owned());
     config.settle = Duration::ZERO;
-    config.datatypes = vec![DatatypeConfig {
-        name: "probe1".parse().unwrap(),
-        form: Form::Jsonl,
-        schema: Some(Schema::parse(SCHEMA).unwrap()),
-    }];
+    config.datatypes = vec![
+        DatatypeConfig {
+            name: "probe1".parse().unwrap(),
+            form: Form::Jsonl,
+            schema: Some(Schema::parse(SCHEMA).unwrap()),
+        },
+        DatatypeConfig {
+            name: "tcpinfo".parse().unwrap(),
+            form: Form::Tgz,
+            schema: None,
+        },
+    ];
     let store = LocalStore::open(lab.join("archive")).unwrap();
     let publisher = Publisher::open(config, Arc::new(store), &mut Registry::default()).unwrap();
     publisher.run(Arc::new(AtomicBool::new(true))).unwrap();
@@ -262,4 +276,67 @@ fn a_damaged_table_file_hides_no_other() {
     assert_eq!(report.stage, Stage::Loaded);
     assert_eq!(report.unreadable, [newer.join("broken.parquet")]);
     assert_eq!(show(&dirs, "other").unwrap().unreadable.len(), 1);
+}
+
+/// A file of the connection recorder with `snapshots` snapshots, all of them zero.
+fn piece(sequence: u32, snapshots: usize) -> String {
+    let zeros = |bytes: usize| "A".repeat(bytes * 4 / 3);
+    let header = json!({
+        "Timestamp": "0001-01-01T00:00:00Z",
+        "Metadata": {"UUID": UUID, "Sequence": sequence, "StartTime": "2024-05-06T07:08:09Z"},
+    });
+    let record = json!({
+        "Timestamp": "2024-05-06T07:08:09.5Z",
+        "RawIDM": zeros(72),
+        "Attributes": [null, null, zeros(240)],
+    });
+    format!("{header}\n{}", format!("{record}\n").repeat(snapshots))
+}
+
+#[test]
+fn the_pieces_of_its_connection_are_found_and_are_no_result() {
+    let lab = tempfile::tempdir().unwrap();
+    let dirs = Dirs::of_lab(lab.path());
+    let spool = ExperimentDir::open(lab.path().join("spool/lab"), "lab".parse().unwrap()).unwrap();
+    let stage = || trace(&dirs, UUID, Detail::Whole).unwrap().stage;
+    assert_eq!(stage(), Stage::Unknown);
+    for (sequence, day) in [(0, "06"), (1, "07")] {
+        let path = format!("tcpinfo/2024/05/{day}/{UUID}.{sequence:05}.jsonl");
+        spool
+            .write(&path.parse().unwrap(), piece(sequence, 2).as_bytes())
+            .unwrap();
+    }
+    assert_eq!(stage(), Stage::Pending);
+    publish(lab.path());
+    assert_eq!(stage(), Stage::Published);
+    assert_eq!(loader(lab.path()).sweep("").unwrap().rows, 2);
+    assert_eq!(stage(), Stage::Loaded);
+    assert_eq!(show(&dirs, UUID).unwrap().stage, Stage::Unknown);
+
+    let whole = trace(&dirs, UUID, Detail::Whole).unwrap();
+    let sequences: Vec<_> = whole
+        .rows
+        .iter()
+        .map(|row| row["raw"]["Metadata"]["Sequence"].as_i64().unwrap_or(0))
+        .collect();
+    assert_eq!(sequences, [0, 1]);
+    let summary = trace(&dirs, UUID, Detail::Summary).unwrap();
+    for (whole, summary) in whole.rows.iter().zip(&summary.rows) {
+        let snapshots = |row: &serde_json::Value| row["raw"]["Snapshots"].as_array().unwrap().len();
+        assert_eq!((snapshots(whole), snapshots(summary)), (2, 2));
+        assert_eq!(whole["a"]["SockID"], summary["a"]["SockID"]);
+        assert!(whole["raw"]["Snapshots"][0]["TCPInfo"]["SegsOut"].is_number());
+        let info = &summary["raw"]["Snapshots"][0]["TCPInfo"];
+        assert!(
+            info["RTT"].is_number() && info["SegsOut"].is_null(),
+            "{info}"
+        );
+    }
+
+    load(lab.path(), "2024-05-06", &[line(UUID, 9)]);
+    let report = show(&dirs, UUID).unwrap();
+    assert_eq!(
+        (report.stage, &report.row.unwrap()["raw"]["Count"]),
+        (Stage::Loaded, &json!(9))
+    );
 }

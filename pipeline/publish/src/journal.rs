@@ -128,11 +128,8 @@ impl Bundle {
             .map_err(PublishError::io("write receipt", &path))
     }
 
-    fn receipt_of(&self, needle: &str) -> Option<Receipt> {
-        let member = self
-            .members
-            .iter()
-            .find(|member| member.path.contains(needle))?;
+    fn receipt_of(&self, wanted: &impl Fn(&str) -> bool) -> Option<Receipt> {
+        let member = self.members.iter().find(|member| wanted(&member.path))?;
         Some(Receipt {
             file: member.path.clone(),
             object: self.objects.first()?.name.clone(),
@@ -158,11 +155,11 @@ fn read_json(path: &Path) -> Result<Option<Bundle>, PublishError> {
         .map_err(|error| PublishError::io("read journal", path)(error.into()))
 }
 
-/// Finds where a published file went: the newest receipt with a file whose path contains `file_contains` (a UUID, a
-/// name). Reads receipts one at a time, newest day first; `None` when nothing of that name was published.
+/// Finds where a published file went: the newest receipt with a file whose path (`<datatype>/YYYY/MM/DD/<file>`) is
+/// `wanted`. Reads receipts one at a time, newest day first; `None` when nothing of that name was published.
 pub fn find_receipt(
     state_dir: &Path,
-    file_contains: &str,
+    wanted: impl Fn(&str) -> bool,
 ) -> Result<Option<Receipt>, PublishError> {
     for day in sorted_newest_first(&state_dir.join(RECEIPTS_DIR))? {
         for path in sorted_newest_first(&day)? {
@@ -173,7 +170,7 @@ pub fn find_receipt(
                     continue;
                 }
             };
-            if let Some(receipt) = bundle.and_then(|bundle| bundle.receipt_of(file_contains)) {
+            if let Some(receipt) = bundle.and_then(|bundle| bundle.receipt_of(&wanted)) {
                 return Ok(Some(receipt));
             }
         }

@@ -206,6 +206,11 @@ impl Collector {
         }
     }
 
+    /// Whether all of its threads live. When one has ended by itself, connections are no longer recorded.
+    pub fn is_running(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Polls once more, ends every file, brings all of them into the spool, and returns.
     pub fn stop(mut self) {
         self.end();

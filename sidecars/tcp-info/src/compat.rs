@@ -143,7 +143,11 @@ fn split(arguments: &[String]) -> Result<Vec<(&'static str, String)>, CompatErro
             .into_iter()
             .find(|flag| *flag == name)
             .ok_or_else(unknown)?;
-        let value = value.or_else(|| rest.next().cloned());
+        // Go's boolean flags take no value from the next argument.
+        let value = value.or_else(|| match flag {
+            "trace" => Some("true".to_owned()),
+            _ => rest.next().cloned(),
+        });
         found.push((
             flag,
             value.ok_or_else(|| CompatError::NoValue(name.to_owned()))?,
@@ -192,7 +196,7 @@ mod tests {
     fn the_production_line_is_understood() {
         let compat = read(
             "-output=/var/spool/ndt/tcpinfo --tcpinfo.eventsocket /run/e.sock -exclude-srcport=9100,9090 \
-             -exclude-srcport 65535 -exclude-dstip=192.0.2.1,2001:db8::1 -uuid-prefix-file=/u/prefix -reps=0",
+             -exclude-srcport 65535 -exclude-dstip=192.0.2.1,2001:db8::1 -uuid-prefix-file=/u/prefix -trace -reps=0",
             &[("ANONYMIZE_IP", "netblock"), ("OUTPUT", "/elsewhere"), ("PROMETHEUSX_LISTEN_ADDRESS", "10.0.0.1:9991")],
         )
         .unwrap();

@@ -9,7 +9,7 @@ mod table;
 
 pub use csv::write_csv;
 pub use json::write_json;
-pub use plot::write_plot;
+pub use plot::{Moment, write_plot};
 pub use read::{DecodeError, Reader, Recording};
 pub use svg::write_svg;
 pub use table::write_table;

@@ -140,7 +140,7 @@ fn every_way_of_showing_takes_every_file() {
         write_table(&recording, table).unwrap();
         write_csv(&recording, csv).unwrap();
         write_json(&recording, json).unwrap();
-        write_plot(&recording, 80, plot).unwrap();
+        write_plot(&recording.moments(), 80, plot).unwrap();
         write_svg(&recording, svg).unwrap();
         let rows = |text: &[u8]| std::str::from_utf8(text).unwrap().lines().count();
         assert_eq!(rows(csv), recording.records.len() + 1);

@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 
 use groma_sock::TcpInfo;
-
-use super::Recording;
+use jiff::Timestamp;
 
 const HEIGHT: usize = 8;
 /// The dots of a braille character: 2 across, 4 down.
@@ -12,9 +11,20 @@ const DOTS: [[u32; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
 /// Rates are means over at least this, because bytes are acknowledged in bursts.
 const RATE_SPAN_S: f64 = 0.1;
 
+/// What a plot needs of a snapshot.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// When the kernel had answered.
+    pub timestamp: Timestamp,
+    /// State of the connection as the kernel numbers it.
+    pub state: u8,
+    /// `None` where the kernel gave none.
+    pub info: Option<TcpInfo>,
+}
+
 /// One snapshot, ready to draw.
 pub(super) struct Point {
-    /// Since the first snapshot of the file.
+    /// Since the first snapshot.
     pub(super) time_s: f64,
     pub(super) state: u8,
     pub(super) info: Option<TcpInfo>,
@@ -30,22 +40,21 @@ pub(super) struct Curve {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-pub(super) fn points(recording: &Recording) -> Vec<Point> {
-    let Some(first) = recording.records.first() else {
+pub(super) fn points(moments: &[Moment]) -> Vec<Point> {
+    let Some(first) = moments.first() else {
         return Vec::new();
     };
-    let mut points: Vec<Point> = Vec::with_capacity(recording.records.len());
+    let mut points: Vec<Point> = Vec::with_capacity(moments.len());
     let mut from = 0;
-    for record in &recording.records {
-        let snapshot = record.decode();
-        let time_s = record
+    for moment in moments {
+        let time_s = moment
             .timestamp
             .duration_since(first.timestamp)
             .as_secs_f64();
         let mut point = Point {
             time_s,
-            state: snapshot.inet_diag_msg.map_or(0, |message| message.state),
-            info: snapshot.tcp_info,
+            state: moment.state,
+            info: moment.info,
             sent_mbps: 0.0,
             received_mbps: 0.0,
         };
@@ -67,9 +76,9 @@ pub(super) fn points(recording: &Recording) -> Vec<Point> {
     points
 }
 
-/// The curves of a file. Of the two directions the one with more bytes is drawn.
-pub(super) fn curves(recording: &Recording) -> Vec<Curve> {
-    let points = points(recording);
+/// The curves of a connection. Of the two directions the one with more bytes is drawn.
+pub(super) fn curves(moments: &[Moment]) -> Vec<Curve> {
+    let points = points(moments);
     let total = |bytes: fn(&TcpInfo) -> i64| {
         points
             .iter()
@@ -112,10 +121,10 @@ pub(super) fn curves(recording: &Recording) -> Vec<Curve> {
     ]
 }
 
-/// Draws the curves of a file, `width` characters wide (at least 20).
-pub fn write_plot(recording: &Recording, width: usize, out: &mut impl Write) -> io::Result<()> {
+/// Draws throughput, round-trip time and congestion window, `width` characters wide (at least 20).
+pub fn write_plot(moments: &[Moment], width: usize, out: &mut impl Write) -> io::Result<()> {
     let width = width.max(20);
-    for curve in curves(recording) {
+    for curve in curves(moments) {
         let highest = curve
             .points
             .iter()

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::Moment;
 use crate::record::{ArchivalRecord, End, Line, Metadata, Polls, ReadError};
 
 /// Longer lines are no lines of a tcpinfo file.
@@ -130,5 +131,18 @@ impl Recording {
             }
         }
         Ok(recording)
+    }
+
+    /// The snapshots as plots need them.
+    pub fn moments(&self) -> Vec<Moment> {
+        let moment = |record: &ArchivalRecord| {
+            let snapshot = record.decode();
+            Moment {
+                timestamp: record.timestamp,
+                state: snapshot.inet_diag_msg.map_or(0, |message| message.state),
+                info: snapshot.tcp_info,
+            }
+        };
+        self.records.iter().map(moment).collect()
     }
 }

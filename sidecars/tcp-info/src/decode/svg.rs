@@ -16,7 +16,7 @@ const GAP: f64 = 45.0;
 /// Writes an SVG of 720 by 655 with a panel each for throughput, round-trip time and congestion window. It needs
 /// nothing else and scales with the page.
 pub fn write_svg(recording: &Recording, out: &mut impl Write) -> io::Result<()> {
-    let curves = curves(recording);
+    let curves = curves(&recording.moments());
     let height = TOP + curves.len() as f64 * (PANEL + GAP);
     writeln!(
         out,

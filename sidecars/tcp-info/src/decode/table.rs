@@ -17,7 +17,7 @@ pub fn write_table(recording: &Recording, out: &mut impl Write) -> io::Result<()
             metadata.uuid, metadata.sequence, metadata.start_time
         )?;
     }
-    let points = super::plot::points(recording);
+    let points = super::plot::points(&recording.moments());
     let Some(first) = recording.records.first() else {
         return writeln!(out, "no snapshots");
     };
