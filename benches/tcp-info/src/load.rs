@@ -97,6 +97,10 @@ impl Load {
             ))?;
             ip(&format!("-n {name} link set eth0 up"))?;
         }
+        // Bytes are acknowledged at once: a delayed acknowledgement would be a second change of the same socket.
+        ip(&format!(
+            "-n {a} route change 10.78.0.0/24 dev eth0 proto kernel scope link src 10.78.0.1 quickack 1"
+        ))?;
         load.spawn("hold", 0, sockets)?;
         load.await_ready(0)?;
         load.spawn("send", 1, sockets)?;

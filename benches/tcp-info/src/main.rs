@@ -39,9 +39,9 @@ fn main() -> anyhow::Result<()> {
     }
     let seconds = Duration::from_secs(arguments.seconds);
     println!(
-        "| sockets | bare read | CPU per read | recorder per poll | ratio | CPU of a core | interval | late | failed | bytes/record | records/s | allocations/poll | memory/flow |"
+        "| sockets | bare read | CPU per read | recorder per poll | ratio | CPU of a core | interval | late | failed | bytes/record | records/s | changed/10 ms | allocations/poll | memory/flow | finishing/record |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for sockets in arguments.sockets {
         let row = measure::row(sockets, seconds)?;
         println!("{row}");

@@ -66,9 +66,9 @@ impl Choice {
         }
     }
 
-    /// The poll is over, complete, after this time.
-    pub(crate) fn measured(&mut self, means: Means, known: usize, took: Duration) {
-        let ns = took.as_nanos() as f64;
+    /// The poll is over, complete, and cost this much time of a processor.
+    pub(crate) fn measured(&mut self, means: Means, known: usize, cost: Duration) {
+        let ns = cost.as_nanos() as f64;
         match means {
             Means::Dump => {
                 self.dump_ns = Some(mean(self.dump_ns.unwrap_or(ns), ns));

@@ -10,6 +10,7 @@ use groma_spool::sync_dir;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zstd::zstd_safe::CParameter;
 
+use super::growing::{self, MAGIC, read_whole};
 use super::layout::Layout;
 use crate::metrics::Metrics;
 use crate::record::{End, Line, write_end};
@@ -18,7 +19,8 @@ use crate::record::{End, Line, write_end};
 pub(crate) const WHOLE: &str = "=whole";
 /// Files between two syncs of the folders that they came to.
 const BATCH: usize = 256;
-const LEVEL: i32 = 3;
+/// Of compression; a file is compressed once.
+pub(super) const LEVEL: i32 = 3;
 /// With more files than this the whole file system is synced, once.
 const MOST_SINGLE_SYNCS: usize = 8;
 /// No line of ours is longer; M-Lab's readers take no longer ones.
@@ -182,20 +184,23 @@ fn sync_files(files: &[Ready]) -> io::Result<()> {
 }
 
 /// Writes all complete lines of `from` to `to` as one frame, with a last line if there is none, and syncs it. What
-/// cannot be decompressed ends the file. `false` when there is no header.
+/// cannot be read ends the file. `false` when there is no header.
 fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
-    let mut lines = Lines::new(File::open(from)?)?;
+    let mut lines = Lines::open(from)?;
     let mut encoder = zstd::stream::write::Encoder::new(File::create(to)?, LEVEL)?;
     encoder.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut header = None;
     let mut has_end = false;
-    while let Some(line) = lines.next_line()? {
-        match Line::parse(line) {
-            Ok(Line::Header(metadata)) if header.is_none() => header = Some(metadata),
-            Ok(Line::Record(_)) if header.is_some() && !has_end => {}
-            Ok(Line::End { .. }) if header.is_some() && !has_end => has_end = true,
-            // Whatever else it is, it is not what we wrote.
-            _ => break,
+    while let Some((is_snapshot, line)) = lines.next_line()? {
+        let inside = header.is_some() && !has_end;
+        if !(is_snapshot && inside) {
+            match Line::parse(line) {
+                Ok(Line::Header(metadata)) if header.is_none() => header = Some(metadata),
+                Ok(Line::Record(_)) if inside => {}
+                Ok(Line::End { .. }) if inside => has_end = true,
+                // Whatever else it is, it is not what we wrote.
+                _ => break,
+            }
         }
         encoder.write_all(line)?;
     }
@@ -208,14 +213,39 @@ fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
     Ok(header.is_some())
 }
 
+/// Lines of a file, whichever form it has.
+enum Lines {
+    Growing(Box<growing::Reader<BufReader<File>>>),
+    Whole(FrameLines),
+}
+
+impl Lines {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut begin = [0; MAGIC.len()];
+        if read_whole(&mut file, &mut begin)? && begin == MAGIC {
+            return Ok(Self::Growing(Box::new(growing::Reader::new(file))));
+        }
+        FrameLines::new(File::open(path)?).map(Self::Whole)
+    }
+
+    /// The next line with its line feed, and whether it is known to be a snapshot; `None` at the end and at damage.
+    fn next_line(&mut self) -> io::Result<Option<(bool, &[u8])>> {
+        match self {
+            Self::Growing(lines) => lines.next_line(),
+            Self::Whole(lines) => Ok(lines.next_line()?.map(|line| (false, line))),
+        }
+    }
+}
+
 /// Complete lines of a file of zstd frames whose end may be damaged.
-struct Lines {
+struct FrameLines {
     decoder: zstd::stream::read::Decoder<'static, BufReader<File>>,
     buffer: Vec<u8>,
     start: usize,
 }
 
-impl Lines {
+impl FrameLines {
     fn new(file: File) -> io::Result<Self> {
         Ok(Self {
             decoder: zstd::stream::read::Decoder::new(file)?,

@@ -5,62 +5,68 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use groma_diag::Record;
+use groma_diag::{MESSAGE_BYTES, Record};
 use groma_uuid::Uuid;
 use jiff::Timestamp;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
+use super::finish::LEVEL;
+use super::growing::{Items, MAGIC};
 use super::layout::Layout;
-use crate::record::{
-    Anonymize, End, LineTime, Metadata, Polls, write_end, write_header, write_record,
-};
+use crate::record::{Anonymize, End, Metadata, Polls, write_end, write_header};
 
-/// A file's lines are compressed and handed to the kernel when they have this much, and at least every second.
+/// What is new of a file is handed to the kernel when it has this much, and at least every second.
 pub(crate) const FLUSH_BYTES: usize = 16 * 1024;
-/// While the disk takes nothing, lines beyond this are dropped and counted.
+/// While the disk takes nothing, snapshots beyond this are dropped and counted.
 const MOST_PENDING_BYTES: usize = 32 * 1024;
-/// Of what stands in the middle of a file: fast, because the finisher compresses the whole file once more.
-const MIDDLE_LEVEL: i32 = -3;
-/// Of a file that is written in one piece: final.
-const WHOLE_LEVEL: i32 = 3;
 /// Files are held open up to this share of what the process may open, which saves two system calls in every flush.
 const SHARE_OF_DESCRIPTORS: u64 = 2;
 
-/// What all files share: a compressor for each purpose, for every flush is a frame of its own, and descriptors.
+/// What all files share: buffers, descriptors, and a compressor for those that are written in one piece.
 pub(crate) struct Frames {
-    middle: Compressor<'static>,
-    whole: Compressor<'static>,
+    compressor: Compressor<'static>,
+    /// Lines, and the last line before it is an item.
+    text: Vec<u8>,
+    /// What is written next.
     frame: Vec<u8>,
+    /// A message whose address is made coarse.
+    coarse: Vec<u8>,
     descriptors: usize,
 }
 
 impl Frames {
     pub(crate) fn new() -> io::Result<Self> {
-        let compressor = |level| {
-            let mut compressor = Compressor::new(level)?;
-            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-            Ok::<_, io::Error>(compressor)
-        };
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         Ok(Self {
-            middle: compressor(MIDDLE_LEVEL)?,
-            whole: compressor(WHOLE_LEVEL)?,
-            frame: Vec::with_capacity(compress_bound(2 * MOST_PENDING_BYTES)),
+            compressor,
+            text: Vec::new(),
+            frame: Vec::with_capacity(2 * MOST_PENDING_BYTES),
+            coarse: Vec::new(),
             descriptors: (limit.unwrap_or(u64::MAX) / SHARE_OF_DESCRIPTORS) as usize,
         })
     }
 
-    fn compress(&mut self, bytes: &[u8], whole: bool) -> io::Result<&[u8]> {
+    /// Makes the items of a whole file what the spool shall hold.
+    fn compress(&mut self, items: &Items) -> io::Result<()> {
+        self.text.clear();
+        items.write_lines(&mut self.text);
         self.frame.clear();
-        self.frame.reserve(compress_bound(bytes.len()));
-        let compressor = if whole {
-            &mut self.whole
-        } else {
-            &mut self.middle
-        };
-        compressor.compress_to_buffer(bytes, &mut self.frame)?;
-        Ok(&self.frame)
+        self.frame.reserve(compress_bound(self.text.len()));
+        self.compressor
+            .compress_to_buffer(&self.text, &mut self.frame)?;
+        Ok(())
+    }
+
+    /// Makes items a block, the first of its file or another.
+    fn block(&mut self, items: &Items, is_first: bool) {
+        self.frame.clear();
+        if is_first {
+            self.frame.extend_from_slice(&MAGIC);
+        }
+        items.write_block(&mut self.frame);
     }
 }
 
@@ -73,7 +79,7 @@ pub(crate) struct Output {
     sequence: u32,
     file: Option<Growing>,
     /// Kept between files, for its memory.
-    pending: Vec<u8>,
+    pending: Items,
     polls: Polls,
 }
 
@@ -84,13 +90,12 @@ struct Growing {
     began: Instant,
     /// Bytes in the file, 0 when it does not exist yet.
     bytes: u64,
-    frames: u32,
     lost_records: u64,
     open: Option<File>,
 }
 
 impl Growing {
-    /// Appends the frame that was compressed last, or leaves the file as it was.
+    /// Appends the frame that was made last, or leaves the file as it was.
     fn append(&mut self, frames: &mut Frames) -> io::Result<()> {
         let mut file = match self.open.take() {
             Some(file) => {
@@ -103,7 +108,7 @@ impl Growing {
                 .open(&self.path)?,
         };
         if let Err(error) = file.write_all(&frames.frame) {
-            // Half a frame in the middle would cut off all that follows, and an empty file is no file.
+            // Half a block in the middle would cut off all that follows, and an empty file is no file.
             if self.bytes > 0 {
                 file.set_len(self.bytes)?;
             } else {
@@ -112,7 +117,6 @@ impl Growing {
             return Err(error);
         }
         self.bytes += frames.frame.len() as u64;
-        self.frames += 1;
         if frames.descriptors > 0 {
             frames.descriptors -= 1;
             self.open = Some(file);
@@ -139,7 +143,7 @@ impl Output {
             start,
             sequence,
             file: None,
-            pending: Vec::new(),
+            pending: Items::default(),
             polls,
         }
     }
@@ -162,20 +166,20 @@ impl Output {
     }
 
     /// Begins the file.
-    pub(crate) fn begin(&mut self, time: Timestamp, now: Instant, dir: &Path) {
+    pub(crate) fn begin(&mut self, time: Timestamp, now: Instant, dir: &Path, frames: &mut Frames) {
         let name = Layout::work_name(&self.uuid, self.sequence, time);
         self.file = Some(Growing {
             path: dir.join(&name),
             name,
             began: now,
             bytes: 0,
-            frames: 0,
             lost_records: 0,
             open: None,
         });
-        self.pending.clear();
-        let metadata = self.metadata();
-        write_header(&mut self.pending, &metadata);
+        self.pending.restart();
+        frames.text.clear();
+        write_header(&mut frames.text, &self.metadata());
+        self.pending.line(&frames.text);
     }
 
     /// When the present file began.
@@ -186,9 +190,10 @@ impl Output {
     /// Adds a snapshot to the file that [`Output::begin`] began. Returns whether there was room.
     pub(crate) fn record(
         &mut self,
-        time: &LineTime,
+        time: Timestamp,
         record: Record<'_>,
         anonymize: Anonymize,
+        frames: &mut Frames,
     ) -> bool {
         if self.pending.len() >= MOST_PENDING_BYTES {
             if let Some(file) = &mut self.file {
@@ -196,7 +201,16 @@ impl Output {
             }
             return false;
         }
-        write_record(&mut self.pending, time, record, anonymize);
+        if anonymize == Anonymize::None {
+            self.pending.record(time, record.body());
+            return true;
+        }
+        frames.coarse.clear();
+        frames.coarse.extend_from_slice(record.body());
+        if let Some(message) = frames.coarse.first_chunk_mut::<MESSAGE_BYTES>() {
+            anonymize.apply(message);
+        }
+        self.pending.record(time, &frames.coarse);
         true
     }
 
@@ -204,23 +218,28 @@ impl Output {
         self.pending.len() >= FLUSH_BYTES
     }
 
-    /// Hands the pending lines to the kernel as one frame, at the end of the file. After an error they stay pending,
-    /// and the file is as long as before.
+    /// Hands what is pending to the kernel as one block, at the end of the file. After an error it stays pending, and
+    /// the file is as long as before.
     pub(crate) fn flush(&mut self, frames: &mut Frames) -> io::Result<()> {
-        self.flush_frame(frames, false)
-    }
-
-    fn flush_frame(&mut self, frames: &mut Frames, last: bool) -> io::Result<()> {
         let Some(growing) = &mut self.file else {
             return Ok(());
         };
-        if self.pending.is_empty() {
+        if self.pending.len() == 0 {
             return Ok(());
         }
-        frames.compress(&self.pending, last && growing.frames == 0)?;
+        frames.block(&self.pending, growing.bytes == 0);
         growing.append(frames)?;
-        self.pending.clear();
+        self.pending.written();
         Ok(())
+    }
+
+    /// Writes a file of which nothing is written yet as the spool shall have it.
+    fn write_whole(&mut self, frames: &mut Frames) -> io::Result<()> {
+        let Some(growing) = &mut self.file else {
+            return Ok(());
+        };
+        frames.compress(&self.pending)?;
+        growing.append(frames)
     }
 
     /// Ends the present file: writes its last line and hands it to the finisher. Without one nothing happens.
@@ -240,17 +259,18 @@ impl Output {
         let since = polls.since(&self.polls);
         let lost_records = growing.lost_records;
         let metadata = self.metadata();
-        write_end(
-            &mut self.pending,
-            &metadata,
-            end,
-            Some(&since),
-            lost_records,
-        );
-        let flushed = self.flush_frame(frames, true);
+        let whole = growing.bytes == 0;
+        frames.text.clear();
+        write_end(&mut frames.text, &metadata, end, Some(&since), lost_records);
+        self.pending.line(&frames.text);
+        let flushed = if whole {
+            self.write_whole(frames)
+        } else {
+            self.flush(frames)
+        };
         self.polls = *polls;
         self.sequence += 1;
-        self.pending.clear();
+        self.pending.restart();
         let Some(mut growing) = self.file.take() else {
             return flushed.map(|()| false);
         };
@@ -258,8 +278,7 @@ impl Output {
         if growing.bytes == 0 {
             return flushed.map(|()| false);
         }
-        // A file that is one complete frame needs no second compression, and says so by its name.
-        let whole = flushed.is_ok() && growing.frames == 1;
+        // A file that is as the spool shall have it says so by its name.
         let done = layout.done_dir().join(if whole {
             format!("{}{}", growing.name, super::finish::WHOLE)
         } else {
@@ -271,6 +290,6 @@ impl Output {
 
     /// Memory that this connection holds, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.pending.capacity() + 5 * self.uuid.as_str().len()
+        size_of::<Self>() + self.pending.memory_bytes() + 5 * self.uuid.as_str().len()
     }
 }

@@ -17,7 +17,7 @@ use super::output::{Frames, Output};
 use crate::batch::{Batch, Entry};
 use crate::events::EventServer;
 use crate::metrics::Metrics;
-use crate::record::{Anonymize, End, LineTime, Polls};
+use crate::record::{Anonymize, End, Polls};
 
 /// Every file is looked at once in this time: below the second that a crash may cost.
 const ROUND: Duration = Duration::from_millis(900);
@@ -52,7 +52,6 @@ pub(crate) struct Writer {
     unsettled: usize,
     /// Connections of the earlier life that were told as closed; a last word that comes still is not another life.
     gone: HashSet<u64>,
-    time: LineTime,
     told: Vec<Event>,
     round_began: Instant,
     round_done: usize,
@@ -69,7 +68,6 @@ impl Writer {
             polls: vec![Polls::default(); samplers],
             unsettled: samplers,
             gone: HashSet::new(),
-            time: LineTime::default(),
             told: Vec::new(),
             round_began: Instant::now(),
             round_done: 0,
@@ -98,7 +96,6 @@ impl Writer {
     }
 
     fn take(&mut self, batch: &Batch) {
-        self.time.set(batch.time);
         self.polls[batch.source] = batch.polls;
         let now = Instant::now();
         for entry in &batch.entries {
@@ -161,7 +158,7 @@ impl Writer {
             return;
         };
         if let Some(sequence) = output.begins() {
-            output.begin(batch.time, now, &self.open_dir);
+            output.begin(batch.time, now, &self.open_dir, &mut self.frames);
             let known = Known {
                 sequence,
                 start: output.start(),
@@ -169,7 +166,8 @@ impl Writer {
             self.setup.journal.file(output.cookie, known);
             self.setup.metrics.files_begun.inc();
         }
-        if output.record(&self.time, batch.body(start, end), self.setup.anonymize) {
+        let (record, anonymize) = (batch.body(start, end), self.setup.anonymize);
+        if output.record(batch.time, record, anonymize, &mut self.frames) {
             self.setup.metrics.snapshots.inc();
         } else {
             self.setup.metrics.records_lost.inc();

@@ -8,7 +8,7 @@ use groma_diag::{MESSAGE_BYTES, Record};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Anonymize, End, Line, Metadata, Polls};
+use super::{End, Line, Metadata, Polls};
 
 /// Attribute types above this are not written, as in M-Lab's files.
 const LARGEST_TYPE: usize = 38;
@@ -100,7 +100,7 @@ pub fn encode_record(time: Timestamp, record: Record<'_>) -> String {
     let mut buffer = Vec::new();
     let mut line_time = LineTime::default();
     line_time.set(time);
-    write_record(&mut buffer, &line_time, record, Anonymize::None);
+    write_record(&mut buffer, &line_time, record);
     text(buffer)
 }
 
@@ -132,14 +132,7 @@ fn text(buffer: Vec<u8>) -> String {
 }
 
 /// One snapshot.
-pub(crate) fn write_record(
-    buffer: &mut Vec<u8>,
-    time: &LineTime,
-    record: Record<'_>,
-    anonymize: Anonymize,
-) {
-    let mut message: [u8; MESSAGE_BYTES] = *record.message();
-    anonymize.apply(&mut message);
+pub(crate) fn write_record(buffer: &mut Vec<u8>, time: &LineTime, record: Record<'_>) {
     let mut payloads: [Option<&[u8]>; LARGEST_TYPE + 1] = [None; LARGEST_TYPE + 1];
     let mut count = 0;
     for (kind, payload) in record.attributes() {
@@ -149,7 +142,12 @@ pub(crate) fn write_record(
             count = count.max(kind + 1);
         }
     }
-    write_payloads(buffer, time, &message, payloads[..count].iter().copied());
+    write_payloads(
+        buffer,
+        time,
+        record.message(),
+        payloads[..count].iter().copied(),
+    );
 }
 
 fn write_payloads<'a>(

@@ -1,5 +1,7 @@
 use super::*;
+use crate::file::growing::Items;
 use crate::metrics::Metrics;
+use groma_diag::MESSAGE_BYTES;
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 use std::sync::mpsc;
@@ -51,6 +53,46 @@ fn several_frames_become_one() {
     let bytes = [frame(HEADER), frame(&record()), frame(&(record() + LAST))].concat();
     let expected = [HEADER, &record(), &record(), LAST].concat();
     assert_eq!(finish(NAME, &bytes), (Some(expected), 0, 0));
+}
+
+/// A growing file with a block for each of these.
+fn growing(blocks: &[&dyn Fn(&mut Items)]) -> Vec<u8> {
+    let (mut items, mut file) = (Items::default(), MAGIC.to_vec());
+    for fill in blocks {
+        fill(&mut items);
+        items.write_block(&mut file);
+        items.written();
+    }
+    file
+}
+
+fn snapshot(items: &mut Items) {
+    items.record("2026-11-22T00:00:00Z".parse().unwrap(), &[0; MESSAGE_BYTES]);
+}
+
+#[test]
+fn a_growing_file_becomes_lines_in_one_frame() {
+    let begin = |items: &mut Items| items.line(HEADER.as_bytes());
+    let end = |items: &mut Items| items.line(LAST.as_bytes());
+    let bytes = growing(&[&begin, &snapshot, &snapshot, &end]);
+    let expected = [HEADER, &record(), &record(), LAST].concat();
+    assert_eq!(finish(NAME, &bytes), (Some(expected), 0, 0));
+}
+
+#[test]
+fn a_growing_file_is_good_up_to_the_last_whole_block() {
+    let begin = |items: &mut Items| items.line(HEADER.as_bytes());
+    let first = growing(&[&begin]).len();
+    let bytes = growing(&[&begin, &snapshot, &snapshot]);
+    for cut in 0..bytes.len() {
+        let (text, queued, refused) = finish(NAME, &bytes[..cut]);
+        assert_eq!((queued, refused), (0, 0), "cut at {cut}");
+        assert_eq!(text.is_some(), cut >= first, "cut at {cut}");
+        let fine = text.is_none_or(|text| {
+            (0..2).any(|records| text == [HEADER, &record().repeat(records), INTERRUPTED].concat())
+        });
+        assert!(fine, "cut at {cut}");
+    }
 }
 
 #[test]
