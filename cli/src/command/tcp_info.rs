@@ -18,7 +18,7 @@ pub(super) use decode::PLOT_WIDTH;
 /// Only tests are recorded, never people: in a network namespace of the
 /// experiment's own (--whole, --netns) everything but what is excluded; on a
 /// shared machine only sockets whose local port is one of --port. It needs no
-/// privileges; --netns needs CAP_SYS_ADMIN. SIGTERM ends every file and brings
+/// privileges; --netns needs `CAP_SYS_ADMIN`. SIGTERM ends every file and brings
 /// all of them into the spool; a second one ends at once, and the next start
 /// finishes what is left.
 #[derive(Debug, clap::Args)]

@@ -56,7 +56,7 @@ pub(super) struct RecordArgs {
     #[arg(long)]
     whole: bool,
 
-    /// Record this whole network namespace, for instance /run/netns/NAME; may be repeated. Needs CAP_SYS_ADMIN.
+    /// Record this whole network namespace, for instance /run/netns/NAME; may be repeated. Needs `CAP_SYS_ADMIN`.
     #[arg(long, value_name = "PATH")]
     netns: Vec<PathBuf>,
 
@@ -120,7 +120,7 @@ pub(super) struct RecordArgs {
     /// Everything behind this is flags of M-Lab's tcp-info, with one hyphen or two (-output, -tcpinfo.eventsocket,
     /// -exclude-srcport, -exclude-dstip, -uuid-prefix-file, -anonymize.ip, -prometheusx.listen-address); what is not
     /// given is taken from their environment variables. The namespace is recorded whole, as M-Lab does. Unless
-    /// GROMA_TCPINFO_STATE says otherwise, the journal stands beside the event socket.
+    /// `GROMA_TCPINFO_STATE` says otherwise, the journal stands beside the event socket.
     #[arg(
         long,
         value_name = "FLAG",
@@ -166,14 +166,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     });
     lifecycle.ready();
     tracing::info!(namespaces, "recording");
-    loop {
-        match asked.recv_timeout(WATCH) {
-            Err(RecvTimeoutError::Timeout) => anyhow::ensure!(
-                collector.is_running(),
-                "a thread of the recorder ended; what it wrote is finished at the next start"
-            ),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-        }
+    while asked.recv_timeout(WATCH) == Err(RecvTimeoutError::Timeout) {
+        anyhow::ensure!(
+            collector.is_running(),
+            "a thread of the recorder ended; what it wrote is finished at the next start"
+        );
     }
     lifecycle.lame_duck();
     let asked_at = Instant::now();
@@ -293,13 +290,9 @@ fn compat_plan(compat: &Compat, args: &RecordArgs) -> anyhow::Result<Plan> {
 }
 
 fn prefix(file: Option<&Path>) -> anyhow::Result<groma_uuid::Prefix> {
-    match file {
-        Some(path) => Ok(groma_uuid::Prefix::read(path)?),
-        None => {
-            tracing::warn!(
-                "no --uuid-prefix-file: UUIDs bear the mark unsafe and join with nothing else"
-            );
-            Ok(groma_uuid::Prefix::fallback())
-        }
+    if let Some(path) = file {
+        return Ok(groma_uuid::Prefix::read(path)?);
     }
+    tracing::warn!("no --uuid-prefix-file: UUIDs bear the mark unsafe and join with nothing else");
+    Ok(groma_uuid::Prefix::fallback())
 }
