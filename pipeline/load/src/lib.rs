@@ -12,6 +12,9 @@ mod datatype;
 mod error;
 mod export;
 mod follow;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod lake;
 mod limits;
 mod load;
@@ -26,7 +29,7 @@ mod table;
 pub use datatype::{Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo};
 pub use error::LoadError;
 pub use export::{Export, export};
-pub use lake::Lake;
+pub use lake::{Lake, writer_properties};
 pub use limits::Limits;
 pub use loader::{Loaded, Loader};
 pub use sweep::Swept;

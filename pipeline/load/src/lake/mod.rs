@@ -12,6 +12,7 @@ pub(crate) use account::Account;
 pub(crate) use errors::ErrorLog;
 pub(crate) use new_file::Committed;
 pub(crate) use parquet::ParquetFile;
+pub use parquet::writer_properties;
 
 use std::fs::{self, File};
 use std::io;

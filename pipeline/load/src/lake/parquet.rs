@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -20,6 +20,9 @@ const CREATED_BY: &str = "groma-load";
 
 /// Level of zstd: what it costs is far below what parsing the JSON costs.
 const ZSTD_LEVEL: i32 = 3;
+
+/// Integers of the first rows from which on they are compressed after they were packed.
+const COMPRESSED_VALUES: usize = 2048;
 
 /// A Parquet file that is being written and appears when it is complete.
 pub(crate) struct ParquetFile {
@@ -59,7 +62,7 @@ impl ParquetFile {
         if let State::Waiting(_) = self.state
             && let State::Waiting(file) = std::mem::replace(&mut self.state, State::Failed)
         {
-            let properties = properties(first)?;
+            let properties = writer_properties(first)?;
             let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties))?;
             self.state = State::Writing(Box::new(writer));
         }
@@ -111,11 +114,15 @@ fn encode(path: &Path, error: &ParquetError) -> LoadError {
     }
 }
 
-/// Bloom filter and page statistics on the key, so that one row is found by reading a few kilobytes of a file.
+/// How tables are written, of which these are the first rows.
 ///
-/// A column of which the first rows have nothing is not compressed: making a compressor costs more than the few bytes that say
-/// "nothing" could save, and a table has hundreds of such columns (of an ndt7 test, those of the other direction).
-fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+/// Bloom filter and page statistics on the key, so that one row is found by reading a few kilobytes of a file. Integers, which
+/// most columns are, are counters and times that differ little from row to row: their differences are smaller than a dictionary
+/// of them, and sooner made.
+///
+/// A column that has little is not compressed: making a compressor costs more than the few bytes could save, and a table has
+/// hundreds of such columns (of an ndt7 test, those of the other direction are empty).
+pub fn writer_properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     let id = || ColumnPath::from("id");
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one of zstd's");
     let mut builder = WriterProperties::builder()
@@ -124,30 +131,36 @@ fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(id(), EnabledStatistics::Page)
         .set_column_bloom_filter_enabled(id(), true);
-    let mut empty = Vec::new();
+    let mut values = Vec::new();
     for column in first.columns() {
-        note_empty(column, &mut empty);
+        count_values(column, &mut values);
     }
     let schema = ArrowSchemaConverter::new().convert(&first.schema())?;
-    for (column, is_empty) in schema.columns().iter().zip(empty) {
-        if is_empty && first.num_rows() > 0 {
-            builder = builder
-                .set_column_compression(column.path().clone(), Compression::UNCOMPRESSED)
-                .set_column_dictionary_enabled(column.path().clone(), false);
+    for (column, values) in schema.columns().iter().zip(values) {
+        let path = || column.path().clone();
+        let is_integer = matches!(column.physical_type(), Type::INT32 | Type::INT64);
+        if is_integer {
+            builder = builder.set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if is_integer || values == 0 {
+            builder = builder.set_column_dictionary_enabled(path(), false);
+        }
+        if values == 0 || is_integer && values < COMPRESSED_VALUES {
+            builder = builder.set_column_compression(path(), Compression::UNCOMPRESSED);
         }
     }
     Ok(builder.build())
 }
 
-/// Whether each leaf, in the order of Parquet's columns, has no value.
-fn note_empty(array: &ArrayRef, empty: &mut Vec<bool>) {
+/// How many values each leaf has, in the order of Parquet's columns.
+fn count_values(array: &ArrayRef, values: &mut Vec<usize>) {
     match array.data_type() {
         DataType::Struct(_) => {
             for column in array.as_struct().columns() {
-                note_empty(column, empty);
+                count_values(column, values);
             }
         }
-        DataType::List(_) => note_empty(array.as_list::<i32>().values(), empty),
-        _ => empty.push(array.null_count() == array.len()),
+        DataType::List(_) => count_values(array.as_list::<i32>().values(), values),
+        _ => values.push(array.len() - array.null_count()),
     }
 }

@@ -99,11 +99,12 @@ impl Batch {
     /// Puts JSON text into a column of the row in hand. It has to be one value, and not null where a record is wanted.
     pub(crate) fn put_json(&mut self, name: &str, json: &[u8]) -> Result<(), String> {
         self.place(name, |place| {
-            let mut parser = serde_json::Deserializer::from_slice(json);
-            place
-                .deserialize(&mut parser)
-                .and_then(|()| parser.end())
-                .map_err(|error| format!("not JSON: {error}"))
+            // Looked at as a whole, text is not looked at again string by string.
+            let parsed = match std::str::from_utf8(json) {
+                Ok(text) => parse(serde_json::Deserializer::from_str(text), place),
+                Err(_) => parse(serde_json::Deserializer::from_slice(json), place),
+            };
+            parsed.map_err(|error| format!("not JSON: {error}"))
         })?;
         self.refuse_null(name)
     }
@@ -185,4 +186,13 @@ impl Batch {
             &arrow_array::RecordBatchOptions::new().with_row_count(Some(rows)),
         )
     }
+}
+
+/// One value and nothing behind it.
+fn parse<'de>(
+    mut parser: serde_json::Deserializer<impl serde_json::de::Read<'de>>,
+    place: Place<'_, '_>,
+) -> Result<(), serde_json::Error> {
+    place.deserialize(&mut parser)?;
+    parser.end()
 }

@@ -10,7 +10,7 @@ pub(super) fn read_capped(reader: impl Read, limit: u64, what: &str) -> Result<V
 }
 
 /// As [`read_capped`], with room made for what is expected.
-fn read_sized(
+pub(super) fn read_sized(
     reader: impl Read,
     expected: usize,
     limit: u64,
@@ -27,8 +27,19 @@ fn read_sized(
     Ok(bytes)
 }
 
+/// A member as its writer wrote it, at most `limit` bytes: inflated if its name says that it is packed.
+pub(crate) fn inflate(name: &str, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>, String> {
+    if name.ends_with("gz") {
+        gunzip(&bytes, limit)
+    } else if name.ends_with(".zst") {
+        unzstd(&bytes, limit)
+    } else {
+        Ok(bytes)
+    }
+}
+
 /// Gunzips a member held in memory, to at most `limit` bytes.
-pub(super) fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     // The last four bytes say how long the content is, if they are to be believed.
     let said = bytes
         .last_chunk()
@@ -39,7 +50,7 @@ pub(super) fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Inflates a zstd member held in memory, to at most `limit` bytes.
-pub(super) fn unzstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+fn unzstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let decoder =
         zstd::Decoder::with_buffer(bytes).map_err(|error| describe(&error, "inflated member"))?;
     read_sized(decoder, 0, limit, "inflated member")

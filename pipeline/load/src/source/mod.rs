@@ -8,6 +8,8 @@ mod jsonl;
 mod observed;
 mod tgz;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use gunzip::inflate;
 pub(crate) use jsonl::read_jsonl;
 pub(crate) use observed::Observed;
 pub(crate) use tgz::read_tar;

@@ -5,12 +5,15 @@ use std::io::{self, Read};
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, PaxExtensions};
 
-use super::gunzip::{describe, gunzip, read_capped, unzstd};
+use super::gunzip::{describe, inflate, read_capped, read_sized};
 use super::{Archiver, Content, Member, Visit, label};
 use crate::{Limits, LoadError};
 
 /// Longest extension header (PAX records or GNU long name) kept in memory; the tar crate itself would read any length.
 const EXTENSION_BYTES: u64 = 1 << 20;
+
+/// Room made for a member by its header alone.
+const MEMBER_ROOM: u64 = 1 << 20;
 
 /// Hands every file of a tar to `visit`, in order; `gzip` says whether the stream is compressed as a whole.
 ///
@@ -144,19 +147,14 @@ fn read_member(entry: impl Read, name: &str, size: u64, limits: &Limits) -> (Con
         );
         return (Content::Bad(reason), false);
     }
-    let bytes = match read_capped(entry, limits.member_bytes, "archive") {
+    // What a header says costs no memory before it is there.
+    let room = size.min(MEMBER_ROOM) as usize + 1;
+    let bytes = match read_sized(entry, room, limits.member_bytes, "archive") {
         Ok(bytes) if bytes.len() as u64 == size => bytes,
         Ok(_) => return (Content::Bad("archive is truncated".to_owned()), true),
         Err(reason) => return (Content::Bad(reason), true),
     };
-    let inflated = if name.ends_with("gz") {
-        gunzip(&bytes, limits.member_bytes)
-    } else if name.ends_with(".zst") {
-        unzstd(&bytes, limits.member_bytes)
-    } else {
-        Ok(bytes)
-    };
-    match inflated {
+    match inflate(name, bytes, limits.member_bytes) {
         Ok(bytes) => (Content::Whole(bytes), false),
         Err(reason) => (Content::Bad(reason), false),
     }

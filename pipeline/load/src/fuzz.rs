@@ -1,0 +1,227 @@
+//! What must hold of any archive object; called by the fuzz targets with any bytes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use arrow_array::{Array as _, RecordBatch};
+use groma_schema::Schema;
+use jiff::civil::Date;
+
+use crate::datatype::Measurement;
+use crate::object::Object;
+use crate::row::{Batch, table_schema};
+use crate::source::{Archiver, Content, Member, inflate, read_jsonl, read_tar};
+use crate::{Limits, Rules};
+
+/// Small bounds, so that small inputs reach them.
+const LIMITS: Limits = Limits {
+    member_bytes: 4096,
+    member_values: 1000,
+    batch_rows: 256,
+    batch_bytes: 1 << 20,
+    row_group_bytes: 1 << 20,
+};
+
+/// Members of a tar that nothing packs keep to the bounds, and their names are labels; so do the names of objects.
+pub fn tar(data: &[u8]) {
+    check_members(|visit| {
+        // The store is a slice and the visitor never fails: whatever is wrong is an entry.
+        read_tar(data, false, "file:///x", &LIMITS, &|_| true, visit).is_ok()
+    });
+    if let Ok(name) = std::str::from_utf8(&data[..data.len().min(200)])
+        && let Ok(Some(object)) = Object::parse(name)
+    {
+        assert!(!object.stem.contains('/') && !object.stem.starts_with('.'));
+    }
+}
+
+/// Gzip and zstd inflate to no more than was allowed: as a member, and around an archive.
+pub fn packed(data: &[u8]) {
+    for name in ["x.gz", "x.zst"] {
+        if let Ok(bytes) = inflate(name, data.to_vec(), LIMITS.member_bytes) {
+            assert!(bytes.len() as u64 <= LIMITS.member_bytes);
+        }
+    }
+    check_members(|visit| {
+        read_tar(data, true, "file:///x", &LIMITS, &|_| true, visit).is_ok()
+            && read_jsonl(data, &LIMITS, &|_| true, visit).is_ok()
+    });
+}
+
+/// Lines of standard columns become members, or errors with their numbers.
+pub fn lines(data: &[u8]) {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    let packed = gzip.write_all(data).and_then(|()| gzip.finish());
+    let packed = packed.expect("memory takes everything");
+    check_members(|visit| read_jsonl(packed.as_slice(), &LIMITS, &|_| true, visit).is_ok());
+}
+
+fn check_members(
+    read: impl FnOnce(&mut dyn FnMut(Member) -> Result<(), crate::LoadError>) -> bool,
+) {
+    let done = read(&mut |member| {
+        assert!(!member.name.chars().any(char::is_control));
+        match member.content {
+            Content::Whole(bytes) => assert!(bytes.len() as u64 <= LIMITS.member_bytes),
+            Content::Bad(reason) => assert!(!reason.is_empty()),
+            Content::Unwanted => {}
+        }
+        Ok(())
+    });
+    assert!(done, "damage is an entry, not a failure");
+}
+
+/// Any JSON into any schema, which stands before it and ends with the first blank line.
+pub fn json_by_schema(data: &[u8]) {
+    let Some(end) = data.windows(2).position(|pair| pair == b"\n\n") else {
+        return;
+    };
+    let (schema, json) = data.split_at(end);
+    let schema = std::str::from_utf8(schema)
+        .ok()
+        .and_then(|text| Schema::parse(text).ok());
+    if let Some(schema) = schema {
+        check_rows(Rules::Json, &schema, "x.json", json);
+    }
+}
+
+/// Traceroutes of both kinds.
+pub fn scamper(data: &[u8]) {
+    built_in(Rules::Scamper1, "scamper1", "x.jsonl", data);
+    built_in(Rules::Scamper2, "scamper2", "x.jsonl", data);
+}
+
+/// Files of tcp-info; and netlink records in one, made of the bytes as they are.
+pub fn tcpinfo(data: &[u8]) {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    let file = "x.00000.jsonl";
+    built_in(Rules::Tcpinfo, "tcpinfo", file, data);
+    let Some((message, mut rest)) = data.split_at_checked(groma_diag::MESSAGE_BYTES) else {
+        return;
+    };
+    let mut attributes = Vec::new();
+    while let Some((length, tail)) = rest.split_first() {
+        let (attribute, behind) = tail.split_at(usize::from(*length).min(tail.len()));
+        attributes.push((!attribute.is_empty()).then(|| BASE64_STANDARD.encode(attribute)));
+        rest = behind;
+    }
+    let line = serde_json::json!({
+        "Timestamp": "2024-01-02T03:04:05Z", "RawIDM": BASE64_STANDARD.encode(message), "Attributes": attributes,
+    });
+    let metadata = r#"{"Timestamp":"2024-01-02T03:04:05Z","Metadata":{"UUID":"u"}}"#;
+    built_in(
+        Rules::Tcpinfo,
+        "tcpinfo",
+        file,
+        format!("{metadata}\n{line}").as_bytes(),
+    );
+}
+
+/// Captures.
+pub fn pcap(data: &[u8]) {
+    built_in(Rules::Pcap, "pcap", "x.pcap", data);
+}
+
+/// The datatypes that are JSON with rules of their own; the first byte says which.
+pub fn json_by_rules(data: &[u8]) {
+    let Some((first, json)) = data.split_first() else {
+        return;
+    };
+    match first % 6 {
+        0 => built_in(Rules::Ndt5, "ndt5", "x.json", json),
+        1 => built_in(Rules::Annotation2, "annotation2", "x.json", json),
+        2 => built_in(Rules::Switch, "switch", "x.json", json),
+        3 => built_in(Rules::Switch, "switch", "x.jsonl", json),
+        4 => built_in(Rules::Json, "hopannotation2", "x.json", json),
+        _ => built_in(Rules::Json, "nodeinfo1", "x.json", json),
+    }
+}
+
+fn built_in(rules: Rules, datatype: &'static str, file: &str, data: &[u8]) {
+    thread_local! {
+        static PARSED: RefCell<BTreeMap<&'static str, Schema>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    PARSED.with_borrow_mut(|parsed| {
+        let schema = parsed.entry(datatype).or_insert_with(|| {
+            let text = groma_schema::datatype(datatype).expect("built in");
+            Schema::parse(text).expect("tested")
+        });
+        check_rows(rules, schema, file, data);
+    });
+}
+
+/// What is refused leaves no trace behind a row that was there, and what is taken makes sound arrays.
+fn check_rows(rules: Rules, schema: &Schema, file: &str, bytes: &[u8]) {
+    let table = Arc::new(table_schema(rules.columns(schema.to_arrow())));
+    let mut limits = LIMITS;
+    limits.member_values *= rules.slots();
+    let mut batch = Batch::new(table, &rules.traits(), limits);
+    let archiver = Archiver {
+        filename: Some(file.to_owned()),
+        ..Archiver::default()
+    };
+    batch.end_row(Some("before"), &archiver);
+    let measurement = Measurement {
+        id: None,
+        archiver: &archiver,
+        date: Date::constant(2024, 1, 2),
+        bytes,
+    };
+    let taken = rules.append(&measurement, &mut batch);
+    if let Err(reason) = &taken {
+        assert!(!reason.is_empty());
+        batch.cut(1);
+    }
+    batch.end_row(Some("behind"), &archiver);
+    let rows = batch.rows();
+    let made: RecordBatch = batch
+        .take()
+        .expect("columns of one length and of their own type");
+    assert_eq!(made.num_rows(), rows);
+    if taken.is_err() {
+        assert_eq!(rows, 2);
+    }
+    for column in made.columns() {
+        column.to_data().validate_full().expect("sound arrays");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    /// Every real sample through every target, as the fuzzer's seeds would be.
+    #[test]
+    fn real_samples_hold() {
+        let Some(data) = groma_tests::real_data() else {
+            return;
+        };
+        let targets: [fn(&[u8]); 8] = [
+            super::tar,
+            super::packed,
+            super::lines,
+            super::json_by_schema,
+            super::scamper,
+            super::tcpinfo,
+            super::pcap,
+            super::json_by_rules,
+        ];
+        for folder in [
+            "annotation2",
+            "pcap",
+            "scamper1",
+            "scamper2",
+            "switch",
+            "tcpinfo",
+        ] {
+            for entry in fs::read_dir(data.join(folder)).unwrap() {
+                let bytes = fs::read(entry.unwrap().path()).unwrap();
+                // Enough for every rule; whole captures take their time without optimisation.
+                let bytes = &bytes[..bytes.len().min(1 << 16)];
+                targets.iter().for_each(|target| target(bytes));
+            }
+        }
+    }
+}
