@@ -105,8 +105,7 @@ impl Lab {
             Worker::start("publish", move |stop| publisher.run(stop)).map_err(LabError::Thread)?;
         let load = Worker::start("load", move |stop| {
             loader.follow(stop)?;
-            // What was archived while the lab stopped is loaded before it ends.
-            loader.sweep("").map(drop)
+            stages::load_the_last(&loader)
         })
         .map_err(LabError::Thread)?;
         let lake = dirs.lake();

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use groma_archive::{LocalStore, Store};
 use groma_lake::{Settings, Unsealed, keep};
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, LoadDatatype, LoadError, Loader};
 use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
@@ -106,8 +106,20 @@ pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>
     Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
 }
 
+/// How long the lab loads what was archived while it stopped.
+const LAST_LOADS: Duration = Duration::from_secs(20);
+
 /// How often the lake is looked after.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// Loads what was archived while the lab stopped, for a while: what is left then is loaded at the next start.
+pub(crate) fn load_the_last(loader: &Loader) -> Result<(), LoadError> {
+    let end = Instant::now() + LAST_LOADS;
+    if loader.sweep_while("", || Instant::now() < end)?.ended_early {
+        tracing::warn!("archived objects are left, and loaded at the next start");
+    }
+    Ok(())
+}
 
 /// Compacts and seals the lab's lake and writes its index until told to stop.
 pub(crate) fn keep_lake(lake: &Path, archive: &LocalStore, stop: &AtomicBool) {

@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "YYYY-MM-DD")]
     date: Option<Date>,
 
+    /// Also load objects with the mark -e of an embargo, which a public lake must not have before its end.
+    #[arg(long)]
+    embargoed: bool,
+
     /// The schema file of a JSON datatype that is not built in; may be repeated.
     #[arg(long, value_name = "EXPERIMENT/DATATYPE=FILE")]
     schema: Vec<String>,
@@ -241,7 +245,8 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
 fn loader(args: &Args, root: &Path, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
     // What is sealed already is not loaded again.
     let store = Unsealed::new(Arc::new(LocalStore::existing(root)?), args.lake.clone());
-    Ok(Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes).watching(root))
+    let loader = Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes);
+    Ok(loader.with_embargoed(args.embargoed).watching(root))
 }
 
 fn follow(args: &Args) -> anyhow::Result<ExitCode> {

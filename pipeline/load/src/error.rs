@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use groma_archive::StoreError;
+use jiff::civil::Date;
 
 /// A load that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,28 @@ pub enum LoadError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The object has rows under another date than the one asked for.
+    #[error(
+        "object {name}: its rows are those of {other} ({path}), so they cannot be those of {asked} too; leave out --date"
+    )]
+    OtherDate {
+        /// The object's name.
+        name: String,
+        /// The date asked for.
+        asked: Date,
+        /// The date that it has.
+        other: Date,
+        /// Where its rows stand, or stood before they were compacted.
+        path: PathBuf,
+    },
+    /// The object's name has the mark of an embargo.
+    #[error(
+        "object {name}: under embargo, as the -e in its name says; load it with --embargoed, into a lake that is not public"
+    )]
+    Embargoed {
+        /// The object's name.
+        name: String,
     },
     /// No datatype is configured for the object.
     #[error("object {name}: no schema for {experiment}/{datatype}")]
@@ -71,6 +94,8 @@ impl LoadError {
         matches!(
             self,
             LoadError::Name { .. }
+                | LoadError::OtherDate { .. }
+                | LoadError::Embargoed { .. }
                 | LoadError::UnknownDatatype { .. }
                 | LoadError::Store(StoreError::Name { .. })
         )

@@ -130,7 +130,7 @@ impl Loader {
     }
 
     fn load_all(&self, stop: &AtomicBool, retries: &mut Retries) {
-        match self.sweep_until("", stop) {
+        match self.sweep_while("", || !stop.load(Ordering::Relaxed)) {
             Ok(swept) => {
                 retries.remove(WHOLE_ARCHIVE);
                 for (name, error) in &swept.failed {

@@ -38,6 +38,7 @@ pub struct Loader {
     lake: Lake,
     tables: Vec<Table>,
     limits: Limits,
+    embargoed: bool,
     pub(crate) watch_root: Option<PathBuf>,
 }
 
@@ -49,6 +50,7 @@ impl Loader {
             lake,
             tables: datatypes.into_iter().map(Table::new).collect(),
             limits: Limits::default(),
+            embargoed: false,
             watch_root: None,
         }
     }
@@ -57,6 +59,13 @@ impl Loader {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Loader {
         Loader { limits, ..self }
+    }
+
+    /// The same loader, which also loads objects whose name has the mark `-e` of an embargo: M-Lab kept such data of new
+    /// experiments back, and a public lake must not have them before their time.
+    #[must_use]
+    pub fn with_embargoed(self, embargoed: bool) -> Loader {
+        Loader { embargoed, ..self }
     }
 
     /// The same loader, for an archive that is a directory: [`Loader::follow`] then learns of new objects at once. Without a
@@ -74,7 +83,8 @@ impl Loader {
         &self.lake
     }
 
-    /// Loads one object, unless its rows are there already. The rows' date is `date`, else that of the object's name.
+    /// Loads one object, unless its rows are there already. The rows' date is `date`, else that of the object's name. An object
+    /// has one date: once it was given one, another is [refused](LoadError::OtherDate), and none means that one.
     ///
     /// Damage inside the object is an entry in its error list; an error means that nothing was loaded and that, unless it
     /// [is permanent](LoadError::is_permanent), trying again may help.
@@ -84,7 +94,12 @@ impl Loader {
             reason: "it holds no rows".to_owned(),
         })?;
         let table = self.table(name, &object)?;
-        let date = date.unwrap_or(object.date);
+        if object.embargoed && !self.embargoed {
+            return Err(LoadError::Embargoed {
+                name: name.to_owned(),
+            });
+        }
+        let date = self.lake.date_of(&object, date, name)?;
         let Object {
             experiment,
             datatype,
@@ -135,9 +150,10 @@ impl Loader {
         Some((object.experiment, object.datatype))
     }
 
-    /// Whether a name is that of an object this loader has a datatype for.
+    /// Whether a name is that of an object this loader has a datatype for, and may load.
     pub fn is_loadable(&self, name: &str) -> bool {
-        matches!(Object::parse(name), Ok(Some(object)) if self.table(name, &object).is_ok())
+        matches!(Object::parse(name), Ok(Some(object))
+            if (self.embargoed || !object.embargoed) && self.table(name, &object).is_ok())
     }
 
     fn table(&self, name: &str, object: &Object) -> Result<&Table, LoadError> {

@@ -25,6 +25,8 @@ pub(crate) struct Object {
     pub(crate) date: Date,
     pub(crate) stem: String,
     pub(crate) form: Form,
+    /// Whether the name has the mark `-e` of an embargo.
+    pub(crate) embargoed: bool,
 }
 
 impl Object {
@@ -65,6 +67,7 @@ impl Object {
                 .ok_or_else(|| refuse("it has no date".to_owned()))?,
             stem: parsed.stem(),
             form,
+            embargoed: parsed.is_embargoed(),
         }))
     }
 }

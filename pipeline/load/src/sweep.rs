@@ -1,7 +1,5 @@
 //! All objects of an archive, once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use crate::{LoadError, Loaded, Loader};
 
 /// What a sweep did.
@@ -17,6 +15,8 @@ pub struct Swept {
     pub errors: u64,
     /// Members that were no measurements of their datatype.
     pub skipped: u64,
+    /// The sweep was ended while objects were left.
+    pub ended_early: bool,
     /// Objects that could not be loaded, and why.
     pub failed: Vec<(String, LoadError)>,
 }
@@ -38,14 +38,19 @@ impl Loader {
     /// Loads every object whose name begins with `prefix` and that has a datatype here (see [`Loader::is_loadable`]), oldest
     /// name first. One that fails does not stop the others; an error means that the archive cannot be listed.
     pub fn sweep(&self, prefix: &str) -> Result<Swept, LoadError> {
-        self.sweep_until(prefix, &AtomicBool::new(false))
+        self.sweep_while(prefix, || true)
     }
 
-    /// As [`Loader::sweep`], ending after the object in hand once `stop` is set.
-    pub fn sweep_until(&self, prefix: &str, stop: &AtomicBool) -> Result<Swept, LoadError> {
+    /// As [`Loader::sweep`], ending after the object in hand once `goes_on` says no.
+    pub fn sweep_while(
+        &self,
+        prefix: &str,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<Swept, LoadError> {
         let mut swept = Swept::default();
         for name in self.store.list(prefix)? {
-            if stop.load(Ordering::Relaxed) {
+            if !goes_on() {
+                swept.ended_early = true;
                 break;
             }
             if !self.is_loadable(&name) {

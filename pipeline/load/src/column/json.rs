@@ -19,6 +19,7 @@ pub(crate) struct Place<'a, 'p> {
 }
 
 impl Place<'_, '_> {
+    #[inline]
     fn fit<E: serde::de::Error>(
         self,
         put: Result<(), Misfit>,
@@ -27,6 +28,7 @@ impl Place<'_, '_> {
         put.map_err(|Misfit| self.refuse(found))
     }
 
+    #[cold]
     pub(super) fn refuse<E: serde::de::Error>(self, found: impl fmt::Display) -> E {
         let found: String = found.to_string().chars().take(40).collect();
         let reason = format!(
@@ -106,6 +108,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             offsets,
             item,
             item_slots,
+            ..
         }) = column
         else {
             return Err(Place {
@@ -140,6 +143,11 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             path,
             report,
         } = self;
+        if let Column::List(list) = column
+            && list.is_pairs
+        {
+            return list.put_pairs(at, map, path, report);
+        }
         let Column::Record(record) = column else {
             return Err(Place {
                 column,

@@ -23,10 +23,12 @@ impl<T: Copy + Default> Plain<T> {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
+    #[cold]
     pub(super) fn pad(&mut self, rows: usize) {
         let missing = rows.saturating_sub(self.len());
         self.values.resize(rows, self.fill.unwrap_or_default());

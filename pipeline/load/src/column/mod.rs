@@ -11,6 +11,7 @@ mod finish;
 mod get;
 mod json;
 mod leaf;
+mod pairs;
 mod put;
 mod record;
 mod report;
@@ -69,6 +70,8 @@ pub(crate) struct List {
     item: Box<Column>,
     /// Column slots that one item takes.
     item_slots: u64,
+    /// Items are records of a Name and a Value, both text.
+    is_pairs: bool,
 }
 
 impl Column {
@@ -81,6 +84,7 @@ impl Column {
                 Column::List(List {
                     offsets: vec![0],
                     item_slots: item.slots(),
+                    is_pairs: pairs::is_pair(&item),
                     item: Box::new(item),
                 })
             }
@@ -100,6 +104,7 @@ impl Column {
     }
 
     /// Rows that are there; those behind them are NULL.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
             Column::Record(record) => record.len(),

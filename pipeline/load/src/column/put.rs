@@ -42,6 +42,7 @@ impl Column {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn put_unsigned(&mut self, at: usize, value: u64) -> Result<(), Misfit> {
         match (i64::try_from(value), &mut *self) {
             (Ok(value), _) => self.put_integer(at, value),

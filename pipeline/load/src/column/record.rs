@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(super) fields: Vec<(String, Column)>,
     pub(super) arrow: Fields,
     pub(super) valid: NullBufferBuilder,
+    /// Of each field, where in memory the constant is by which a struct of ours last named it.
+    constants: Vec<usize>,
     exact: HashMap<String, Key>,
     lowered: HashMap<String, Key>,
     slots: u64,
@@ -59,6 +61,7 @@ impl Record {
                 .map(|(name, key)| (name.to_ascii_lowercase(), *key))
                 .collect(),
             exact,
+            constants: vec![0; columns.len()],
             slots: columns.iter().map(|(_, column)| column.slots()).sum(),
             fields: columns,
             arrow: fields.clone(),
@@ -100,6 +103,25 @@ impl Record {
         for (_, column) in &mut self.fields {
             column.truncate(rows);
         }
+    }
+
+    /// As [`Record::key`], for a constant: found in its place before, it is not compared again.
+    #[inline]
+    pub(super) fn key_of_constant(&mut self, key: &'static str, guess: usize) -> Option<Key> {
+        let address = key.as_ptr() as usize;
+        let is_known =
+            self.constants.get(guess) == Some(&address) && self.fields[guess].0.len() == key.len();
+        if is_known {
+            return Some(Key::Field(guess));
+        }
+        let found = self.key(key, guess);
+        if let Some(Key::Field(place)) = found {
+            // Only where the names are the same to the letter does the length tell two constants at one address apart.
+            if self.fields[place].0 == key {
+                self.constants[place] = address;
+            }
+        }
+        found
     }
 
     /// What a key is. Writers mostly keep the schema's order, so that the field at `guess` is mostly right.

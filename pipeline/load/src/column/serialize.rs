@@ -46,6 +46,7 @@ impl serde::de::Error for Unfit {
 
 macro_rules! signed {
     ($($method:ident $kind:ty)*) => {$(
+        #[inline]
         fn $method(self, value: $kind) -> Result<(), Unfit> {
             serde::de::Visitor::visit_i64(self, i64::from(value))
         }
@@ -69,6 +70,7 @@ impl<'a, 'p> ser::Serializer for Place<'a, 'p> {
         serde::de::Visitor::visit_bool(self, value)
     }
 
+    #[inline]
     fn serialize_u64(self, value: u64) -> Result<(), Unfit> {
         serde::de::Visitor::visit_u64(self, value)
     }
@@ -312,12 +314,19 @@ pub(crate) struct Fields<'a, 'p> {
 
 impl Fields<'_, '_> {
     fn look_up(&mut self, key: &str) {
-        self.key = self.record.key(key, self.guess);
+        let found = self.record.key(key, self.guess);
+        self.found(found, key);
+    }
+
+    #[inline]
+    fn found(&mut self, found: Option<Key>, key: &str) {
+        self.key = found;
         if self.key.is_none() {
             self.report.unknown(self.path, key);
         }
     }
 
+    #[inline]
     fn put<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unfit> {
         let Some(Key::Field(place) | Key::Alias(place)) = self.key else {
             return Ok(());
@@ -326,8 +335,7 @@ impl Fields<'_, '_> {
         let (name, column) = &mut self.record.fields[place];
         let path = self.path.below(name);
         if column.len() > self.at {
-            let reason = self.report.refuse(format!("{path}: given twice"));
-            return Err(Unfit(reason.to_owned()));
+            return Err(given_twice(self.report, &path));
         }
         value.serialize(Place {
             column,
@@ -338,16 +346,23 @@ impl Fields<'_, '_> {
     }
 }
 
+#[cold]
+fn given_twice(report: &mut Report, path: &Path<'_>) -> Unfit {
+    Unfit(report.refuse(format!("{path}: given twice")).to_owned())
+}
+
 impl ser::SerializeStruct for Fields<'_, '_> {
     type Ok = ();
     type Error = Unfit;
 
+    #[inline]
     fn serialize_field<T: ?Sized + Serialize>(
         &mut self,
         key: &'static str,
         value: &T,
     ) -> Result<(), Unfit> {
-        self.look_up(key);
+        let found = self.record.key_of_constant(key, self.guess);
+        self.found(found, key);
         self.put(value)
     }
 

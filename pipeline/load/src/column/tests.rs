@@ -213,3 +213,20 @@ fn records_cost_what_their_columns_cost() {
         Err("raw.L: too many records in one measurement".to_owned())
     );
 }
+
+#[test]
+fn names_and_values_may_be_an_object() {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let pair = DataType::Struct(vec![text("Name"), text("Value")].into());
+    let list = DataType::List(Arc::new(Field::new("item", pair, true)));
+    let fields = vec![Field::new("Metadata", list, true)].into();
+    let fit = |value: Value| fit_in(&fields, &Traits::default(), &value);
+    let as_list = json!({"Metadata": [{"Name": "a", "Value": "b"}, {"Name": "n", "Value": "1"}, {"Name": "z"}]});
+    assert_eq!(fit(as_list.clone()), Ok(as_list.clone()));
+    assert_eq!(
+        fit(json!({"Metadata": {"a": "b", "n": 1, "z": null}})),
+        Ok(as_list)
+    );
+    assert_eq!(fit(json!({"Metadata": {}})), Ok(json!({"Metadata": []})));
+    assert!(fit(json!({"Metadata": {"a": ["b"]}})).is_err());
+}

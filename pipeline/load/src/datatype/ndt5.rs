@@ -1,6 +1,6 @@
 //! ndt5: one file, up to one row per direction.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::ndt7::{ratio, without_mark};
 use super::{Measurement, Rule, base_name};
@@ -24,8 +24,8 @@ pub const NULL_NOT_SENTINEL: Rule = Rule {
 /// Metadata of summer 2019.
 pub const METADATA_MAP: Rule = Rule {
     name: "metadata-map",
-    what: "Control.ClientMetadata written as a map (2019-07-17 to 2019-08-26) becomes the list of names and values that it is since.",
-    why: "M-Lab cuts it out and loses it.",
+    what: "ClientMetadata or ServerMetadata written as a map (2019-07-17 to 2019-08-26) becomes the list of names and values that it is since.",
+    why: "M-Lab cuts it out of ndt5 and loses it.",
 };
 
 /// Every way in which a row differs from its file.
@@ -37,18 +37,10 @@ pub(super) fn is_wanted(member: &str) -> bool {
 
 pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
     super::bound_values(source.bytes, batch)?;
-    let mut raw: Value =
+    let raw: Value =
         serde_json::from_slice(source.bytes).map_err(|error| format!("not JSON: {error}"))?;
     if !raw.is_object() {
         return Err("raw: expected an object".to_owned());
-    }
-    for side in ["ClientMetadata", "ServerMetadata"] {
-        if let Some(metadata) = raw
-            .get_mut("Control")
-            .and_then(|control| control.get_mut(side))
-        {
-            list_of_map(metadata);
-        }
     }
     let ran: Vec<&str> = ["C2S", "S2C"]
         .into_iter()
@@ -124,17 +116,4 @@ struct Summary<'a> {
     #[serde(rename = "MinRTT")]
     min_rtt_ms: Option<f64>,
     loss_rate: Option<f64>,
-}
-
-fn list_of_map(metadata: &mut Value) {
-    if let Value::Object(map) = metadata {
-        let map: Map<String, Value> = std::mem::take(map);
-        let pair = |(name, value): (String, Value)| {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            json!({"Name": name, "Value": value})
-        };
-        *metadata = map.into_iter().map(pair).collect();
-    }
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod errors;
+mod moved;
 mod new_file;
 mod parquet;
 

@@ -178,7 +178,8 @@ fn the_date_is_the_objects_unless_told_otherwise() {
     let elsewhere = PROBE_OBJECT.replace("2024/05/06", "2024/05/07");
     assert_eq!(path(&elsewhere, None), "date=2024-05-07");
     assert_eq!(path(bare, None), "date=2024-05-06");
-    assert_eq!(path(PROBE_OBJECT, Some("2001-02-03")), "date=2001-02-03");
+    let other = PROBE_OBJECT.replace("T070809", "T080910");
+    assert_eq!(path(&other, Some("2001-02-03")), "date=2001-02-03");
 }
 
 #[test]

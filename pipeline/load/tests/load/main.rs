@@ -1,6 +1,5 @@
 //! The loader from outside: an archive in a directory, a lake in a directory, rows read back from Parquet.
 
-mod bench;
 mod columns;
 mod datatypes;
 mod export;

@@ -92,3 +92,52 @@ fn only_what_dead_loaders_left_is_cleared() {
     assert_eq!(lab.lake().clear_abandoned().unwrap(), 1);
     assert!(dir.join("alive").exists());
 }
+
+#[test]
+fn an_object_has_one_date() {
+    let lab = Lab::new();
+    let late = PROBE_OBJECT.replace("T070809", "T080910");
+    let body = gzip(&tar(&[("a.json", b"{}")]));
+    lab.put(PROBE_OBJECT, &body);
+    lab.put(&late, &body);
+    let loader = lab.loader();
+    let (first, second) = ("2001-02-03".parse().unwrap(), "2001-02-04".parse().unwrap());
+    // First under its own date.
+    let own = loader.load_object(PROBE_OBJECT, None).unwrap();
+    let refused = loader.load_object(PROBE_OBJECT, Some(first)).unwrap_err();
+    assert!(
+        refused.is_permanent() && refused.to_string().contains("2024-05-06"),
+        "{refused}"
+    );
+    // First under another one, which then is its date, also for a loader that asks for none.
+    let moved = loader.load_object(&late, Some(first)).unwrap();
+    assert!(loader.load_object(&late, Some(second)).is_err());
+    assert!(
+        loader
+            .load_object(&late, Some("2024-05-06".parse().unwrap()))
+            .is_err()
+    );
+    for date in [None, Some(first)] {
+        let again = loader.load_object(&late, date).unwrap();
+        assert!(again.already);
+        assert_eq!(again.path, moved.path);
+    }
+    // Its rows may have been compacted meanwhile.
+    fs::remove_file(&own.path).unwrap();
+    assert!(loader.load_object(PROBE_OBJECT, Some(first)).is_err());
+}
+
+#[test]
+fn what_is_under_embargo_is_left_alone() {
+    let lab = Lab::new();
+    let name = PROBE_OBJECT.replace(".tgz", "-e.tgz");
+    lab.put(&name, &gzip(&tar(&[("a.json", b"{}")])));
+    let loader = lab.loader();
+    assert_eq!(loader.sweep("").unwrap().objects, 0);
+    let refused = loader.load_object(&name, None).unwrap_err();
+    assert!(
+        refused.is_permanent() && refused.to_string().contains("embargo"),
+        "{refused}"
+    );
+    assert_eq!(loader.with_embargoed(true).sweep("").unwrap().rows, 1);
+}

@@ -75,6 +75,7 @@ pub const RULES: &[Rule] = &[
     ZERO_TAIL,
     CONGESTION_CONTROL,
     BBR_MAX_BANDWIDTH,
+    super::ndt5::METADATA_MAP,
     MICROSECONDS,
 ];
 
