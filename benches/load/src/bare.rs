@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::clock::cpu;
+use crate::clock::CpuTime;
 
 /// CPU time of each step over one object.
 #[derive(Default)]
@@ -41,7 +41,7 @@ pub(crate) fn steps(object: &Path, table: &Path, is_json: bool) -> anyhow::Resul
 }
 
 fn unpack(object: &Path, is_json: bool, steps: &mut Steps) -> anyhow::Result<()> {
-    let began = cpu();
+    let began = CpuTime::now();
     let reader = std::io::BufReader::with_capacity(1 << 16, File::open(object)?);
     let mut archive = tar::Archive::new(MultiGzDecoder::new(reader));
     let (mut packed, mut plain) = (Vec::new(), Vec::new());
@@ -60,14 +60,14 @@ fn unpack(object: &Path, is_json: bool, steps: &mut Steps) -> anyhow::Result<()>
         }
         steps.plain_bytes += plain.len() as u64;
         if is_json {
-            let before = cpu();
+            let before = CpuTime::now();
             for value in serde_json::Deserializer::from_slice(&plain).into_iter::<Walked>() {
                 value?;
             }
-            steps.parse += cpu() - before;
+            steps.parse += before.elapsed();
         }
     }
-    steps.unpack = cpu() - began - steps.parse;
+    steps.unpack = began.elapsed().saturating_sub(steps.parse);
     Ok(())
 }
 
@@ -77,7 +77,7 @@ fn write(table: &Path, steps: &mut Steps) -> anyhow::Result<()> {
     let mut writer = None;
     for batch in reader.build()? {
         let batch = batch?;
-        let before = cpu();
+        let before = CpuTime::now();
         if writer.is_none() {
             let properties = groma_load::writer_properties(&batch)?;
             writer = Some(ArrowWriter::try_new(
@@ -92,13 +92,13 @@ fn write(table: &Path, steps: &mut Steps) -> anyhow::Result<()> {
                 writer.flush()?;
             }
         }
-        steps.write += cpu() - before;
+        steps.write += before.elapsed();
     }
-    let before = cpu();
+    let before = CpuTime::now();
     if let Some(writer) = writer {
         writer.close()?;
     }
-    steps.write += cpu() - before;
+    steps.write += before.elapsed();
     Ok(())
 }
 

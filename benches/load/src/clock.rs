@@ -5,13 +5,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that this process has used, the kernel's work in its name included.
-pub(crate) fn cpu() -> Duration {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        spent.tv_sec.unsigned_abs(),
-        u32::try_from(spent.tv_nsec).unwrap_or_default(),
-    )
+/// A moment in the CPU time of this process, the kernel's work in its name included.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuTime(Duration);
+
+impl CpuTime {
+    /// What was used until now.
+    pub(crate) fn now() -> CpuTime {
+        let spent = clock_gettime(ClockId::ProcessCPUTime);
+        CpuTime(Duration::new(
+            spent.tv_sec.unsigned_abs(),
+            u32::try_from(spent.tv_nsec).unwrap_or_default(),
+        ))
+    }
+
+    /// What was used since.
+    pub(crate) fn elapsed(self) -> Duration {
+        CpuTime::now().0.saturating_sub(self.0)
+    }
 }
 
 /// Begins a new peak of memory.

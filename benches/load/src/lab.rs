@@ -28,7 +28,7 @@ pub(crate) fn objects(dir: &Path) -> anyhow::Result<Vec<(String, String, PathBuf
     match files.into_iter().max_by_key(size) {
         Some(path) => found.push(("lab's tcpinfo".to_owned(), named(&path), path)),
         None => {
-            println!("no tcpinfo of the lab: its case is left out; `benches/load/run` makes it")
+            println!("no tcpinfo of the lab: its case is left out; `benches/load/run` makes it");
         }
     }
     let capture = dir.join("lab.pcap");

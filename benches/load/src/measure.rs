@@ -10,7 +10,7 @@ use groma_load::{Lake, LoadDatatype, Loaded, Loader};
 use groma_schema::Schema;
 
 use crate::bare::{self, Steps};
-use crate::clock::{cpu, forget_peak, peak_bytes};
+use crate::clock::{CpuTime, forget_peak, peak_bytes};
 
 const NDT7: &str = include_str!("../../../experiments/ndt7/schema/ndt7.json");
 
@@ -113,10 +113,10 @@ fn load_once(
     datatype: LoadDatatype,
 ) -> anyhow::Result<Run> {
     let loader = Loader::new(Arc::new(store.clone()), Lake::new(lake), vec![datatype]);
-    let (before, began) = (cpu(), Instant::now());
+    let (before, began) = (CpuTime::now(), Instant::now());
     let loaded = loader.load_object(object, None)?;
     let run = Run {
-        cpu: cpu() - before,
+        cpu: before.elapsed(),
         clock: began.elapsed(),
         loaded,
     };

@@ -107,6 +107,13 @@ impl Column {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
+            Column::Integer(plain) => plain.len(),
+            other => other.len_of_other(),
+        }
+    }
+
+    fn len_of_other(&self) -> usize {
+        match self {
             Column::Record(record) => record.len(),
             Column::List(list) => list.offsets.len() - 1,
             Column::Text(text) | Column::Bytes(text) => text.len(),

@@ -33,8 +33,16 @@ impl Column {
 
     #[inline]
     pub(crate) fn put_integer(&mut self, at: usize, value: i64) -> Result<(), Misfit> {
+        // Nearly all columns of the large datatypes.
+        if let Column::Integer(plain) = self {
+            plain.put(at, value);
+            return Ok(());
+        }
+        self.put_integer_as_other(at, value)
+    }
+
+    fn put_integer_as_other(&mut self, at: usize, value: i64) -> Result<(), Misfit> {
         match self {
-            Column::Integer(plain) => plain.put(at, value),
             Column::Float(plain) => plain.put(at, value as f64),
             Column::Decimal(plain) => plain.put(at, i128::from(value) * 1_000_000_000),
             _ => return Err(Misfit),

@@ -8,6 +8,7 @@ use groma_diag::{
     BbrAttribute, DctcpInfo, MESSAGE_BYTES, MemInfo, Snapshot, SocketId, SocketMem, VegasInfo,
 };
 use groma_sock::TcpInfo;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq as _, Serializer};
 use serde::{Deserialize, Serialize};
 
@@ -86,9 +87,38 @@ struct Line<'a> {
     #[serde(rename = "RawIDM", borrow, default)]
     message: Option<&'a str>,
     #[serde(rename = "Attributes", borrow, default)]
-    attributes: Option<Vec<Option<&'a str>>>,
+    attributes: Option<Attributes<'a>>,
     #[serde(rename = "Metadata", default)]
     metadata: Option<Metadata>,
+}
+
+/// The list of attributes; it costs no memory of its own, of which a file has tens of thousands.
+struct Attributes<'a> {
+    all: [Option<&'a str>; MOST_ATTRIBUTES],
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Attributes<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of base64")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let (mut all, mut count) = ([None; MOST_ATTRIBUTES], 0);
+                while let Some(text) = seq.next_element()? {
+                    *all.get_mut(count).ok_or_else(|| {
+                        A::Error::custom(format!("more than {MOST_ATTRIBUTES} attributes"))
+                    })? = text;
+                    count += 1;
+                }
+                Ok(Attributes { all, count })
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -210,7 +240,8 @@ struct Decoder {
 
 impl Decoder {
     fn decode(&mut self, line: &[u8]) -> Result<(Option<Metadata>, Option<Timed>), String> {
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let line = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
+        let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let Some(message) = line.message else {
             return match line.metadata {
                 None => Err("neither Metadata nor RawIDM".to_owned()),
@@ -221,10 +252,10 @@ impl Decoder {
             .timestamp
             .parse()
             .map_err(|_| "Timestamp is no RFC 3339 time".to_owned())?;
-        let attributes = line.attributes.unwrap_or_default();
-        if attributes.len() > MOST_ATTRIBUTES {
-            return Err(format!("more than {MOST_ATTRIBUTES} attributes"));
-        }
+        let attributes = line
+            .attributes
+            .as_ref()
+            .map_or(&[][..], |given| &given.all[..given.count]);
         self.bytes.clear();
         self.ends.clear();
         let decode = |text: &str, bytes: &mut Vec<u8>, what: &str| {
