@@ -88,7 +88,7 @@ fn perturb(json: &mut [u8], random: &mut Random) {
     }
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Random(u64);
 
 impl Random {

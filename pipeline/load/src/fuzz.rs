@@ -220,7 +220,9 @@ mod tests {
                 let bytes = fs::read(entry.unwrap().path()).unwrap();
                 // Enough for every rule; whole captures take their time without optimisation.
                 let bytes = &bytes[..bytes.len().min(1 << 16)];
-                targets.iter().for_each(|target| target(bytes));
+                for target in &targets {
+                    target(bytes);
+                }
             }
         }
     }

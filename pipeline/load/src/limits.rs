@@ -23,7 +23,7 @@ impl Default for Limits {
             member_values: 4_000_000,
             batch_rows: 256,
             batch_bytes: 8 << 20,
-            row_group_bytes: 64 << 20,
+            row_group_bytes: 16 << 20,
         }
     }
 }
