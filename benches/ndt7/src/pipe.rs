@@ -1,6 +1,6 @@
 //! A TLS connection that does nothing but carry bytes, with blocking sockets: what rustls itself allows.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +33,9 @@ pub(crate) struct Shape {
     /// Plaintext per call.
     #[arg(long, default_value_t = 1 << 16)]
     buffer: usize,
+    /// What is read from the kernel at one time, to be given to rustls piece by piece; 0 lets rustls read.
+    #[arg(long, default_value_t = 0)]
+    read_buffer: usize,
 }
 
 impl Shape {
@@ -92,7 +95,7 @@ fn carry<S: SideData>(
     let bytes = if sends {
         send(&mut stream, &mut tls, shape, start)?
     } else {
-        receive(&mut stream, &mut tls)?
+        receive(&mut stream, &mut tls, shape.read_buffer)?
     };
     println!("{bytes} {}", start.elapsed().as_secs_f64());
     Ok(())
@@ -125,10 +128,13 @@ fn send<S: SideData>(
 fn receive<S: SideData>(
     stream: &mut TcpStream,
     tls: &mut ConnectionCommon<S>,
+    read_buffer: usize,
 ) -> anyhow::Result<usize> {
+    // A reader without room reads past itself.
+    let mut stream = BufReader::with_capacity(read_buffer, stream);
     let mut bytes = 0;
     loop {
-        if tls.read_tls(stream)? == 0 {
+        if tls.read_tls(&mut stream)? == 0 {
             return Ok(bytes);
         }
         let mut waiting = tls.process_new_packets()?.plaintext_bytes_to_read();

@@ -79,6 +79,17 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_MAX_TESTS", value_name = "N", default_value_t = 100)]
     max_tests: usize,
 
+    /// The most tests at one time of one client: of an IPv4 address, or of the
+    /// /64 of an IPv6 address. Many people may share an address behind a NAT;
+    /// behind a proxy of yours, all do: there, give it the value of --max-tests.
+    #[arg(
+        long,
+        env = "GROMA_MAX_TESTS_PER_CLIENT",
+        value_name = "N",
+        default_value_t = 25
+    )]
+    max_tests_per_client: usize,
+
     /// How long, once asked to end, the server still takes tests while /health
     /// says 500, so that nobody who was just sent here is turned away.
     #[arg(long, env = "GROMA_LAME_DUCK", value_parser = parse_duration, default_value = "10s")]
@@ -172,6 +183,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
         tls,
         // Connections that wait for their turn or only look need room beside the tests.
         max_connections: args.max_tests.saturating_mul(2).saturating_add(100),
+        max_tests_per_client: args.max_tests_per_client,
         ..Config::default()
     };
     COMMIT.clone_into(&mut config.build.git_short_commit);

@@ -77,7 +77,7 @@ async fn exchange(
         Direction::Download => (None, DOWNLOAD_BUFFER_BYTES),
         Direction::Upload => (Some(ClientLoad::new()), UPLOAD_BUFFER_BYTES),
     };
-    let (mut input, mut output) = stream.halves();
+    let (mut input, mut output) = stream.halves(buffer_bytes);
     let mut ended = None;
     {
         let mut sending = pin!(pump(&mut output, load, &mut pilot));
@@ -85,7 +85,6 @@ async fn exchange(
             &mut input,
             Wake::new(&socket),
             first_bytes,
-            buffer_bytes,
             Decoder::new(false),
             &inbox,
             &mut watch,

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -152,18 +152,16 @@ pub(crate) async fn receive<R, H>(
     input: &mut R,
     mut wake: Wake<'_, impl AsFd>,
     first_bytes: &[u8],
-    buffer_bytes: usize,
     mut decoder: Decoder,
     inbox: &Inbox,
     listener: &mut H,
 ) -> PeerEnd
 where
     R: Input,
-    H: Listener,
+    H: Listener + Send,
 {
-    let mut buffer = vec![0; buffer_bytes];
     let mut heard = take(&mut decoder, first_bytes, inbox, listener);
-    let (mut room, mut turn_bytes) = (buffer_bytes, 0);
+    let (mut room, mut turn_bytes) = (usize::MAX, 0);
     let end = loop {
         if let Some(end) = heard {
             break end;
@@ -176,19 +174,22 @@ where
                 decoder.skip(bytes);
                 listener.binary(bytes);
             }
-            room = PEEK_BYTES.min(buffer_bytes);
+            room = PEEK_BYTES;
             discarded
         } else {
-            let read = input.read(&mut buffer[..room]).await;
-            room = buffer_bytes;
-            if let Ok(bytes @ 1..) = read {
-                heard = take(&mut decoder, &buffer[..bytes], inbox, listener);
-            }
+            let mut show = |bytes: &[u8]| {
+                // What follows an end has no meaning.
+                if heard.is_none() {
+                    heard = take(&mut decoder, bytes, inbox, listener);
+                }
+            };
+            let read = input.read(room, &mut show).await;
+            room = usize::MAX;
             read
         };
         turn_bytes += match taken {
             Ok(0) | Err(_) => {
-                heard = Some(PeerEnd::Gone);
+                heard = heard.or(Some(PeerEnd::Gone));
                 0
             }
             Ok(bytes) => {
@@ -204,7 +205,7 @@ where
     wake.wait_for(0);
     inbox.end(end);
     if let PeerEnd::Violated(_) = end {
-        while matches!(input.read(&mut buffer).await, Ok(1..)) {}
+        while matches!(input.read(usize::MAX, &mut |_| {}).await, Ok(1..)) {}
     }
     end
 }

@@ -8,7 +8,9 @@ pub(crate) mod load;
 mod measurement;
 pub(crate) mod query;
 pub(crate) mod scaling;
+mod spacers;
 pub(crate) mod ticker;
+mod tls;
 pub(crate) mod transport;
 pub(crate) mod wake;
 

@@ -67,7 +67,11 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let Ok(_place) = shared.connections.try_acquire() else {
+    let places = (
+        shared.client_connections.try_enter(client.ip()),
+        shared.connections.try_acquire(),
+    );
+    let (Some(_of_client), Ok(_of_all)) = places else {
         shared.metrics.refused_connection();
         return Ok(());
     };
@@ -106,7 +110,7 @@ async fn serve_http<S: Transport>(
 ) -> io::Result<()> {
     let slot = Arc::new(Slot::new(None));
     let service = service_fn(|request| {
-        let response = answer(shared, request, &slot);
+        let response = answer(shared, peer.client.ip(), request, &slot);
         async { Ok::<_, Infallible>(response) }
     });
     {

@@ -1,5 +1,6 @@
 //! Requests and their replies, as M-Lab's ndt-server gives them.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use groma_experiment::Refusal;
@@ -32,6 +33,8 @@ enum Refused {
     NoUpgrade,
     /// The right subprotocol, but not a GET.
     Method,
+    /// As many tests of this client are running as it may have.
+    TooMany,
     /// The SDK does not admit it.
     NotAdmitted(Refusal),
 }
@@ -48,18 +51,20 @@ struct Wanted {
 /// Answers one request. On an upgrade the admitted test goes to `slot`.
 pub(crate) fn answer(
     shared: &Arc<Shared>,
+    client: IpAddr,
     mut request: Request<Incoming>,
     slot: &Slot,
 ) -> Response<Full<Bytes>> {
     let direction = Direction::from_path(request.uri().path());
-    match accept(shared, &request) {
+    match accept(shared, client, &request) {
         Ok((accept, admitted)) => {
             *lock(slot) = Some((hyper::upgrade::on(&mut request), admitted));
             switching(&accept)
         }
         Err(refused) => {
-            let by_sdk = matches!(refused, Refused::NotAdmitted(_));
-            if let Some(direction) = direction.filter(|_| !by_sdk) {
+            // These have metrics of their own.
+            let not_now = matches!(refused, Refused::NotAdmitted(_) | Refused::TooMany);
+            if let Some(direction) = direction.filter(|_| !not_now) {
                 shared.metrics.upgrade(direction, false);
             }
             refused.response(shared)
@@ -67,8 +72,16 @@ pub(crate) fn answer(
     }
 }
 
-fn accept<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<(String, Admitted), Refused> {
+fn accept<B>(
+    shared: &Arc<Shared>,
+    client: IpAddr,
+    request: &Request<B>,
+) -> Result<(String, Admitted), Refused> {
     let wanted = check(request)?;
+    let Some(place) = shared.client_tests.try_enter(client) else {
+        shared.metrics.refused_test();
+        return Err(Refused::TooMany);
+    };
     // Last, so that a bad request never takes a place among the running tests.
     let test = shared
         .experiment
@@ -78,6 +91,7 @@ fn accept<B>(shared: &Arc<Shared>, request: &Request<B>) -> Result<(String, Admi
         test,
         direction: wanted.direction,
         early_exit: wanted.early_exit,
+        place,
     };
     Ok((wanted.accept, admitted))
 }
@@ -138,6 +152,11 @@ impl Refused {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "Method Not Allowed\n".to_owned(),
             )),
+            Self::TooMany => text(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tests are running from your address: try again when they have ended\n"
+                    .to_owned(),
+            ),
             Self::NotAdmitted(Refusal::PolicyNotAccepted) => {
                 let consent = &shared.experiment.manifest().consent;
                 text(

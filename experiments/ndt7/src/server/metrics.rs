@@ -64,6 +64,7 @@ pub(crate) struct Metrics {
     ignored_load_bytes: Counter,
     open_connections: Gauge,
     refused_connections: Counter,
+    refused_tests: Counter,
     sample_lateness: Histogram,
 }
 
@@ -78,6 +79,7 @@ impl Metrics {
             ignored_load_bytes: Counter::default(),
             open_connections: Gauge::default(),
             refused_connections: Counter::default(),
+            refused_tests: Counter::default(),
             sample_lateness: Histogram::new(LATENESS_BUCKETS_S),
         };
         registry.register(
@@ -117,8 +119,13 @@ impl Metrics {
         );
         registry.register(
             "ndt7_refused_connections",
-            "TCP connections closed at once because too many were open",
+            "TCP connections closed at once because too many were open, of all clients or of this one",
             metrics.refused_connections.clone(),
+        );
+        registry.register(
+            "ndt7_refused_tests",
+            "Tests refused because too many were running from the client's address",
+            metrics.refused_tests.clone(),
         );
         registry.register(
             "ndt7_sample_lateness_seconds",
@@ -206,6 +213,11 @@ impl Metrics {
     /// A connection was closed because there are too many.
     pub(crate) fn refused_connection(&self) {
         self.refused_connections.inc();
+    }
+
+    /// A test was refused because its client has too many.
+    pub(crate) fn refused_test(&self) {
+        self.refused_tests.inc();
     }
 
     /// Counts a connection as open until the guard is dropped.

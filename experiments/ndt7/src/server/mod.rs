@@ -5,6 +5,7 @@ mod http;
 mod metrics;
 mod outcome;
 mod pilot;
+mod places;
 mod record;
 mod sampler;
 mod test;
@@ -28,6 +29,7 @@ use crate::protocol::RUNTIME;
 use crate::protocol::load::Prepared;
 use crate::result::Build;
 use metrics::Metrics;
+use places::Places;
 
 /// As long as the most patient of M-Lab's clients.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -45,12 +47,15 @@ pub struct Config {
     pub handshake_wait: Duration,
     /// Most TCP connections open at one time, tests or not; more are closed at once.
     pub max_connections: usize,
+    /// Most tests of one client at one time, where a client is an IPv4 address or an IPv6 /64; more are answered with 429.
+    /// A client may have twice as many connections and ten; more are closed at once.
+    pub max_tests_per_client: usize,
     /// What stands in results as the program that made them.
     pub build: Build,
 }
 
 impl Default for Config {
-    /// No sockets, the nominal runtime, 10 s for a handshake, 1000 connections, and this crate's version.
+    /// No sockets, the nominal runtime, 10 s for a handshake, 1000 connections of which one client may have all, and this crate's version.
     fn default() -> Self {
         Self {
             cleartext: Vec::new(),
@@ -58,6 +63,7 @@ impl Default for Config {
             runtime: RUNTIME,
             handshake_wait: HANDSHAKE_WAIT,
             max_connections: 1000,
+            max_tests_per_client: usize::MAX,
             build: Build {
                 version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
                 git_short_commit: String::new(),
@@ -97,9 +103,16 @@ pub(crate) struct Shared {
     metrics: Metrics,
     prepared: Arc<Prepared>,
     connections: Semaphore,
+    client_connections: Arc<Places>,
+    client_tests: Arc<Places>,
     runtime: Duration,
     handshake_wait: Duration,
     build: Build,
+}
+
+/// Who runs tests one after the other has the next connection open before the last is closed, and may look at a page.
+fn connections_of(tests: usize) -> usize {
+    tests.saturating_mul(2).saturating_add(10)
 }
 
 impl Server {
@@ -114,6 +127,8 @@ impl Server {
             metrics: Metrics::register(registry),
             prepared: Arc::new(Prepared::new()),
             connections: Semaphore::new(config.max_connections),
+            client_connections: Places::new(connections_of(config.max_tests_per_client)),
+            client_tests: Places::new(config.max_tests_per_client),
             runtime: config.runtime,
             handshake_wait: config.handshake_wait,
             build: config.build,

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use super::outcome::Outcome;
 use super::pilot::ServerPilot;
+use super::places::Place;
 use super::record::{Note, Record};
 use super::sampler::Sampler;
 use crate::protocol::channel::{Inbox, lock, pump, receive};
@@ -47,6 +48,8 @@ pub(crate) struct Admitted {
     pub(crate) test: Test,
     pub(crate) direction: Direction,
     pub(crate) early_exit: bool,
+    /// The client's, until the test is over.
+    pub(crate) place: Place,
 }
 
 /// Runs the test. Returns when the connection is over and the result is on disk.
@@ -58,6 +61,7 @@ where
         mut test,
         direction,
         early_exit,
+        place: _place,
     } = admitted;
     let uuid = test.connection(&connection.socket).to_string();
     let congestion_control = use_bbr(shared, &connection.socket);
@@ -78,7 +82,6 @@ where
         &record,
         &load_ended,
     );
-    let (mut input, mut output) = connection.stream.halves();
     let (load, buffer_bytes) = match direction {
         Direction::Download => (
             Some(ServerLoad::new(Arc::clone(&shared.prepared))),
@@ -86,6 +89,7 @@ where
         ),
         Direction::Upload => (None, UPLOAD_BUFFER_BYTES),
     };
+    let (mut input, mut output) = connection.stream.halves(buffer_bytes);
     {
         let sending = async {
             if pump(&mut output, load, &mut pilot).await.is_err() {
@@ -97,7 +101,6 @@ where
             &mut input,
             Wake::new(&*socket),
             &connection.first_bytes,
-            buffer_bytes,
             Decoder::new(true),
             &inbox,
             &mut note,

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::lab::{Lab, Wishes};
-use crate::wire::{MASK, close, frame, head, open, read_to_close};
+use crate::wire::{MASK, ask, close, frame, head, open, read_to_close};
 
 /// A good test still runs.
 async fn check_alive(lab: &Lab) {
@@ -161,6 +161,32 @@ async fn more_connections_than_allowed_are_closed_at_once() {
     drop((first, second));
     lab.metric("netx_current_open_conns 0").await;
     check_alive(&lab).await;
+}
+
+#[tokio::test]
+async fn one_client_does_not_take_all_places() {
+    let lab = Lab::start(&Wishes {
+        max_tests_per_client: 1,
+        ..Wishes::default()
+    });
+    let mut running = open(lab.ws(), "/ndt/v7/download").await;
+    let (_, refused) = ask(lab.ws(), &head("GET", "/ndt/v7/download", &[])).await;
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    lab.metric("ndt7_refused_tests_total 1").await;
+    // Another address of the same machine is another client.
+    drop(open(lab.ws6(), "/ndt/v7/download").await);
+    read_to_close(&mut running).await;
+    running.write_all(&close(1000)).await.unwrap();
+    lab.metric("netx_current_open_conns 0").await;
+
+    let mut open_connections = Vec::new();
+    for _ in 0..12 {
+        open_connections.push(TcpStream::connect(lab.ws()).await.unwrap());
+    }
+    lab.metric("netx_current_open_conns 12").await;
+    let mut more = TcpStream::connect(lab.ws()).await.unwrap();
+    assert!(matches!(more.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    lab.metric("ndt7_refused_connections_total 1").await;
 }
 
 #[tokio::test]

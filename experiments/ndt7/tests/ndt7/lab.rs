@@ -22,6 +22,7 @@ pub(crate) struct Wishes {
     pub(crate) require_policy: bool,
     pub(crate) max_tests: usize,
     pub(crate) max_connections: usize,
+    pub(crate) max_tests_per_client: usize,
 }
 
 impl Default for Wishes {
@@ -32,6 +33,7 @@ impl Default for Wishes {
             require_policy: false,
             max_tests: 100,
             max_connections: 100,
+            max_tests_per_client: 100,
         }
     }
 }
@@ -74,6 +76,7 @@ impl Lab {
             runtime: wishes.runtime,
             handshake_wait: wishes.handshake_wait,
             max_connections: wishes.max_connections,
+            max_tests_per_client: wishes.max_tests_per_client,
             ..Config::default()
         };
         let server = Server::start(config, experiment, &mut registry).unwrap();
