@@ -118,6 +118,29 @@ fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
 }
 
 #[test]
+fn an_object_that_is_named_is_loaded_or_it_is_told_why_not() {
+    let temporary = tempfile::tempdir().unwrap();
+    let lake = temporary.path().join("lake");
+    for (name, reason) in [
+        (
+            "20190718T000000Z-ndt7-mlab1-lga03-ndt-0001-e.tgz",
+            "--embargoed",
+        ),
+        (
+            "20190718T000000Z-unheard-mlab1-lga03-ndt.tgz",
+            "no schema for ndt/unheard",
+        ),
+        ("holiday.tgz", "holiday.tgz"),
+    ] {
+        let object = temporary.path().join(name);
+        fs::write(&object, b"").unwrap();
+        let loaded = run(groma(["load", "--lake"]).arg(&lake).arg(&object));
+        assert!(!loaded.status.success(), "{}", told(&loaded));
+        assert!(told(&loaded).contains(reason), "{}", told(&loaded));
+    }
+}
+
+#[test]
 fn the_recorder_takes_m_labs_flags_without_any_privilege() {
     if !groma_tests::root() {
         return;

@@ -88,10 +88,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (root, names) = objects(path)?;
         let datatypes = datatypes(args, &names)?;
         let loader = loader(args, &root, datatypes)?;
-        let names: Vec<String> = names
+        // What was named itself is loaded, or it is told why not.
+        let (names, others): (Vec<String>, Vec<String>) = names
             .into_iter()
-            .filter(|name| loader.is_loadable(name))
-            .collect();
+            .partition(|name| !path.is_dir() || loader.is_loadable(name));
+        say_left_alone(&others);
         let bar = output::count("objects", names.len() as u64);
         let (failed_here, rows_here) = load_all(&loader, args, &names, &bar)?;
         bar.finish_and_clear();
@@ -103,6 +104,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of the data among the objects of a directory that are not loaded.
+fn say_left_alone(others: &[String]) {
+    let mut left = others
+        .iter()
+        .filter(|name| Loader::datatype_of(name).is_some());
+    if let Some(first) = left.next() {
+        let count = 1 + left.count();
+        eprintln!(
+            "groma: left alone: {count} objects without a schema or under embargo; to see why, name one: {first}"
+        );
+    }
 }
 
 /// Loads objects on several threads, and gives how many failed and how many rows there are now.
