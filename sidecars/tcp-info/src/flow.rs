@@ -3,4 +3,4 @@
 mod change;
 mod table;
 
-pub(crate) use table::{Table, Update};
+pub(crate) use table::Table;

@@ -20,7 +20,8 @@ use groma_tcp_info::record::End;
 /// Connections of 0 to 20 ms, one after another, on a few threads, and one that lives as long as the load.
 struct Load {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    visitors: Vec<JoinHandle<()>>,
+    server: (Arc<AtomicBool>, JoinHandle<()>),
     port: u16,
 }
 
@@ -29,28 +30,33 @@ impl Load {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = vec![std::thread::spawn({
-            let stop = stop.clone();
+        let stop_server = Arc::new(AtomicBool::new(false));
+        let server = std::thread::spawn({
+            let stop = stop_server.clone();
             move || answer(&listener, &stop)
-        })];
-        for worker in 0..3 {
+        });
+        let visitor = |worker| {
             let stop = stop.clone();
-            threads.push(std::thread::spawn(move || visit(address, &stop, worker)));
-        }
+            std::thread::spawn(move || visit(address, &stop, worker))
+        };
         Self {
+            visitors: (0..3).map(visitor).collect(),
             stop,
-            threads,
+            server: (stop_server, server),
             port: address.port(),
         }
     }
 
     fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-        for thread in self.threads {
-            thread.join().unwrap();
+        for visitor in self.visitors {
+            visitor.join().unwrap();
         }
+        // Only now: a server that leaves resets whoever it has not accepted.
+        let (stop, server) = self.server;
+        stop.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        server.join().unwrap();
     }
 }
 

@@ -144,6 +144,98 @@ fn files_rotate_also_while_nothing_happens() {
     assert!(files.values().all(|file| file.polls.unwrap().made > 0));
 }
 
+#[test]
+fn what_is_left_of_a_socket_after_its_last_word_is_no_connection() {
+    let place = Place::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let collector = start(place.config(ports(&[port])));
+    let ear = Ear::new(place.socket());
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut server = listener.accept().unwrap().0;
+    exchange(&mut client, &mut server, 100, 100);
+    // The client goes on: the server's end stays behind as a stump in FIN-WAIT-2, without counters.
+    drop(server);
+    wait_until("the connection is gone", || collector.totals().closed == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    collector.stop();
+    let files = place.files();
+    assert_eq!(files.len(), 1);
+    let recording = files.values().next().unwrap();
+    assert_eq!(recording.end, Some(End::Closed));
+    let stumps = recording.records.iter();
+    let stumps = stumps.filter(|record| record.decode().tcp_info.is_none());
+    assert_eq!(stumps.count(), 0);
+    assert_eq!(ear.all().len(), 2, "opened and closed once");
+    drop(client);
+}
+
+/// A connection from one namespace to a port of the other, closed again.
+fn connect(cable: &Cable, (from, to): (usize, usize), address: &'static str) {
+    let (bound, wait_for_bound) = std::sync::mpsc::channel();
+    let server = cable.run(to, move || {
+        let listener = TcpListener::bind(address).unwrap();
+        bound.send(()).unwrap();
+        let mut stream = listener.accept().unwrap().0;
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    });
+    wait_for_bound.recv().unwrap();
+    let client = cable.run(from, move || drop(TcpStream::connect(address).unwrap()));
+    client.join().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn several_namespaces_are_recorded_each_by_its_own_rules() {
+    let Some(cable) = Cable::new("several") else {
+        return;
+    };
+    let place = Place::new();
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own_port = own.local_addr().unwrap().port();
+    let mut namespaces = ports(&[own_port]);
+    for (end, excluded_local_ports, excluded_remotes) in [
+        (0, vec![5002], Vec::new()),
+        (1, Vec::new(), vec!["10.77.0.0/24".parse().unwrap()]),
+    ] {
+        namespaces.push(groma_tcp_info::Namespace {
+            path: Some(cable.path(end)),
+            scope: groma_tcp_info::Scope::Whole {
+                excluded_local_ports,
+                excluded_remotes,
+            },
+        });
+    }
+    let collector = start(place.config(namespaces));
+    for address in ["10.77.0.1:5001", "10.77.0.1:5002", "[fd77::1]:5001"] {
+        connect(&cable, (1, 0), address);
+    }
+    drop(TcpStream::connect(own.local_addr().unwrap()).unwrap());
+    drop(own.accept().unwrap());
+    // Of the first the server's end, of the second none, of the third both, and one end of our own.
+    wait_until("all are gone", || collector.totals().closed == 4);
+    std::thread::sleep(Duration::from_millis(100));
+    collector.stop();
+    let files = place.files();
+    let mut ends: Vec<_> = files
+        .values()
+        .map(|file| {
+            let last = file.records.last().unwrap().decode();
+            let id = last.inet_diag_msg.unwrap().id.unwrap();
+            let known = |port: u16| [5001, 5002, own_port].contains(&port).then_some(port);
+            (id.local_ip.to_string(), known(id.local_port))
+        })
+        .collect();
+    ends.sort();
+    let expected = [
+        ("10.77.0.1", Some(5001)),
+        ("127.0.0.1", Some(own_port)),
+        ("fd77::1", Some(5001)),
+        ("fd77::2", None),
+    ];
+    assert_eq!(ends, expected.map(|(ip, port)| (ip.to_owned(), port)));
+}
+
 /// One of many short connections: what was sent and how the server named it.
 struct Short {
     cookie: u64,

@@ -4,7 +4,7 @@ use groma_diag::{Record, kind};
 
 use super::outbox::Outbox;
 use crate::batch::Entry;
-use crate::flow::{Table, Update};
+use crate::flow::Table;
 use crate::metrics::Metrics;
 use crate::record::End;
 use crate::scope::Scope;
@@ -57,46 +57,41 @@ impl Findings {
 
     /// A poll found this socket.
     pub(crate) fn found(&mut self, record: Record<'_>) {
-        let known = self.table.slot_of(record.cookie());
-        if record.attribute(kind::INFO).is_none() {
+        if let Some(slot) = self.table.slot_of(record.cookie()) {
+            self.table.mark_seen(slot);
             // What is left of a socket after its last word (FIN-WAIT-2, TIME-WAIT) has no counters and its cookie.
-            if let Some(slot) = known {
-                self.table.mark_seen(slot);
+            if self.table.has_info(slot, record) || record.attribute(kind::INFO).is_some() {
+                self.update(slot, record);
             }
-            return;
-        }
-        if known.is_none()
-            && (!self.scope.includes(record) || self.vanished.contains(&record.cookie()))
+        } else if record.attribute(kind::INFO).is_some()
+            && self.scope.includes(record)
+            && !self.vanished.contains(&record.cookie())
         {
-            return;
+            self.open(record);
         }
-        self.update(record);
     }
 
-    /// Takes in a message with counters; returns the slot if the connection is known by now.
-    fn update(&mut self, record: Record<'_>) -> Option<u32> {
-        let before = self
-            .table
-            .slot_of(record.cookie())
-            .map(|slot| traffic(self.table.flow(slot).info()));
-        let slot = match self.table.update(record) {
-            Update::Same => return self.table.slot_of(record.cookie()),
-            Update::Full => {
-                self.metrics.flows_refused.inc();
-                return None;
-            }
-            Update::New(slot) => {
-                let (cookie, id) = (record.cookie(), record.id());
-                self.outbox.push(Entry::Open { slot, cookie, id });
-                slot
-            }
-            Update::Changed(slot) => slot,
-        };
+    /// Takes in a message with counters about a known connection.
+    fn update(&mut self, slot: u32, record: Record<'_>) {
+        if !self.table.is_change(slot, record) {
+            return;
+        }
+        let (sent_before, received_before) = traffic(self.table.flow(slot).info());
+        self.table.replace(slot, record);
         let (sent, received) = traffic(self.table.flow(slot).info());
-        // What a connection sent before it was seen is not of this second.
-        let (sent_before, received_before) = before.unwrap_or((sent, received));
         self.sent_bytes += sent.saturating_sub(sent_before);
         self.received_bytes += received.saturating_sub(received_before);
+        self.outbox.record(slot, record.body());
+    }
+
+    /// Takes in a connection that was not known, if there is room. What it sent before is not of this second.
+    fn open(&mut self, record: Record<'_>) -> Option<u32> {
+        let Some(slot) = self.table.insert(record) else {
+            self.metrics.flows_refused.inc();
+            return None;
+        };
+        let (cookie, id) = (record.cookie(), record.id());
+        self.outbox.push(Entry::Open { slot, cookie, id });
         self.outbox.record(slot, record.body());
         Some(slot)
     }
@@ -111,7 +106,7 @@ impl Findings {
         let end = if lost_its_counters(flow.info(), record) {
             End::Aborted
         } else {
-            self.update(record);
+            self.update(slot, record);
             End::Closed
         };
         self.close(slot, end);
@@ -130,7 +125,7 @@ impl Findings {
         if !self.scope.includes(record) || record.attribute(kind::INFO).is_none() {
             return;
         }
-        if let Some(slot) = self.update(record) {
+        if let Some(slot) = self.open(record) {
             self.close(slot, End::Closed);
         }
     }

@@ -1,11 +1,15 @@
 //! The connections that are known now.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use groma_diag::{Key, Record};
 
 use super::change::{changed, info_range};
+
+/// Length and type in front of a payload (`struct nlattr`).
+const ATTRIBUTE_HEAD_BYTES: usize = 4;
 
 /// One connection: its last message, to compare the next with.
 #[derive(Debug)]
@@ -25,6 +29,27 @@ impl Flow {
     }
 }
 
+/// Spreads the kernel's numbers, which nobody outside can choose.
+#[derive(Debug, Default)]
+struct CookieHasher(u64);
+
+impl Hasher for CookieHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let spread = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread ^ (spread >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Connections by cookie, each in a slot that it keeps for life. At most `limit` of them.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -32,23 +57,10 @@ pub(crate) struct Table {
     /// The look that saw the slot's flow last; beside the flows, so that finding the unseen touches little memory.
     seen: Vec<u32>,
     free: Vec<u32>,
-    by_cookie: HashMap<u64, u32>,
+    by_cookie: HashMap<u64, u32, BuildHasherDefault<CookieHasher>>,
     look: u32,
     seen_now: usize,
     limit: usize,
-}
-
-/// What a message means for the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Update {
-    /// A connection that was not known; it has this slot now.
-    New(u32),
-    /// A change worth a record.
-    Changed(u32),
-    /// Nothing worth a record.
-    Same,
-    /// The table is full.
-    Full,
 }
 
 impl Table {
@@ -57,7 +69,7 @@ impl Table {
             slots: Vec::new(),
             seen: Vec::new(),
             free: Vec::new(),
-            by_cookie: HashMap::new(),
+            by_cookie: HashMap::default(),
             look: 0,
             seen_now: 0,
             limit,
@@ -90,21 +102,25 @@ impl Table {
         self.seen_now = 0;
     }
 
-    /// Takes in what the kernel says about a connection.
-    pub(crate) fn update(&mut self, record: Record<'_>) -> Update {
-        let cookie = record.cookie();
-        let Some(slot) = self.slot_of(cookie) else {
-            return self.insert(record).map_or(Update::Full, Update::New);
-        };
-        self.mark_seen(slot);
+    /// Whether what the kernel says about a known connection is worth a record after the last one.
+    pub(crate) fn is_change(&self, slot: u32, record: Record<'_>) -> bool {
+        let flow = self.flow(slot);
+        changed(&flow.body, record.body(), &flow.info)
+    }
+
+    /// Whether the message certainly has a `tcp_info`, because it stands where that of the last one stood.
+    pub(crate) fn has_info(&self, slot: u32, record: Record<'_>) -> bool {
+        let (old, new) = (self.flow(slot), record.body());
+        let head = old.info.start.saturating_sub(ATTRIBUTE_HEAD_BYTES)..old.info.start;
+        old.body.len() == new.len() && !old.info.is_empty() && old.body[head.clone()] == new[head]
+    }
+
+    /// Puts it in place of the last one.
+    pub(crate) fn replace(&mut self, slot: u32, record: Record<'_>) {
         let flow = self.flow_mut(slot);
-        if !changed(&flow.body, record.body(), &flow.info) {
-            return Update::Same;
-        }
         flow.body.clear();
         flow.body.extend_from_slice(record.body());
         flow.info = info_range(record);
-        Update::Changed(slot)
     }
 
     /// The connection was found, whatever was said about it.
@@ -116,7 +132,8 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, record: Record<'_>) -> Option<u32> {
+    /// Takes in a connection that is not known; `None` when there is no room.
+    pub(crate) fn insert(&mut self, record: Record<'_>) -> Option<u32> {
         if self.len() >= self.limit {
             return None;
         }
@@ -188,8 +205,27 @@ mod tests {
         body
     }
 
+    #[derive(Debug, PartialEq)]
+    enum Update {
+        New(u32),
+        Changed(u32),
+        Same,
+        Full,
+    }
+
+    /// What the sampler does with a message.
     fn update(table: &mut Table, cookie: u8, state: u8) -> Update {
-        table.update(Record::parse(&body(cookie, state)).unwrap())
+        let body = body(cookie, state);
+        let record = Record::parse(&body).unwrap();
+        let Some(slot) = table.slot_of(record.cookie()) else {
+            return table.insert(record).map_or(Update::Full, Update::New);
+        };
+        table.mark_seen(slot);
+        if !table.is_change(slot, record) {
+            return Update::Same;
+        }
+        table.replace(slot, record);
+        Update::Changed(slot)
     }
 
     #[test]
