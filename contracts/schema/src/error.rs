@@ -26,13 +26,16 @@ pub enum SchemaError {
 pub struct Violation {
     /// JSON path of the value, such as `$.Download.ServerMeasurements[3].TCPInfo.RTT`.
     pub path: String,
+    /// The line of the text, from 1, where it was checked while it was read.
+    pub line: Option<u64>,
     /// What is wrong there.
     pub problem: Problem,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.problem)
+        write!(f, "{}: {}", self.path, self.problem)?;
+        self.line.map_or(Ok(()), |line| write!(f, " (line {line})"))
     }
 }
 

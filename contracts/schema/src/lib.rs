@@ -14,6 +14,7 @@ mod json;
 mod moment;
 mod parse;
 mod privacy;
+mod stream;
 mod table;
 mod validate;
 
@@ -21,4 +22,5 @@ pub use datatypes::{DATATYPES, datatype};
 pub use error::{Incompatibility, IncompatibilityKind, Problem, SchemaError, Violation};
 pub use field::{Field, Mode, Schema, Type};
 pub use privacy::{Pattern, Privacy, Text};
+pub use stream::Forgotten;
 pub use validate::{MAX_PLAIN_BYTES, MAX_VIOLATIONS};

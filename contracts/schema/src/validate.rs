@@ -1,9 +1,11 @@
 use crate::address::{holds_email, holds_ip, is_ip};
 use crate::error::{Problem, Violation};
-use crate::field::{Field, Mode, Schema, Type};
+use crate::field::{Field, Schema, Type};
 use crate::moment;
 use crate::privacy::{Privacy, Text};
-use serde_json::{Map, Number, Value};
+use crate::stream::{Expected, Slot};
+use serde::de::{DeserializeSeed, Deserializer};
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// A hostile or foreign file could differ in every value; this many reports are enough to see why.
@@ -22,119 +24,106 @@ impl Schema {
     /// without `privacy`, or with `none`, may have [`MAX_PLAIN_BYTES`] and hold no IP and no e-mail address. Anything that
     /// reads like an address counts, also a version of four numbers: such a field declares its text.
     pub fn validate(&self, row: &Value) -> Result<(), Vec<Violation>> {
+        self.check(row, None)
+            .expect("a value that is in memory can be read")
+    }
+
+    /// The same for a row that is still being read; of it nothing is kept but its longest string. `line` answers in which
+    /// line the reading is. The outer error is one of reading: the text is not JSON.
+    pub fn validate_from<'de, D: Deserializer<'de>>(
+        &self,
+        row: D,
+        line: &dyn Fn() -> u64,
+    ) -> Result<Result<(), Vec<Violation>>, D::Error> {
+        self.check(row, Some(line))
+    }
+
+    fn check<'de, D: Deserializer<'de>>(
+        &self,
+        row: D,
+        line: Option<&dyn Fn() -> u64>,
+    ) -> Result<Result<(), Vec<Violation>>, D::Error> {
         let mut check = Check {
             path: "$".to_owned(),
+            line,
             violations: Vec::new(),
         };
-        match row {
-            Value::Object(object) => check.object(&self.fields, object),
-            other => check.wrong_type(Type::Record.as_str(), other),
-        }
-        if check.violations.is_empty() {
+        let slot = Slot {
+            check: &mut check,
+            expected: Expected::Row(&self.fields),
+        };
+        slot.deserialize(row)?;
+        Ok(if check.violations.is_empty() {
             Ok(())
         } else {
             Err(check.violations)
+        })
+    }
+}
+
+/// What has been found so far, and where the reading is.
+pub(crate) struct Check<'l> {
+    pub(crate) path: String,
+    line: Option<&'l dyn Fn() -> u64>,
+    violations: Vec<Violation>,
+}
+
+/// A value without others in it, as far as a check needs it.
+#[derive(Clone, Copy)]
+pub(crate) enum Scalar<'a> {
+    Boolean,
+    Integer,
+    /// Beyond 64 bits signed.
+    BeyondInteger,
+    Fraction(f64),
+    Text(&'a str),
+}
+
+impl Scalar<'_> {
+    pub(crate) fn json_type(self) -> &'static str {
+        match self {
+            Self::Boolean => "a boolean",
+            Self::Integer | Self::BeyondInteger => "an integer",
+            Self::Fraction(_) => "a fractional number",
+            Self::Text(_) => "a string",
         }
     }
 }
 
-struct Check {
-    path: String,
-    violations: Vec<Violation>,
-}
-
-impl Check {
-    fn is_full(&self) -> bool {
+impl Check<'_> {
+    pub(crate) fn is_full(&self) -> bool {
         self.violations.len() >= MAX_VIOLATIONS
     }
 
-    fn report(&mut self, problem: Problem) {
+    pub(crate) fn report(&mut self, problem: Problem) {
         if !self.is_full() {
             self.violations.push(Violation {
                 path: self.path.clone(),
+                line: self.line.map(|line| line()),
                 problem,
             });
         }
     }
 
-    fn wrong_type(&mut self, expected: &str, found: &Value) {
-        self.report(Problem::WrongType {
-            expected: expected.to_owned(),
-            found: json_type(found),
-        });
-    }
-
-    fn at(&mut self, step: impl FnOnce(&mut String), check: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        step(&mut self.path);
-        check(self);
-        self.path.truncate(length);
-    }
-
-    fn object(&mut self, fields: &[Field], object: &Map<String, Value>) {
-        for (key, value) in object {
-            if self.is_full() {
-                return;
-            }
-            self.at(
-                |path| push_key(path, key),
-                |check| check.member(fields, key, value),
-            );
-        }
-        for field in fields
-            .iter()
-            .filter(|field| field.mode == Mode::Required && !object.contains_key(&field.name))
-        {
-            self.at(
-                |path| push_key(path, &field.name),
-                |check| check.report(Problem::Missing),
-            );
-        }
-    }
-
-    fn member(&mut self, fields: &[Field], key: &str, value: &Value) {
-        if let Some(field) = fields.iter().find(|field| field.name == key) {
-            self.field(field, value);
-        } else {
-            let similar = fields
-                .iter()
-                .find(|field| field.name.eq_ignore_ascii_case(key));
-            let similar = similar.map(|field| field.name.clone());
-            self.report(Problem::UnknownField { similar });
-        }
-    }
-
-    fn field(&mut self, field: &Field, value: &Value) {
-        match (field.mode, value) {
-            (Mode::Nullable | Mode::Repeated, Value::Null) => {}
-            (Mode::Required, Value::Null) => self.report(Problem::Missing),
-            (Mode::Nullable | Mode::Required, one) => self.one(field, one),
-            (Mode::Repeated, Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    if self.is_full() {
-                        return;
-                    }
-                    self.at(
-                        |path| write!(path, "[{index}]").expect("writing to a String cannot fail"),
-                        |check| check.one(field, item),
-                    );
-                }
-            }
-            (Mode::Repeated, other) => self.wrong_type(&format!("a list of {}", field.kind), other),
-        }
-    }
-
-    fn one(&mut self, field: &Field, value: &Value) {
+    pub(crate) fn scalar(&mut self, field: &Field, value: Scalar<'_>) {
         match (field.kind, value) {
-            (Type::Record, Value::Object(object)) => self.object(&field.fields, object),
-            (Type::Boolean, Value::Bool(_)) | (Type::Float, Value::Number(_)) => {}
-            (Type::Integer, Value::Number(number)) => self.integer(number, value),
-            (Type::Numeric, Value::Number(number)) => {
-                if number.as_f64().is_none_or(|float| float.abs() >= 1e29) {
+            (Type::Boolean, Scalar::Boolean)
+            | (Type::Float, Scalar::Integer | Scalar::BeyondInteger | Scalar::Fraction(_))
+            | (Type::Integer, Scalar::Integer)
+            | (Type::Numeric, Scalar::Integer | Scalar::BeyondInteger) => {}
+            (Type::Integer, Scalar::BeyondInteger) => {
+                self.report(Problem::OutOfRange(Type::Integer));
+            }
+            // serde_json reads an integer that is longer still as a fraction.
+            (Type::Integer, Scalar::Fraction(value)) if value.abs() >= 9.3e18 => {
+                self.report(Problem::OutOfRange(Type::Integer));
+            }
+            (Type::Numeric, Scalar::Fraction(value)) => {
+                if value.abs() >= 1e29 {
                     self.report(Problem::OutOfRange(Type::Numeric));
                 }
             }
-            (Type::String, Value::String(text)) => self.text(field, text),
+            (Type::String, Scalar::Text(text)) => self.text(field, text),
             (
                 kind @ (Type::Bytes
                 | Type::Timestamp
@@ -142,23 +131,16 @@ impl Check {
                 | Type::Time
                 | Type::Datetime
                 | Type::Numeric),
-                Value::String(text),
+                Scalar::Text(text),
             ) => {
                 if !is_well_formed(kind, text) {
                     self.report(Problem::Malformed(kind));
                 }
             }
-            (kind, other) => self.wrong_type(kind.as_str(), other),
-        }
-    }
-
-    fn integer(&mut self, number: &Number, value: &Value) {
-        if number.is_u64() && !number.is_i64()
-            || number.as_f64().is_some_and(|float| float.abs() >= 9.3e18)
-        {
-            self.report(Problem::OutOfRange(Type::Integer));
-        } else if !number.is_i64() {
-            self.wrong_type(Type::Integer.as_str(), value);
+            (kind, other) => self.report(Problem::WrongType {
+                expected: kind.as_str().to_owned(),
+                found: other.json_type(),
+            }),
         }
     }
 
@@ -206,7 +188,7 @@ fn undeclared(text: &str) -> Option<&'static str> {
 }
 
 /// Keys come from the file: one that is no plain name is quoted, and a long one cut, so that a path stays one short line.
-fn push_key(path: &mut String, key: &str) {
+pub(crate) fn push_key(path: &mut String, key: &str) {
     const LONGEST: usize = 64;
     if !key.is_empty()
         && key.len() <= LONGEST
@@ -219,18 +201,6 @@ fn push_key(path: &mut String, key: &str) {
     } else {
         let short: String = key.chars().take(LONGEST).collect();
         write!(path, "[{short:?}]").expect("writing to a String cannot fail");
-    }
-}
-
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a fractional number",
-        Value::Number(_) => "an integer",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
 

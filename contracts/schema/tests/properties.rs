@@ -180,7 +180,14 @@ proptest! {
 
     #[test]
     fn foreign_values_never_panic(schema in schema(), value in json_value()) {
-        let _ = schema.validate(&value);
-        let _ = Schema::parse(&value.to_string());
+        let in_memory = schema.validate(&value);
+        let text = value.to_string();
+        let mut reader = serde_json::Deserializer::from_reader(text.as_bytes());
+        let mut streamed = schema.validate_from(&mut reader, &|| 7).unwrap();
+        for violation in streamed.as_mut().err().into_iter().flatten() {
+            prop_assert_eq!(violation.line.take(), Some(7));
+        }
+        prop_assert_eq!(streamed, in_memory);
+        let _ = Schema::parse(&text);
     }
 }

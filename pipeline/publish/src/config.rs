@@ -58,6 +58,8 @@ pub struct Config {
     pub max_members: usize,
     /// A JSON file larger than this, after decompression, goes to quarantine.
     pub max_json_bytes: u64,
+    /// Any other file larger than this goes there, too.
+    pub max_file_bytes: u64,
     /// PAX records of every tar member beside `MLAB.datatype`: key and value.
     pub metadata: Vec<(String, String)>,
     /// `Archiver.Version` of a line.
@@ -95,6 +97,7 @@ impl Config {
             flush_bytes: 50 * 1024 * 1024,
             max_members: 10_000,
             max_json_bytes: 64 * 1024 * 1024,
+            max_file_bytes: 1024 * 1024 * 1024,
             metadata: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             git_commit: String::new(),

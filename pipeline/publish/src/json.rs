@@ -1,101 +1,228 @@
-//! Result files that are JSON: unpacked within bounds, checked, brought to one line without touching a digit.
+//! Result files that are JSON: checked and brought to one line without touching a digit, and never in memory as a whole.
 
-use std::borrow::Cow;
-use std::io::{BufReader, Read};
+use std::cell::RefCell;
+use std::io::{self, BufReader, Read, Write};
 
-use flate2::read::MultiGzDecoder;
-use groma_schema::Schema;
-use serde::de::IgnoredAny;
-use serde_json::Value;
+use groma_schema::{Forgotten, Schema};
 
-/// The text of a result file, `.gz` unpacked. The error says why it cannot be had.
-pub(crate) fn text<'a>(
-    file_name: &str,
-    bytes: &'a [u8],
-    max_bytes: u64,
-) -> Result<Cow<'a, str>, String> {
-    let not_utf8 = |_| "it is not UTF-8".to_owned();
-    if file_name.strip_suffix(".gz").is_none() {
-        return std::str::from_utf8(bytes)
-            .map(Cow::Borrowed)
-            .map_err(not_utf8);
-    }
-    let mut unpacked = Vec::new();
-    MultiGzDecoder::new(bytes)
-        .take(max_bytes + 1)
-        .read_to_end(&mut unpacked)
-        .map_err(|error| format!("it is not gzip: {error}"))?;
-    if unpacked.len() as u64 > max_bytes {
-        return Err(format!("unpacked it has more than {max_bytes} bytes"));
-    }
-    String::from_utf8(unpacked)
-        .map(Cow::Owned)
-        .map_err(|error| not_utf8(error.utf8_error()))
+/// A longer string makes a file malformed: of a row this much is in memory at a time.
+const STRING_MAX_BYTES: u64 = 8 * 1024 * 1024;
+const BUFFER_BYTES: usize = 32 * 1024;
+
+/// Where in a text its one value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    start: u64,
+    end: u64,
+    /// Whether it has line breaks, all of them between tokens.
+    is_broken: bool,
 }
 
-/// Accepts exactly one JSON value that keeps to the schema, if there is one.
-pub(crate) fn check(text: &str, schema: Option<&Schema>) -> Result<(), String> {
-    let Some(schema) = schema else {
-        return well_formed(text.as_bytes());
+/// Accepts exactly one JSON value that keeps to the schema, if there is one, in at most `max_bytes`. The error is the
+/// reason for the quarantine.
+pub(crate) fn inspect(
+    text: impl Read,
+    schema: Option<&Schema>,
+    max_bytes: u64,
+) -> Result<Extent, String> {
+    let seen = RefCell::new(Seen::default());
+    let mut reader = Scanned {
+        text: BufReader::with_capacity(BUFFER_BYTES, text.take(max_bytes.saturating_add(1))),
+        seen: &seen,
     };
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-    schema.validate(&value).map_err(|violations| {
+    let json = serde_json::Deserializer::from_reader(&mut reader);
+    let verdict = judge(json, schema, &|| seen.borrow().line());
+    let left = reader.text.into_inner().limit();
+    if left == 0 {
+        return Err(format!("it has more than {max_bytes} bytes"));
+    }
+    verdict.map(|()| seen.into_inner().extent())
+}
+
+/// The same for a text in memory, which is faster.
+pub(crate) fn inspect_slice(
+    text: &[u8],
+    schema: Option<&Schema>,
+    max_bytes: u64,
+) -> Result<Extent, String> {
+    let reader = serde_json::Deserializer::from_slice(text);
+    if text.len() as u64 > max_bytes || judge(reader, schema, &|| 0).is_err() {
+        // Once more, for a reason that names the line.
+        return inspect(text, schema, max_bytes);
+    }
+    let is_space = |byte: &u8| b" \t\r\n".contains(byte);
+    let start = text.iter().take_while(|byte| is_space(byte)).count();
+    let end = text.len() - text.iter().rev().take_while(|byte| is_space(byte)).count();
+    Ok(Extent {
+        start: start as u64,
+        end: end as u64,
+        is_broken: text[start..end].iter().any(|byte| b"\r\n".contains(byte)),
+    })
+}
+
+fn judge<'de, R: serde_json::de::Read<'de>>(
+    mut reader: serde_json::Deserializer<R>,
+    schema: Option<&Schema>,
+    line: &dyn Fn() -> u64,
+) -> Result<(), String> {
+    let not_json = |error| format!("it is not JSON: {error}");
+    let verdict = match schema {
+        Some(schema) => schema.validate_from(&mut reader, line),
+        None => serde::Deserialize::deserialize(&mut reader).map(|_: Forgotten| Ok(())),
+    };
+    let verdict = verdict.map_err(not_json)?;
+    reader.end().map_err(not_json)?;
+    verdict.map_err(|violations| {
         let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
         format!("it does not keep to the schema: {}", lines.join("; "))
     })
 }
 
-/// Accepts exactly one JSON value, read as a stream of at most `max_bytes`.
-pub(crate) fn well_formed_within(reader: impl Read, max_bytes: u64) -> Result<(), String> {
-    let mut reader = reader.take(max_bytes + 1);
-    let verdict = well_formed(BufReader::new(&mut reader));
-    if reader.limit() == 0 {
-        return Err(format!("unpacked it has more than {max_bytes} bytes"));
+/// Writes the value of a text that was inspected as one line: as it is where it has no line break inside, else without
+/// the white space between its tokens. Numbers and strings keep their spelling.
+pub(crate) fn copy_line(
+    mut text: impl Read,
+    extent: Extent,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    io::copy(&mut (&mut text).take(extent.start), &mut io::sink())?;
+    let mut value = text.take(extent.end - extent.start);
+    if !extent.is_broken {
+        io::copy(&mut value, out)?;
+        return Ok(());
     }
-    verdict
-}
-
-fn well_formed(reader: impl Read) -> Result<(), String> {
-    serde_json::from_reader::<_, IgnoredAny>(reader)
-        .map(|_| ())
-        .map_err(|error| format!("it is not JSON: {error}"))
-}
-
-/// One line of a valid JSON text: as it is where it has no line break inside, else without the white space between
-/// its tokens. Numbers and strings keep their spelling.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    let text = text.trim_matches([' ', '\t', '\r', '\n']);
-    if !text.contains(['\n', '\r']) {
-        return Cow::Borrowed(text);
-    }
-    let mut line = String::with_capacity(text.len());
-    let mut in_string = false;
-    let mut escaped = false;
-    for char in text.chars() {
-        if in_string {
-            in_string = escaped || char != '"';
-            escaped = !escaped && char == '\\';
-        } else if matches!(char, ' ' | '\t' | '\r' | '\n') {
-            continue;
-        } else {
-            in_string = char == '"';
+    let mut place = Place::default();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = match value.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut kept = 0;
+        for index in 0..read {
+            let byte = buffer[index];
+            if place.pass(byte) || !b" \t\r\n".contains(&byte) {
+                buffer[kept] = byte;
+                kept += 1;
+            }
         }
-        line.push(char);
+        out.write_all(&buffer[..kept])?;
     }
-    Cow::Owned(line)
+}
+
+/// Whether a byte of valid JSON stands in a string.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Place {
+    /// Goes past a byte; answers whether it is of a string, its last quote not included.
+    fn pass(&mut self, byte: u8) -> bool {
+        if self.in_string {
+            self.in_string = self.is_escaped || byte != b'"';
+            self.is_escaped = !self.is_escaped && byte == b'\\';
+        } else {
+            self.in_string = byte == b'"';
+        }
+        self.in_string
+    }
+}
+
+/// A reader that keeps an eye on what goes through it.
+struct Scanned<'a, R> {
+    text: BufReader<R>,
+    seen: &'a RefCell<Seen>,
+}
+
+/// What of a text was read so far.
+#[derive(Debug, Default)]
+struct Seen {
+    bytes: u64,
+    newlines: u64,
+    last: u8,
+    place: Place,
+    string_bytes: u64,
+    start: Option<u64>,
+    end: u64,
+    /// Whether a line ended after the start, and whether something came after that.
+    had_break: bool,
+    is_broken: bool,
+}
+
+impl Seen {
+    /// The line of what was read last but for one byte: a number is known to have ended when the next byte is read.
+    fn line(&self) -> u64 {
+        self.newlines + 1 - u64::from(self.last == b'\n')
+    }
+
+    fn extent(&self) -> Extent {
+        Extent {
+            start: self.start.unwrap_or(0),
+            end: self.end,
+            is_broken: self.is_broken,
+        }
+    }
+
+    fn pass(&mut self, byte: u8) {
+        self.bytes += 1;
+        self.last = byte;
+        self.string_bytes = if self.place.pass(byte) {
+            self.string_bytes + 1
+        } else {
+            0
+        };
+        match byte {
+            b'\n' | b'\r' => {
+                self.newlines += u64::from(byte == b'\n');
+                self.had_break = self.start.is_some();
+            }
+            b' ' | b'\t' => {}
+            _ => {
+                self.start.get_or_insert(self.bytes - 1);
+                self.end = self.bytes;
+                self.is_broken |= self.had_break;
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for Scanned<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(buffer)?;
+        let mut seen = self.seen.borrow_mut();
+        for byte in &buffer[..read] {
+            seen.pass(*byte);
+        }
+        if seen.string_bytes > STRING_MAX_BYTES {
+            let reason = format!("a string has more than {STRING_MAX_BYTES} bytes");
+            return Err(io::Error::other(reason));
+        }
+        Ok(read)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::{Compression, write::GzEncoder};
-    use std::io::Write;
+    use serde_json::Value;
 
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
+    const NO_LIMIT: u64 = u64::MAX;
+
+    /// The line of a text, found both ways.
+    fn line(text: &str) -> Result<String, String> {
+        let extent = inspect(text.as_bytes(), None, NO_LIMIT);
+        assert_eq!(
+            inspect_slice(text.as_bytes(), None, NO_LIMIT),
+            extent,
+            "{text:?}"
+        );
+        let mut line = Vec::new();
+        copy_line(text.as_bytes(), extent?, &mut line).unwrap();
+        Ok(String::from_utf8(line).unwrap())
     }
 
     #[test]
@@ -110,39 +237,72 @@ mod tests {
             ("[\n]", "[]"),
         ];
         for (text, expected) in cases {
-            assert_eq!(one_line(text), expected);
+            if text.contains("2e400") {
+                // Beyond every number that can be stored, so it is refused; the rest of the line is what counts.
+                assert!(line(text).unwrap_err().contains("line 2"), "{text:?}");
+                assert_eq!(
+                    line(&text.replace("2e400", "2e30")).unwrap(),
+                    expected.replace("2e400", "2e30")
+                );
+            } else {
+                assert_eq!(line(text).unwrap(), expected);
+            }
         }
     }
 
     #[test]
     fn well_formedness() {
         for good in ["{}", "[1,2]\n", "\"x\"", " null "] {
-            assert_eq!(check(good, None), Ok(()), "{good:?}");
+            line(good).unwrap();
         }
         for bad in ["", "{", "{} {}", "{'a':1}", "nul", "{\"a\":1}\n{\"a\":2}"] {
-            assert!(check(bad, None).is_err(), "{bad:?}");
+            assert!(line(bad).is_err(), "{bad:?}");
         }
-        let deep = "[".repeat(1_000_000);
-        assert!(check(&deep, None).is_err());
+        assert!(line(&"[".repeat(1_000_000)).is_err());
+        let no_utf8 = b"{\"a\":\"\xff\"}";
+        assert!(inspect(&no_utf8[..], None, NO_LIMIT).is_err());
+        assert!(inspect_slice(no_utf8, None, NO_LIMIT).is_err());
     }
 
     #[test]
-    fn unpacking_is_bounded() {
-        assert_eq!(text("a.json.gz", &gzip(b"{}"), 10).unwrap(), "{}");
-        assert!(text("a.json.gz", &gzip(&vec![b' '; 1_000_000]), 1000).is_err());
-        assert!(text("a.json.gz", b"{}", 10).is_err());
-        assert!(text("a.json.gz", &gzip(b"{}")[..5], 10).is_err());
-        assert!(text("a.json", b"\xff", 10).is_err());
-        assert_eq!(text("a.json", b"{}", 1).unwrap(), "{}");
+    fn sizes_are_bounded() {
+        for (text, limit) in [("[1,2,3]", 6), ("\"aaaaaaa\"", 6), ("[1]        ", 6)] {
+            let error = inspect_slice(text.as_bytes(), None, limit).unwrap_err();
+            assert_eq!(error, "it has more than 6 bytes");
+        }
+        let endless = io::repeat(b'x');
+        let error = inspect(b"\"".chain(endless), None, NO_LIMIT).unwrap_err();
+        assert!(error.contains("a string has more than"), "{error}");
+    }
+
+    #[test]
+    fn a_reason_names_the_field_and_the_line() {
+        let schema = Schema::parse(
+            r#"[{"name":"a","type":"INTEGER"},{"name":"b","type":"STRING","mode":"REQUIRED"}]"#,
+        )
+        .unwrap();
+        let text = "{\n\"a\":\n1.5\n,\n\"b\":7}";
+        let reason = inspect_slice(text.as_bytes(), Some(&schema), NO_LIMIT).unwrap_err();
+        assert!(
+            reason.contains("$.a: a fractional number where INTEGER is expected (line 3)"),
+            "{reason}"
+        );
+        assert!(
+            reason.contains("$.b: an integer where STRING is expected (line 5)"),
+            "{reason}"
+        );
     }
 
     proptest::proptest! {
         #[test]
-        fn one_line_keeps_the_value(text in "[\\[\\]{}:,\"\\\\ \n0-9a]{0,40}") {
-            if let Ok(value) = serde_json::from_str::<Value>(&text) {
-                let line = one_line(&text);
-                proptest::prop_assert!(!line.contains('\n'));
-                proptest::prop_assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+        fn a_line_keeps_the_value(text in "[\\[\\]{}:,\"\\\\ \n0-9a]{0,40}") {
+            match serde_json::from_str::<Value>(&text) {
+                Ok(value) => {
+                    let line = line(&text).unwrap();
+                    proptest::prop_assert!(!line.contains('\n'));
+                    proptest::prop_assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+                }
+                Err(_) => proptest::prop_assert!(line(&text).is_err()),
             }
         }
     }

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
+
+use super::gz::GzWriter;
 
 /// What all lines of a bundle have in common.
 #[derive(Clone, Debug)]
@@ -19,12 +18,12 @@ pub(crate) struct Columns {
     pub(crate) archive_url: String,
 }
 
+/// A line up to the file's content.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Line<'a> {
+struct Head<'a> {
     date: &'a str,
     archiver: Archiver<'a>,
-    raw: &'a RawValue,
 }
 
 #[derive(Serialize)]
@@ -47,8 +46,8 @@ struct IndexLine<'a> {
 
 /// Writes the data and the index object at once. Lines are joined by `\n`, without one at the end.
 pub(crate) struct JsonlWriter<W: Write> {
-    data: GzEncoder<W>,
-    index: GzEncoder<W>,
+    data: GzWriter<W>,
+    index: GzWriter<W>,
     columns: Columns,
     lines: u64,
 }
@@ -56,16 +55,22 @@ pub(crate) struct JsonlWriter<W: Write> {
 impl<W: Write> JsonlWriter<W> {
     pub(crate) fn new(data: W, index: W, columns: Columns) -> JsonlWriter<W> {
         JsonlWriter {
-            data: GzEncoder::new(data, Compression::default()),
-            index: GzEncoder::new(index, Compression::default()),
+            data: GzWriter::new(data),
+            index: GzWriter::new(index),
             columns,
             lines: 0,
         }
     }
 
-    /// Adds a file: its absolute path as the experiment knew it, and its content as one line of valid JSON.
-    pub(crate) fn add(&mut self, filename: &str, json: &str, added: Timestamp) -> io::Result<()> {
-        let line = serde_json::to_vec(&Line {
+    /// Adds a file: its absolute path as the experiment knew it, and `content`, which writes one line of valid JSON.
+    /// After an error both objects are unusable.
+    pub(crate) fn add<E: From<io::Error>>(
+        &mut self,
+        filename: &str,
+        added: Timestamp,
+        content: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let head = Head {
             date: &self.columns.date,
             archiver: Archiver {
                 version: &self.columns.version,
@@ -73,24 +78,51 @@ impl<W: Write> JsonlWriter<W> {
                 archive_url: &self.columns.archive_url,
                 filename,
             },
-            raw: serde_json::from_str(json)?,
-        })?;
-        let index = serde_json::to_vec(&IndexLine {
-            filename,
-            size: line.len() as u64,
-            time_added: added.strftime("%Y/%m/%dT%H%M%S%.6fZ").to_string(),
-        })?;
+        };
+        let mut head = serde_json::to_vec(&head).map_err(io::Error::from)?;
+        // The content becomes one more member of the object.
+        head.pop();
+        head.extend_from_slice(b",\"Raw\":");
         if self.lines > 0 {
             self.data.write_all(b"\n")?;
             self.index.write_all(b"\n")?;
         }
         self.lines += 1;
-        self.data.write_all(&line)?;
-        self.index.write_all(&index)
+        let mut line = Counted {
+            out: &mut self.data,
+            written_bytes: 0,
+        };
+        line.write_all(&head)?;
+        content(&mut line)?;
+        line.write_all(b"}")?;
+        let index = serde_json::to_vec(&IndexLine {
+            filename,
+            size: line.written_bytes,
+            time_added: added.strftime("%Y/%m/%dT%H%M%S%.6fZ").to_string(),
+        });
+        self.index.write_all(&index.map_err(io::Error::from)?)?;
+        Ok(())
     }
 
     /// The data and the index.
     pub(crate) fn finish(self) -> io::Result<(W, W)> {
         Ok((self.data.finish()?, self.index.finish()?))
+    }
+}
+
+struct Counted<'a, W: Write> {
+    out: &'a mut GzWriter<W>,
+    written_bytes: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.written_bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }

@@ -1,5 +1,6 @@
 //! The two forms of bundles, as pure writers: no file system, no clock.
 
+mod gz;
 mod hashed;
 mod jsonl;
 mod tgz;

@@ -15,12 +15,13 @@ fn records() -> Vec<(String, String)> {
 }
 
 fn tgz(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut writer = TgzWriter::new(Vec::new(), &records(), false);
+    let mut writer = TgzWriter::new(Vec::new(), &records());
     for (name, bytes) in members {
         let entry = Entry {
             name,
             size_bytes: bytes.len() as u64,
             mtime_s: 1_584_489_533,
+            is_packed: name.strip_suffix(".gz").is_some(),
         };
         writer.add(entry, *bytes).unwrap();
     }
@@ -47,9 +48,10 @@ fn python(program: &str, input: &[u8]) -> Option<String> {
 #[test]
 fn tar_members_have_the_names_modes_and_records_of_the_field() {
     let long = format!("2026/01/02/{}.json", "x".repeat(200));
-    let members: [(&str, &[u8]); 3] = [
+    let members: [(&str, &[u8]); 4] = [
         ("2026/01/02/a.json", b"{}"),
         ("2026/01/02/empty", b""),
+        ("2026/01/02/stored.gz", &[9; 100_000]),
         (&long, &[7; 5000]),
     ];
     let bytes = tgz(&members);
@@ -102,17 +104,18 @@ for m in (t:=tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()),mode='r:gz
 
 #[test]
 fn a_member_shorter_than_its_header_is_noticed() {
-    let mut writer = TgzWriter::new(Vec::new(), &[], true);
+    let mut writer = TgzWriter::new(Vec::new(), &[]);
     let entry = Entry {
         name: "2026/01/02/a",
         size_bytes: 10,
         mtime_s: 0,
+        is_packed: false,
     };
     assert!(matches!(
         writer.add(entry, &b"short"[..]),
         Err(TgzError::Short)
     ));
-    let mut writer = TgzWriter::new(Vec::new(), &[], true);
+    let mut writer = TgzWriter::new(Vec::new(), &[]);
     let longer = writer.add(
         Entry {
             size_bytes: 2,
@@ -139,7 +142,11 @@ fn jsonl(files: &[(&str, &str)]) -> (Vec<u8>, Vec<u8>) {
     let mut writer = JsonlWriter::new(Vec::new(), Vec::new(), columns());
     for (name, json) in files {
         writer
-            .add(name, json, "2026-01-02T03:04:05.678901Z".parse().unwrap())
+            .add(
+                name,
+                "2026-01-02T03:04:05.678901Z".parse().unwrap(),
+                |line| line.write_all(json.as_bytes()),
+            )
             .unwrap();
     }
     writer.finish().unwrap()

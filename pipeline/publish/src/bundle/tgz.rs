@@ -2,11 +2,11 @@
 
 use std::io::{self, Read, Write};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use super::Hashed;
+use super::gz::GzWriter;
+use crate::files::hex;
 
 /// A member before its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) size_bytes: u64,
     /// Seconds since 1970.
     pub(crate) mtime_s: i64,
+    /// Whether its bytes are compressed already, so that they are stored as they are.
+    pub(crate) is_packed: bool,
 }
 
 /// Why a member could not be added. The archive is unusable after either.
@@ -36,26 +38,25 @@ impl From<io::Error> for TgzError {
 
 /// Longest name that a ustar header holds for certain.
 const USTAR_NAME_BYTES: usize = 100;
+/// Tar counts in blocks; the rest of a member's last one is zeros.
+const BLOCK_BYTES: u64 = 512;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 pub(crate) struct TgzWriter<W: Write> {
-    builder: Builder<GzEncoder<W>>,
+    builder: Builder<GzWriter<W>>,
     records: Vec<(String, String)>,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> TgzWriter<W> {
-    /// `records` are the PAX records of every member. `packed` members, which do not compress any further, are not
-    /// worth much effort.
-    pub(crate) fn new(out: W, records: &[(String, String)], packed: bool) -> TgzWriter<W> {
-        let level = if packed {
-            Compression::fast()
-        } else {
-            Compression::default()
-        };
+    /// `records` are the PAX records of every member.
+    pub(crate) fn new(out: W, records: &[(String, String)]) -> TgzWriter<W> {
         let mut records = records.to_vec();
         records.sort();
         TgzWriter {
-            builder: Builder::new(GzEncoder::new(out, level)),
+            builder: Builder::new(GzWriter::new(out)),
             records,
+            buffer: vec![0; BUFFER_BYTES],
         }
     }
 
@@ -80,14 +81,36 @@ impl<W: Write> TgzWriter<W> {
         }
         header.set_cksum();
         self.builder.append_pax_extensions(records)?;
-        let mut exact = Hashed::new(bytes.take(entry.size_bytes));
-        self.builder.append(&header, &mut exact)?;
-        let (_, size_bytes, sha256) = exact.into_parts();
-        if size_bytes == entry.size_bytes {
-            Ok(sha256)
-        } else {
-            Err(TgzError::Short)
+        self.builder.get_mut().write_all(header.as_bytes())?;
+        let sha256 = self.body(entry, bytes)?;
+        let out = self.builder.get_mut();
+        let rest = entry.size_bytes.next_multiple_of(BLOCK_BYTES) - entry.size_bytes;
+        out.write_all(&[0; BLOCK_BYTES as usize][..rest as usize])?;
+        Ok(sha256)
+    }
+
+    fn body(&mut self, entry: Entry<'_>, mut bytes: impl Read) -> Result<String, TgzError> {
+        let mut hasher = Sha256::new();
+        let mut left = entry.size_bytes;
+        while left > 0 {
+            let most = left.min(BUFFER_BYTES as u64) as usize;
+            match bytes.read(&mut self.buffer[..most]) {
+                Ok(0) => return Err(TgzError::Short),
+                Ok(read) => {
+                    hasher.update(&self.buffer[..read]);
+                    let out = self.builder.get_mut();
+                    if entry.is_packed {
+                        out.store(&self.buffer[..read])?;
+                    } else {
+                        out.write_all(&self.buffer[..read])?;
+                    }
+                    left -= read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(hex(&hasher.finalize()))
     }
 
     pub(crate) fn finish(self) -> io::Result<W> {

@@ -9,6 +9,7 @@ use groma_archive::disk::Disk;
 use groma_spool::FileName;
 
 use super::Sealer;
+use super::content::Content;
 use crate::tree::Found;
 use crate::{PublishError, quarantine, tree};
 
@@ -83,6 +84,20 @@ impl Sealer<'_> {
             .check("file held still while it was read", same))
     }
 
+    pub(super) fn content<'a>(
+        &'a self,
+        file: &FileName,
+        opened: &'a File,
+        found: &Found,
+    ) -> Content<'a> {
+        Content {
+            file: opened,
+            size_bytes: found.identity.size_bytes,
+            is_packed: file.as_str().ends_with(".gz"),
+            disk: &self.shared.config.disk,
+        }
+    }
+
     pub(super) fn quarantine(
         &self,
         file: &FileName,
@@ -107,15 +122,33 @@ impl Sealer<'_> {
     }
 }
 
-/// A reader that ends where it cannot read on, so that a file on a bad sector is taken for one that is too short: it
-/// waits for a later bundle instead of holding up this one.
-pub(super) struct UntilError<'a, R>(pub(super) R, pub(super) &'a Disk);
+/// A reader that ends for good where it cannot read on, so that a file on a bad sector is taken for one that is too
+/// short: it waits for a later bundle instead of holding up this one.
+pub(super) struct UntilError<'a, R> {
+    reader: R,
+    disk: &'a Disk,
+    has_failed: bool,
+}
+
+impl<'a, R> UntilError<'a, R> {
+    pub(super) fn new(reader: R, disk: &'a Disk) -> UntilError<'a, R> {
+        UntilError {
+            reader,
+            disk,
+            has_failed: false,
+        }
+    }
+}
 
 impl<R: Read> Read for UntilError<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.1.reading().and_then(|()| self.0.read(buffer)) {
+        if self.has_failed {
+            return Ok(0);
+        }
+        match self.disk.reading().and_then(|()| self.reader.read(buffer)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 tracing::error!(%error, "could not read on in a claimed file");
+                self.has_failed = true;
                 Ok(0)
             }
             result => result,

@@ -1,22 +1,19 @@
 //! Building the bodies of a bundle of JSON lines.
 
-use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
 use groma_spool::FileName;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-use super::admit::UntilError;
+use super::content::{Content, Judged};
 use super::output::{close, create};
-use super::{Built, Sealer};
+use super::{Built, Changed, Sealer};
+use crate::PublishError;
 use crate::bundle::{Columns, JsonlWriter};
-use crate::files::hex;
 use crate::journal::Member;
+use crate::json::Extent;
 use crate::tree::Found;
-use crate::{PublishError, json};
 
 impl Sealer<'_> {
     pub(super) fn build_jsonl(
@@ -25,7 +22,7 @@ impl Sealer<'_> {
         names: &[String],
         files: &[FileName],
         moment: Timestamp,
-    ) -> Result<Built, PublishError> {
+    ) -> Result<Result<Built, Changed>, PublishError> {
         const BODIES: [&str; 2] = ["data.jsonl.gz", "index1.jsonl.gz"];
         let paths = BODIES.map(|body| dir.join(body));
         let config = &self.shared.config;
@@ -43,29 +40,31 @@ impl Sealer<'_> {
         let mut members = Vec::new();
         let spool = std::path::absolute(config.spool.path())
             .map_err(PublishError::io("resolve", config.spool.path()))?;
+        let mut kept = Vec::new();
         for file in files {
             let Some((opened, found)) = self.admit(file)? else {
                 continue;
             };
-            let Some(bytes) = self.read_whole(file, &opened, &found)? else {
+            let content = self.content(file, &opened, &found);
+            let Some((judged, extent)) = self.judge(file, &content, &found, &mut kept)? else {
                 continue;
-            };
-            let text = match self.judge(file, &bytes) {
-                Ok(text) => text,
-                Err(reason) => {
-                    self.quarantine(file, Some(&opened), &reason)?;
-                    continue;
-                }
             };
             let path = self.spool_path(file).to_string();
             let filename = spool.join(&path).to_string_lossy().into_owned();
-            writer
-                .add(&filename, &json::one_line(&text), moment)
-                .map_err(PublishError::io("write bundle", &paths[0]))?;
+            let mut is_same = true;
+            let copied: io::Result<()> = writer.add(&filename, moment, |line| {
+                is_same = content.copy_line(&judged, extent, &kept, line)?;
+                Ok(())
+            });
+            // Of a file that others write to, half a line may stand there now.
+            if !self.unchanged(&opened, &found)? || !is_same {
+                return Ok(Err(Changed(file.clone())));
+            }
+            copied.map_err(PublishError::io("write bundle", &paths[0]))?;
             members.push(Member {
                 path,
                 name: filename,
-                sha256: hex(&Sha256::digest(&bytes)),
+                sha256: judged.sha256,
                 identity: found.identity,
             });
         }
@@ -76,37 +75,40 @@ impl Sealer<'_> {
             close(data, &names[0], BODIES[0], &paths[0])?,
             close(index, &names[1], BODIES[1], &paths[1])?,
         ];
-        Ok((objects, members))
+        Ok(Ok((objects, members)))
     }
 
-    /// The bytes of a file; `None` if it is too large, and now in quarantine, or is still changing, and postponed.
-    fn read_whole(
+    /// Reads a file for the first time; `None` if it is not to be published, and now in quarantine, or is still changing,
+    /// and postponed.
+    fn judge(
         &self,
         file: &FileName,
-        opened: &File,
+        content: &Content<'_>,
         found: &Found,
-    ) -> Result<Option<Vec<u8>>, PublishError> {
-        let (size_bytes, limit) = (found.identity.size_bytes, self.shared.config.max_json_bytes);
-        if size_bytes > limit {
+        kept: &mut Vec<u8>,
+    ) -> Result<Option<(Judged, Extent)>, PublishError> {
+        let limit = self.shared.config.max_json_bytes;
+        if found.identity.size_bytes > limit {
             let reason = format!("it has more than {limit} bytes");
-            return self.quarantine(file, Some(opened), &reason).map(|()| None);
+            return self
+                .quarantine(file, Some(content.file), &reason)
+                .map(|()| None);
         }
-        let mut bytes = Vec::with_capacity(size_bytes as usize);
-        let read = UntilError(opened, &self.shared.config.disk)
-            .take(size_bytes)
-            .read_to_end(&mut bytes);
-        read.map_err(PublishError::io("read", Path::new(file.as_str())))?;
-        if bytes.len() as u64 == size_bytes && self.unchanged(opened, found)? {
-            return Ok(Some(bytes));
+        let judged = content
+            .judge(self.lane.datatype.schema.as_ref(), limit, kept)
+            .map_err(PublishError::io("read", Path::new(file.as_str())))?;
+        if judged.size_bytes != found.identity.size_bytes || !self.unchanged(content.file, found)? {
+            self.postpone(file);
+            return Ok(None);
         }
-        self.postpone(file);
-        Ok(None)
-    }
-
-    /// The text of a file that may be published, or why it may not.
-    fn judge<'b>(&self, file: &FileName, bytes: &'b [u8]) -> Result<Cow<'b, str>, String> {
-        let text = json::text(file.as_str(), bytes, self.shared.config.max_json_bytes)?;
-        json::check(&text, self.lane.datatype.schema.as_ref())?;
-        Ok(text)
+        match &judged.verdict {
+            Ok(extent) => {
+                let extent = *extent;
+                Ok(Some((judged, extent)))
+            }
+            Err(reason) => self
+                .quarantine(file, Some(content.file), reason)
+                .map(|()| None),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Sealing: from claimed files to a bundle whose bytes and journal are durable.
 
 mod admit;
+mod content;
 mod jsonl;
 mod output;
 mod tgz;
@@ -192,7 +193,7 @@ impl Sealer<'_> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let built = match form {
             Form::Tgz => self.build_tgz(dir, &names, files)?,
-            Form::Jsonl => Ok(self.build_jsonl(dir, &names, files, moment)?),
+            Form::Jsonl => self.build_jsonl(dir, &names, files, moment)?,
         };
         let (objects, members) = match built {
             Ok((_, members)) if members.is_empty() => return Ok(Ok(None)),

@@ -1,19 +1,21 @@
 //! Building the body of a tar bundle.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::Seek as _;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use groma_spool::FileName;
 
 use super::admit::UntilError;
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
+use crate::PublishError;
 use crate::bundle::{Entry, TgzError, TgzWriter};
 use crate::journal::Member;
 use crate::tree::Found;
-use crate::{PublishError, json};
+
+/// Ends of the names of files that no compression makes smaller.
+const PACKED: [&str; 6] = [".gz", ".tgz", ".zst", ".xz", ".bz2", ".zip"];
 
 impl Sealer<'_> {
     pub(super) fn build_tgz(
@@ -29,29 +31,31 @@ impl Sealer<'_> {
             "MLAB.datatype".to_owned(),
             self.lane.datatype.name.to_string(),
         ));
-        let packed = files.iter().all(|file| {
-            [".gz", ".zst", ".tgz"]
-                .iter()
-                .any(|end| file.as_str().ends_with(end))
-        });
-        let mut writer = TgzWriter::new(create(&self.shared.config.disk, &path)?, &records, packed);
+        let mut writer = TgzWriter::new(create(&self.shared.config.disk, &path)?, &records);
+        let mut kept = Vec::new();
         let mut members = Vec::new();
         for file in files {
             let Some((bytes, found)) = self.admit(file)? else {
                 continue;
             };
             let spool_path = self.spool_path(file);
-            if let Some(reason) = self.objection_to_json(file, &bytes, &found)? {
-                self.quarantine(file, Some(&bytes), &reason)?;
-                continue;
+            match self.objection_to(file, &bytes, &found, &mut kept)? {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    self.quarantine(file, Some(&bytes), &reason)?;
+                    continue;
+                }
+                Err(changed) => return Ok(Err(changed)),
             }
             let name = spool_path.member_name();
             let entry = Entry {
                 name: &name,
                 size_bytes: found.identity.size_bytes,
                 mtime_s: found.identity.mtime_s,
+                is_packed: PACKED.iter().any(|end| file.as_str().ends_with(end)),
             };
-            let sha256 = match writer.add(entry, UntilError(&bytes, &self.shared.config.disk)) {
+            let sha256 = match writer.add(entry, UntilError::new(&bytes, &self.shared.config.disk))
+            {
                 Ok(sha256) if self.unchanged(&bytes, &found)? => sha256,
                 Ok(_) | Err(TgzError::Short) => return Ok(Err(Changed(file.clone()))),
                 Err(TgzError::Io(error)) => {
@@ -71,34 +75,37 @@ impl Sealer<'_> {
         Ok(Ok((vec![close(out, &names[0], BODY, &path)?], members)))
     }
 
-    /// With a schema, `.json` members of a tar file must at least be JSON.
-    fn objection_to_json(
+    /// Why a file is not for the archive: it is larger than any should be, or its name and a schema say that it is JSON
+    /// and it is not.
+    fn objection_to(
         &self,
         file: &FileName,
         opened: &File,
         found: &Found,
-    ) -> Result<Option<String>, PublishError> {
-        let name = file.as_str();
-        let unpacked_name = name.strip_suffix(".gz");
-        let packed = unpacked_name.is_some();
-        let is_json = unpacked_name
-            .unwrap_or(name)
-            .strip_suffix(".json")
-            .is_some();
-        if self.lane.datatype.schema.is_none() || !is_json {
-            return Ok(None);
+        kept: &mut Vec<u8>,
+    ) -> Result<Result<Option<String>, Changed>, PublishError> {
+        let config = &self.shared.config;
+        if found.identity.size_bytes > config.max_file_bytes {
+            let limit = config.max_file_bytes;
+            return Ok(Ok(Some(format!("it has more than {limit} bytes"))));
         }
-        let limit = self.shared.config.max_json_bytes;
-        let bytes = BufReader::new(opened).take(found.identity.size_bytes);
-        let verdict = if packed {
-            json::well_formed_within(MultiGzDecoder::new(bytes), limit)
-        } else {
-            json::well_formed_within(bytes, limit)
-        };
+        let name = file.as_str();
+        let text_name = name.strip_suffix(".gz").unwrap_or(name);
+        if self.lane.datatype.schema.is_none() || text_name.strip_suffix(".json").is_none() {
+            return Ok(Ok(None));
+        }
+        let judged = self
+            .content(file, opened, found)
+            .judge(None, config.max_json_bytes, kept)
+            .map_err(PublishError::io("read", Path::new(name)))?;
         let mut opened = opened;
         opened
             .rewind()
             .map_err(PublishError::io("read", Path::new(name)))?;
-        Ok(verdict.err())
+        Ok(if judged.size_bytes == found.identity.size_bytes {
+            Ok(judged.verdict.err())
+        } else {
+            Err(Changed(file.clone()))
+        })
     }
 }
