@@ -59,6 +59,12 @@ impl ExperimentDir {
         self.path.join(".claimed")
     }
 
+    /// While a file of this name is there, the experiment admits no new tests: the publisher puts it there when the disk
+    /// is nearly full, and takes it away when there is room again. Its text says why; that it is there is what counts.
+    pub fn admission_stop_file(&self) -> PathBuf {
+        self.path.join(".admission-stopped")
+    }
+
     /// Begins a file that takes its name only when it is committed.
     pub fn create(&self, path: &SpoolPath) -> Result<PendingFile, SpoolError> {
         PendingFile::create(self, path)

@@ -157,11 +157,11 @@ impl Disk {
         }
     }
 
-    /// Creates a directory with mode 0755, less the umask.
+    /// Creates a directory with this mode, less the umask.
     #[track_caller]
-    pub fn create_dir(&self, place: Place<'_>) -> io::Result<()> {
+    pub fn create_dir(&self, place: Place<'_>, mode: u32) -> io::Result<()> {
         self.step(Step::CreateDir(place), Location::caller(), || {
-            place.with(|fd, name| rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(0o755)))?;
+            place.with(|fd, name| rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(mode)))?;
             Ok(())
         })
     }
@@ -246,12 +246,12 @@ impl Disk {
 
     /// Creates what lacks of `dir` below `base`, which must exist, and makes the whole way durable.
     #[track_caller]
-    pub fn create_dirs(&self, base: &Path, dir: &Path) -> io::Result<()> {
+    pub fn create_dirs(&self, base: &Path, dir: &Path, mode: u32) -> io::Result<()> {
         let below = dir.strip_prefix(base).map_err(io::Error::other)?;
         let mut parent = base.to_path_buf();
         for part in below.components() {
             let child = parent.join(part);
-            match self.create_dir(Place::path(&child)) {
+            match self.create_dir(Place::path(&child), mode) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 // Also of one that exists: whoever created it may have died before this.
                 _ => self.sync_dir(Dir::Path(&parent))?,

@@ -15,7 +15,7 @@ mod trace;
 
 use std::path::{Path, PathBuf};
 
-use groma_publish::{Receipt, find_receipt};
+use groma_publish::{Receipt, Wanted, find_receipts};
 use groma_uuid::Uuid;
 use serde_json::Value;
 
@@ -130,12 +130,13 @@ fn receipt(
         datatype.is_some_and(wanted) && name.is_some_and(|name| spool::is_named_for(name, uuid))
     };
     for experiment in spool::directories(state)? {
-        let found = find_receipt(&experiment, of_this).map_err(|error| FindError::Receipts {
+        let this = Wanted::Uuid(uuid.to_owned());
+        let found = find_receipts(&experiment, &this).map_err(|error| FindError::Receipts {
             path: experiment.clone(),
             reason: error.to_string(),
         })?;
-        if found.is_some() {
-            return Ok(found);
+        if let Some(receipt) = found.into_iter().find(|receipt| of_this(&receipt.file)) {
+            return Ok(Some(receipt));
         }
     }
     Ok(None)

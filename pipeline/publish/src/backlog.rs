@@ -12,6 +12,8 @@ use jiff::civil::Date;
 pub(crate) struct Batch {
     pub(crate) oldest: Instant,
     pub(crate) size_bytes: u64,
+    /// Somebody asked not to wait.
+    is_asked_for: bool,
 }
 
 /// When a batch becomes a bundle.
@@ -54,6 +56,7 @@ impl Backlog {
         let batch = state.batches.entry(date).or_insert(Batch {
             oldest: since,
             size_bytes: 0,
+            is_asked_for: false,
         });
         batch.oldest = batch.oldest.min(since);
         batch.size_bytes += size_bytes;
@@ -67,6 +70,14 @@ impl Backlog {
         if !stopping {
             self.add(date, 0, Instant::now());
         }
+    }
+
+    /// Makes all that waits due now.
+    pub(crate) fn flush(&self) {
+        for batch in self.lock().batches.values_mut() {
+            batch.is_asked_for = true;
+        }
+        self.changed.notify_all();
     }
 
     /// How many dates wait.
@@ -103,7 +114,7 @@ impl Backlog {
             }
             let stopping = state.deadline.is_some();
             let due = |batch: &Batch| {
-                if stopping || batch.size_bytes >= limits.size_bytes {
+                if stopping || batch.is_asked_for || batch.size_bytes >= limits.size_bytes {
                     now
                 } else {
                     batch

@@ -71,6 +71,13 @@ pub struct Config {
     pub settle: Duration,
     /// Lets a file whose closing was not seen be picked up as soon as no writer has it open, whatever its age.
     pub writer_probe: Option<WriterProbe>,
+    /// Files in quarantine may have so many bytes; while there is no room for one more, the datatype that needs it waits.
+    pub quarantine_max_bytes: u64,
+    /// Bytes set aside in the state directory for the day when the disk is full. While less than that is free beside
+    /// them the experiment is told to admit no tests. Zero is none.
+    pub reserve_bytes: u64,
+    /// Receipts of days longer ago than this are removed.
+    pub receipts_kept: Duration,
     /// How long [`Publisher::run`](crate::Publisher::run) goes on delivering after it was told to stop.
     pub grace: Duration,
     /// Longest pause between two attempts to deliver a bundle; the first pause is 100 ms and each is about twice the last.
@@ -103,6 +110,9 @@ impl Config {
             git_commit: String::new(),
             settle: Duration::from_hours(2),
             writer_probe: None,
+            quarantine_max_bytes: 1024 * 1024 * 1024,
+            reserve_bytes: 0,
+            receipts_kept: Duration::from_hours(90 * 24),
             grace: Duration::from_secs(30),
             retry_max: Duration::from_mins(5),
             disk: Disk::default(),

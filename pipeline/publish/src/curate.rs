@@ -124,7 +124,7 @@ impl Quarantine {
         let to = spool.file_path(&path);
         let parent = to.parent().unwrap_or(&to);
         self.disk
-            .create_dirs(spool.path(), parent)
+            .create_dirs(spool.path(), parent, 0o755)
             .map_err(PublishError::io("create", parent))?;
         let moved = self
             .disk

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use groma_archive::StoreError;
 
+use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
 use crate::files::{digest, hex, move_dir, remove_dir};
 use crate::journal::{Bundle, Member, Object};
@@ -132,7 +133,7 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
                     .map_err(failed("unlink a file of"))?;
                 lane.metrics.published();
             }
-            Some(_) => keep(lane, bundle, member),
+            Some(_) => keep(shared, lane, bundle, member),
         }
         if number == 0 {
             reach(&shared.config, CrashPoint::FirstUnlinked);
@@ -151,17 +152,16 @@ fn forget_empty(shared: &Shared, bundle: &Bundle) -> io::Result<()> {
         .map(drop)
 }
 
-fn keep(lane: &Lane, bundle: &Bundle, member: &Member) {
-    lane.metrics.violation("rewritten");
+fn keep(shared: &Shared, lane: &Lane, bundle: &Bundle, member: &Member) {
+    let detail = format!(
+        "changed after it was bundled in {}; it will be published again",
+        bundle.id
+    );
+    shared.breach(Breach::Rewritten, &member.path, &detail);
     // One version is published, and one more is there to be.
     lane.metrics.published();
     lane.metrics.spooled();
     lane.backlog.add(bundle.date, 0, Instant::now());
-    tracing::warn!(
-        file = member.path,
-        bundle = bundle.id,
-        "a published file had changed; it will be published again"
-    );
 }
 
 /// Puts a bundle out of the way with all it has, for an operator to judge; its files stay claimed.

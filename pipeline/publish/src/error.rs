@@ -42,6 +42,17 @@ pub enum PublishError {
     /// The archive failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The quarantine is full; nothing is deleted to make room.
+    #[error(
+        "no room in quarantine for {file}: it may have {max_bytes} bytes; look with `groma quarantine list`, \
+         and release or drop files"
+    )]
+    QuarantineFull {
+        /// The file that has no place.
+        file: String,
+        /// The limit of the configuration.
+        max_bytes: u64,
+    },
     /// The worker of a datatype ended by a broken invariant; nothing is lost, a new start recovers.
     #[error("the worker of {datatype} ended unexpectedly")]
     WorkerDied {
@@ -51,6 +62,16 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Whether a disk has no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        let (PublishError::Io { source, .. } | PublishError::Store(StoreError::Io { source, .. })) =
+            self
+        else {
+            return false;
+        };
+        is_full(source)
+    }
+
     pub(crate) fn io(
         operation: &'static str,
         path: &Path,
@@ -62,4 +83,12 @@ impl PublishError {
             source,
         }
     }
+}
+
+/// Whether a disk, or what its user may have of it, is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

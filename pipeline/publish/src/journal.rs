@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use groma_archive::disk::Disk;
 use groma_spool::{Name, SpoolPath};
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Form, PublishError};
+use crate::{Config, Form, PublishError, receipts};
 
 /// Which file it was: changes when the file is replaced, truncated, appended to or written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,31 +73,15 @@ pub(crate) struct Bundle {
     pub(crate) published_at: Option<Timestamp>,
 }
 
-/// Where a file went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// Path below the experiment's directory: `<datatype>/YYYY/MM/DD/<file>`.
-    pub file: String,
-    /// Name of the object that holds it.
-    pub object: String,
-    /// Its name there: the tar member's name, or `Archiver.Filename` of its line.
-    pub member: String,
-    /// SHA-256 of the file as it was picked up, in hex.
-    pub sha256: String,
-    /// When the archive had it.
-    pub published_at: Timestamp,
-}
-
-/// What the publisher keeps for itself is the operator's to read.
-const STATE_MODE: u32 = 0o640;
+/// What the publisher keeps for itself.
+pub(crate) const STATE_MODE: u32 = 0o600;
 pub(crate) const JOURNAL_FILE: &str = "bundle.json";
-const RECEIPTS_DIR: &str = "receipts";
 
 impl Bundle {
     #[track_caller]
     pub(crate) fn write(&self, disk: &Disk, dir: &Path) -> Result<(), PublishError> {
         let path = dir.join(JOURNAL_FILE);
-        disk.write_durable(&path, &to_json(self), STATE_MODE)
+        disk.write_durable(&path, &self.to_json(), STATE_MODE)
             .map_err(PublishError::io("write bundle journal", &path))
     }
 
@@ -106,45 +90,19 @@ impl Bundle {
         read_json(&dir.join(JOURNAL_FILE))
     }
 
-    fn receipt_path(&self, state_dir: &Path, day: Date) -> PathBuf {
-        state_dir
-            .join(RECEIPTS_DIR)
-            .join(day.to_string())
-            .join(format!("{}.json", self.id))
-    }
-
     /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.
     pub(crate) fn acknowledge(&mut self, config: &Config, dir: &Path) -> Result<(), PublishError> {
         let now = *self.published_at.get_or_insert_with(|| (config.clock)());
-        let (disk, state_dir) = (&config.disk, config.state_dir.as_path());
-        self.write(disk, dir)?;
-        let path = self.receipt_path(state_dir, now.to_zoned(jiff::tz::TimeZone::UTC).date());
-        let parent = path
-            .parent()
-            .expect("a receipt stands in a day's directory");
-        disk.create_dirs(state_dir, parent)
-            .map_err(PublishError::io("create", parent))?;
-        disk.write_durable(&path, &to_json(self), STATE_MODE)
-            .map_err(PublishError::io("write receipt", &path))
+        self.write(&config.disk, dir)?;
+        receipts::record(&config.disk, &config.state_dir, self, now)
     }
 
-    fn receipt_of(&self, wanted: &impl Fn(&str) -> bool) -> Option<Receipt> {
-        let member = self.members.iter().find(|member| wanted(&member.path))?;
-        Some(Receipt {
-            file: member.path.clone(),
-            object: self.objects.first()?.name.clone(),
-            member: member.name.clone(),
-            sha256: member.sha256.clone(),
-            published_at: self.published_at?,
-        })
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a journal has string keys only")
     }
 }
 
-fn to_json(bundle: &Bundle) -> Vec<u8> {
-    serde_json::to_vec(bundle).expect("a journal has string keys only")
-}
-
-fn read_json(path: &Path) -> Result<Option<Bundle>, PublishError> {
+pub(crate) fn read_json(path: &Path) -> Result<Option<Bundle>, PublishError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -153,33 +111,4 @@ fn read_json(path: &Path) -> Result<Option<Bundle>, PublishError> {
     serde_json::from_reader(BufReader::new(file))
         .map(Some)
         .map_err(|error| PublishError::io("read journal", path)(error.into()))
-}
-
-/// Finds where a published file went: the newest receipt with a file whose path (`<datatype>/YYYY/MM/DD/<file>`) is
-/// `wanted`. Reads receipts one at a time, newest day first; `None` when nothing of that name was published.
-pub fn find_receipt(
-    state_dir: &Path,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Option<Receipt>, PublishError> {
-    for day in sorted_newest_first(&state_dir.join(RECEIPTS_DIR))? {
-        for path in sorted_newest_first(&day)? {
-            let bundle = match read_json(&path) {
-                Ok(bundle) => bundle,
-                Err(error) => {
-                    tracing::warn!(%error, "a receipt cannot be read");
-                    continue;
-                }
-            };
-            if let Some(receipt) = bundle.and_then(|bundle| bundle.receipt_of(&wanted)) {
-                return Ok(Some(receipt));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn sorted_newest_first(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
-    let mut paths = crate::files::visible_entries(dir)?;
-    paths.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(paths)
 }

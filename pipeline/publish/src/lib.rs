@@ -17,6 +17,7 @@ mod config;
 mod curate;
 mod deliver;
 mod error;
+mod events;
 mod fault;
 mod files;
 mod journal;
@@ -26,7 +27,9 @@ mod naming;
 mod pickup;
 mod publisher;
 mod quarantine;
+mod receipts;
 mod recover;
+mod reserve;
 mod scan;
 mod seal;
 mod shared;
@@ -37,8 +40,8 @@ mod worker;
 pub use config::{Config, DatatypeConfig, Form, WriterProbe};
 pub use curate::{Quarantine, Quarantined};
 pub use error::PublishError;
-pub use journal::{Receipt, find_receipt};
-pub use publisher::Publisher;
+pub use publisher::{Flusher, Publisher};
+pub use receipts::{Receipt, Wanted, find_receipts};
 
 // The laboratory of the integration tests names this crate as they do.
 #[cfg(test)]

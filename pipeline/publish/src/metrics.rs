@@ -1,6 +1,8 @@
 //! What a publisher tells Prometheus. `spooled = published + pending + quarantined + dropped` holds at every scrape, up to the
 //! files that are passing at that moment.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,6 +38,9 @@ pub(crate) struct Function {
     function: &'static str,
 }
 
+/// Around the second within which a closed file is to be claimed.
+const CLAIM_BUCKETS_S: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
+
 type Histograms = Family<Datatype, Histogram, fn() -> Histogram>;
 
 /// All metrics of one publisher.
@@ -48,6 +53,10 @@ pub(crate) struct Metrics {
     oldest: Family<Datatype, Gauge>,
     errors: Family<Operation, Counter>,
     conflicts: Family<Datatype, Gauge>,
+    quarantine_full: Family<Datatype, Gauge>,
+    reserve: Gauge,
+    admission_stopped: Gauge,
+    claim_delay: Histogram,
     mtime_lower_bound: Family<Datatype, Gauge>,
     retries: Family<Function, Counter>,
     files_added: Family<Datatype, Counter>,
@@ -71,6 +80,10 @@ impl Metrics {
             oldest: Family::default(),
             errors: Family::default(),
             conflicts: Family::default(),
+            quarantine_full: Family::default(),
+            reserve: Gauge::default(),
+            admission_stopped: Gauge::default(),
+            claim_delay: Histogram::new(CLAIM_BUCKETS_S),
             mtime_lower_bound: Family::default(),
             retries: Family::default(),
             files_added: Family::default(),
@@ -115,6 +128,26 @@ impl Metrics {
             m.conflicts.clone(),
         );
         registry.register(
+            "groma_publish_quarantine_full",
+            "Whether the datatype waits because the quarantine has no room for a file of it",
+            m.quarantine_full.clone(),
+        );
+        registry.register(
+            "groma_publish_reserve_held",
+            "Whether the room that is set aside for a full disk is there",
+            m.reserve.clone(),
+        );
+        registry.register(
+            "groma_publish_admission_stopped",
+            "Whether the experiment is told to admit no tests because the disk is nearly full",
+            m.admission_stopped.clone(),
+        );
+        registry.register(
+            "groma_publish_claim_delay_seconds",
+            "From the last modification of a file whose closing was seen to its claim",
+            m.claim_delay.clone(),
+        );
+        registry.register(
             "pusher_finder_mtime_lower_bound",
             "Seconds since 1970 at which the oldest pending file was picked up, or now",
             m.mtime_lower_bound.clone(),
@@ -145,6 +178,15 @@ impl Metrics {
             m.jsonl_bytes.clone(),
         );
         metrics
+    }
+
+    pub(crate) fn show_reserve(&self, is_held: bool, is_stopped: bool) {
+        self.reserve.set(is_held.into());
+        self.admission_stopped.set(is_stopped.into());
+    }
+
+    pub(crate) fn claimed_after(&self, delay: Duration) {
+        self.claim_delay.observe(delay.as_secs_f64());
     }
 
     pub(crate) fn for_datatype(&self, datatype: &str) -> DatatypeMetrics {
@@ -205,10 +247,6 @@ impl DatatypeMetrics {
         self.all.pending.get_or_create(&self.label()).dec();
     }
 
-    pub(crate) fn violation(&self, kind: &'static str) {
-        self.all.violation(kind);
-    }
-
     pub(crate) fn error(&self, operation: &'static str) {
         let operation = Operation {
             datatype: self.datatype.clone(),
@@ -241,6 +279,13 @@ impl DatatypeMetrics {
             .conflicts
             .get_or_create(&self.label())
             .set(count as i64);
+    }
+
+    pub(crate) fn quarantine_full(&self, is_full: bool) {
+        self.all
+            .quarantine_full
+            .get_or_create(&self.label())
+            .set(is_full.into());
     }
 
     pub(crate) fn tarfile_delivered(&self, files: usize, bytes: u64) {

@@ -8,6 +8,7 @@ use groma_spool::Name;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::journal::STATE_MODE;
 use crate::{Config, Form, PublishError};
 
 /// Gives moments in microseconds that never repeat and never go back, also not over a restart or when the clock is
@@ -42,7 +43,7 @@ impl Moments {
         let now = Timestamp::from_microsecond(now).expect("the next microsecond is in range");
         config
             .disk
-            .write_durable(&self.path, now.to_string().as_bytes(), 0o640)
+            .write_durable(&self.path, now.to_string().as_bytes(), STATE_MODE)
             .map_err(PublishError::io("write last moment", &self.path))?;
         *last = now;
         Ok(now)

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use groma_spool::{Name, SpoolPath};
 
+use crate::error::is_full;
+use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
 use crate::shared::Shared;
 use crate::tree::{self, Found};
@@ -17,12 +19,14 @@ use crate::tree::{self, Found};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     Taken {
-        size_bytes: u64,
+        found: Found,
     },
     /// A file of this name is claimed already and not yet published, or too many dates are open: later.
     Blocked,
-    /// A writer may still have it open: later.
-    Open,
+    /// A writer may still have it open, or its datatype waits for room: later.
+    Later,
+    /// A writer has it open and has not written for longer than the age limit.
+    HeldOpen,
     Gone,
     Refused(&'static str),
 }
@@ -39,6 +43,9 @@ pub(crate) struct Picker {
     pub(crate) shared: Arc<Shared>,
     warned: BTreeSet<String>,
     blocked: BTreeSet<SpoolPath>,
+    /// The directories of the last file and of its claim: files come in swarms.
+    from: Option<(String, OwnedFd)>,
+    to: Option<(String, OwnedFd)>,
 }
 
 impl Picker {
@@ -47,7 +54,15 @@ impl Picker {
             shared,
             warned: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            from: None,
+            to: None,
         }
+    }
+
+    /// Forgets which directories were open: others may have their names meanwhile.
+    pub(crate) fn forget_dirs(&mut self) {
+        self.from = None;
+        self.to = None;
     }
 
     /// Takes what the watch told: an absolute path, and whether its writer was seen to close it.
@@ -78,98 +93,140 @@ impl Picker {
         };
         let path = match relative.parse::<SpoolPath>() {
             Ok(path) => path,
-            Err(error) => return self.refuse(relative, "name", &error.to_string()),
+            Err(error) => return self.breach(Breach::Name, relative, &error.to_string()),
         };
         let claim = self.claim(&path, closed);
         if !matches!(claim, Ok(Claim::Blocked)) {
             self.blocked.remove(&path);
         }
         match claim {
-            Ok(Claim::Taken { size_bytes }) => {
+            Ok(Claim::Taken { found }) => {
                 lane.metrics.spooled();
-                reach(&self.shared.config, CrashPoint::Claimed);
+                if closed {
+                    shared.metrics.claimed_after(found.age());
+                }
+                reach(&shared.config, CrashPoint::Claimed);
+                let size_bytes = found.identity.size_bytes;
                 lane.backlog.add(path.date, size_bytes, Instant::now());
             }
             Ok(Claim::Blocked) => {
                 if self.blocked.len() < REMEMBERED && self.blocked.insert(path) {
-                    self.shared.metrics.violation("blocked");
+                    let detail = "a file of this name is not published yet; it waits for that";
+                    shared.breach(Breach::Blocked, relative, detail);
                 }
             }
-            Ok(Claim::Open | Claim::Gone) => {}
-            Ok(Claim::Refused(reason)) => self.refuse(relative, "kind", reason),
+            Ok(Claim::Later | Claim::Gone) => {}
+            Ok(Claim::HeldOpen) => {
+                let detail =
+                    "not modified for long and still open for writing; it waits for its writer";
+                self.breach(Breach::HeldOpen, relative, detail);
+            }
+            Ok(Claim::Refused(reason)) => self.breach(Breach::Kind, relative, reason),
             Err(error) => {
+                if is_full(&error) {
+                    shared.reserve.release();
+                }
                 lane.metrics.error("claim");
                 tracing::warn!(file = %path, %error, "could not pick up a file; it stays and will be tried again");
             }
         }
     }
 
-    fn refuse(&mut self, relative: &str, kind: &'static str, reason: &str) {
+    /// Puts on record, once, why a file stays where it is.
+    fn breach(&mut self, breach: Breach, relative: &str, detail: &str) {
         if self.warned.len() < REMEMBERED && self.warned.insert(relative.to_owned()) {
-            self.shared.metrics.violation(kind);
-            tracing::warn!(
-                file = relative,
-                reason,
-                "not published and left where it is"
-            );
+            self.shared.breach(breach, relative, detail);
         }
     }
 
-    fn claim(&self, path: &SpoolPath, closed: bool) -> io::Result<Claim> {
-        let shared = &self.shared;
+    fn claim(&mut self, path: &SpoolPath, closed: bool) -> io::Result<Claim> {
+        let shared = Arc::clone(&self.shared);
         let name = path.file.as_str();
-        let dir = match shared.tree.dir(&tree::spool_dir(path)) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
-            Err(error) => return Err(error),
+        let Some(found) = self.find(&tree::spool_dir(path), name)? else {
+            return Ok(Claim::Gone);
         };
-        let Some(found) = shared.tree.look(&dir, name)? else {
+        let Some((_, dir)) = &self.from else {
             return Ok(Claim::Gone);
         };
         if let Some(reason) = found.objection() {
             return Ok(Claim::Refused(reason));
         }
-        if !closed && self.may_be_open(&dir, name, &found)? {
-            return Ok(Claim::Open);
+        if !closed && let Some(later) = self.may_be_open(dir, name, &found)? {
+            return Ok(later);
         }
-        if shared.lanes[&path.datatype].backlog.dates() >= OPEN_DATES {
+        let lane = &shared.lanes[&path.datatype];
+        if lane.is_held() {
+            return Ok(Claim::Later);
+        }
+        if lane.backlog.dates() >= OPEN_DATES {
             return Ok(Claim::Blocked);
         }
+        let claimed_dir = tree::claimed_dir(&path.datatype, path.date);
         for _ in 0..RENAME_ATTEMPTS {
-            let claimed = shared
-                .tree
-                .create_dir(&tree::claimed_dir(&path.datatype, path.date))?;
-            match shared.tree.rename_new(&dir, &claimed, name) {
-                Ok(()) => {
-                    return Ok(Claim::Taken {
-                        size_bytes: found.identity.size_bytes,
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Ok(Claim::Blocked);
-                }
+            let claimed = match self.to.take() {
+                Some((relative, claimed)) if relative == claimed_dir => claimed,
+                _ => shared.tree.create_dir(&claimed_dir)?,
+            };
+            let renamed = shared.tree.rename_new(dir, &claimed, name);
+            match renamed {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                renamed => {
+                    self.to = Some((claimed_dir, claimed));
+                    return match renamed {
+                        Ok(()) => Ok(Claim::Taken { found }),
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                            Ok(Claim::Blocked)
+                        }
+                        Err(error) => Err(error),
+                    };
+                }
             }
-            if shared.tree.look(&dir, name)?.is_none() {
+            if shared.tree.look(dir, name)?.is_none() {
                 return Ok(Claim::Gone);
             }
         }
         Ok(Claim::Blocked)
     }
 
-    /// Whether a writer may still have a file open whose closing was not seen.
-    fn may_be_open(&self, dir: &OwnedFd, name: &str, found: &Found) -> io::Result<bool> {
+    /// Looks for a file, and leaves its directory open. One that was open is opened again before it is believed that
+    /// the file is not there.
+    fn find(&mut self, relative: &str, name: &str) -> io::Result<Option<Found>> {
+        let tree = &self.shared.tree;
+        if let Some((open, dir)) = &self.from
+            && open == relative
+            && let Some(found) = tree.look(dir, name)?
+        {
+            return Ok(Some(found));
+        }
+        self.from = None;
+        match tree.dir(relative) {
+            Ok(dir) => {
+                let found = tree.look(&dir, name)?;
+                self.from = Some((relative.to_owned(), dir));
+                Ok(found)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is to be said of a file whose closing was not seen, unless it can be taken.
+    fn may_be_open(&self, dir: &OwnedFd, name: &str, found: &Found) -> io::Result<Option<Claim>> {
+        let is_old = found.age() >= self.shared.config.settle;
         if let Some(has_writer) = self.shared.config.writer_probe {
             let file = self.shared.tree.open_file(dir, name)?;
             if tree::look_open(&file)? != *found {
-                return Ok(true);
+                return Ok(Some(Claim::Later));
             }
             // Where the file system or our rights do not let the kernel tell, only the age is left.
-            if let Ok(answer) = has_writer(file.as_fd()) {
-                return Ok(answer);
+            if let Ok(is_open) = has_writer(file.as_fd()) {
+                return Ok(match (is_open, is_old) {
+                    (false, _) => None,
+                    (true, false) => Some(Claim::Later),
+                    (true, true) => Some(Claim::HeldOpen),
+                });
             }
         }
-        Ok(found.age() < self.shared.config.settle)
+        Ok((!is_old).then_some(Claim::Later))
     }
 }

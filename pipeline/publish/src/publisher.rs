@@ -14,9 +14,10 @@ use prometheus_client::registry::Registry;
 
 use crate::pickup::Picker;
 use crate::recover::{Inheritance, recover};
+use crate::reserve::State;
 use crate::shared::Shared;
 use crate::worker::Worker;
-use crate::{Config, PublishError};
+use crate::{Config, PublishError, receipts};
 
 /// How soon the end is noticed.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,6 +25,9 @@ const TICK: Duration = Duration::from_millis(100);
 const BLOCKED_EVERY: Duration = Duration::from_secs(1);
 /// How often the trees are walked although the watch misses nothing: files age, and settle.
 const SCAN_EVERY: Duration = Duration::from_mins(1);
+
+/// How often old receipts are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 
 /// The longest grace time.
 const A_DAY: Duration = Duration::from_hours(24);
@@ -50,6 +54,23 @@ impl Release {
 impl Drop for Release {
     fn drop(&mut self) {
         self.by(Instant::now());
+    }
+}
+
+/// Lets a publisher archive what it has, whatever its age and size. Clones ask the same publisher.
+#[derive(Clone)]
+pub struct Flusher(Arc<Shared>);
+
+impl std::fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Flusher")
+    }
+}
+
+impl Flusher {
+    /// Has everything that is closed by now picked up and archived, as soon as the archive takes it. Returns at once.
+    pub fn flush(&self) {
+        self.0.flush_asked.store(true, Ordering::Release);
     }
 }
 
@@ -85,16 +106,29 @@ impl Publisher {
         let mut workers = self.start_workers()?;
         picker.scan();
         let (mut scanned, mut retried) = (Instant::now(), Instant::now());
+        let mut expired = None;
         while !stop.load(Ordering::Acquire) {
             self.pick_up(&mut picker, TICK);
             if retried.elapsed() >= BLOCKED_EVERY {
                 picker.offer_blocked();
                 retried = Instant::now();
                 self.show_ages();
+                self.tend();
+            }
+            if self.shared.flush_asked.swap(false, Ordering::AcqRel) {
+                self.pick_up(&mut picker, Duration::ZERO);
+                picker.scan();
+                for lane in self.shared.lanes.values() {
+                    lane.backlog.flush();
+                }
             }
             if scanned.elapsed() >= SCAN_EVERY {
                 picker.scan();
                 scanned = Instant::now();
+            }
+            if expired.is_none_or(|at: Instant| at.elapsed() >= EXPIRE_EVERY) {
+                self.expire_receipts();
+                expired = Some(Instant::now());
             }
             if workers.iter().any(|(_, worker)| worker.is_finished()) {
                 break;
@@ -127,7 +161,31 @@ impl Publisher {
         Ok(workers)
     }
 
+    /// Asks for what waits to be archived at once.
+    pub fn flusher(&self) -> Flusher {
+        Flusher(Arc::clone(&self.shared))
+    }
+
+    fn tend(&self) {
+        let State {
+            is_held,
+            is_stopped,
+        } = self.shared.reserve.tend();
+        self.shared.metrics.show_reserve(is_held, is_stopped);
+    }
+
+    fn expire_receipts(&self) {
+        let config = &self.shared.config;
+        let now = (config.clock)();
+        if let Err(error) =
+            receipts::expire(&config.disk, &config.state_dir, now, config.receipts_kept)
+        {
+            tracing::warn!(%error, "could not remove old receipts; it will be tried again");
+        }
+    }
+
     fn pick_up(&mut self, picker: &mut Picker, timeout: Duration) {
+        picker.forget_dirs();
         for change in self.changes(timeout) {
             match change {
                 Change::File { path, closed } => picker.offer_path(&path, closed),

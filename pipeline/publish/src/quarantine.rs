@@ -7,6 +7,7 @@ use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use groma_archive::disk::{Disk, Place, Taken};
 use groma_spool::SpoolPath;
@@ -15,8 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
-use crate::files::hex;
+use crate::files::{hex, visible_entries};
 use crate::shared::{Lane, Shared};
+use crate::tree::Found;
 
 const PRIVATE: u32 = 0o600;
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
@@ -34,6 +36,58 @@ struct Note<'a> {
     reason: &'a str,
 }
 
+/// How much room is left in quarantine.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    dir: PathBuf,
+    max_bytes: u64,
+    used_bytes: Mutex<u64>,
+}
+
+impl Budget {
+    pub(crate) fn of(state_dir: &Path, max_bytes: u64) -> Result<Budget, PublishError> {
+        let dir = state_dir.join(QUARANTINE_DIR);
+        Ok(Budget {
+            used_bytes: Mutex::new(size_of(&dir)?),
+            dir,
+            max_bytes,
+        })
+    }
+
+    /// Takes room for a file; false if there is none, also after a look at what an operator took out meanwhile.
+    fn take(&self, bytes: u64) -> Result<bool, PublishError> {
+        let mut used = self
+            .used_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if used.saturating_add(bytes) > self.max_bytes {
+            *used = size_of(&self.dir)?;
+        }
+        let after = used.saturating_add(bytes);
+        let fits = after <= self.max_bytes;
+        if fits {
+            *used = after;
+        }
+        Ok(fits)
+    }
+}
+
+/// Bytes of the files in `<datatype>/<date>/` below a directory.
+fn size_of(dir: &Path) -> Result<u64, PublishError> {
+    let mut bytes = 0;
+    for datatype in visible_entries(dir)? {
+        if !datatype.is_dir() {
+            continue;
+        }
+        for date in visible_entries(&datatype)? {
+            for file in visible_entries(&date)? {
+                bytes += file.symlink_metadata().map_or(0, |found| found.len());
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Moves a claimed file into quarantine. `opened` is the file if it may be read; what may not is moved unread.
 pub(crate) fn put(
     shared: &Shared,
@@ -49,7 +103,22 @@ pub(crate) fn put(
         .join(QUARANTINE_DIR)
         .join(path.datatype.as_str())
         .join(path.date.to_string());
-    disk.create_dirs(state_dir, &dir)
+    let found = shared
+        .tree
+        .look(claimed, path.file.as_str())
+        .map_err(PublishError::io("look at", &dir))?;
+    let Some(found) = found else {
+        return Ok(());
+    };
+    if !shared.quarantine.take(found.identity.size_bytes)? {
+        lane.hold_for_quarantine(true);
+        return Err(PublishError::QuarantineFull {
+            file: path.to_string(),
+            max_bytes: shared.config.quarantine_max_bytes,
+        });
+    }
+    lane.hold_for_quarantine(false);
+    disk.create_dirs(state_dir, &dir, 0o700)
         .map_err(PublishError::io("create", &dir))?;
     let target = free_name(&dir, path.file.as_str());
     let note = Note {
@@ -62,7 +131,7 @@ pub(crate) fn put(
     // The reason first: a file without one would be a riddle, a reason without a file is written again.
     disk.write_durable(&note_path, &note, PRIVATE)
         .map_err(PublishError::io("write reason of quarantine", &target))?;
-    move_there(disk, claimed, path.file.as_str(), opened, &target)
+    move_there(disk, claimed, path.file.as_str(), opened, found, &target)
         .map_err(PublishError::io("quarantine to", &target))?;
     // The move is not made durable: after a power cut the file stands in the one place or the other.
     lane.metrics.quarantined();
@@ -99,6 +168,7 @@ fn move_there(
     claimed: &OwnedFd,
     name: &str,
     opened: Option<&File>,
+    found: Found,
     target: &Path,
 ) -> io::Result<()> {
     if let Some(file) = opened {
@@ -119,6 +189,15 @@ fn move_there(
         // The state directory may be another file system than the spool.
         (Err(error), Some(file)) if error.kind() == io::ErrorKind::CrossesDevices => {
             copy_durable(disk, file, target)?;
+            disk.remove(Place::at(claimed, name))
+        }
+        // What has no bytes of its own, or other names for them, is known by its reason.
+        (Err(error), None)
+            if error.kind() == io::ErrorKind::CrossesDevices && found.objection().is_some() =>
+        {
+            let file = disk.create_file(Place::path(target), PRIVATE, Taken::Refuse)?;
+            file.sync()?;
+            disk.sync_dir(Place::path(target).dir)?;
             disk.remove(Place::at(claimed, name))
         }
         (Err(error), _) => Err(error),

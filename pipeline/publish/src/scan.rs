@@ -18,6 +18,7 @@ const UNUSED: Duration = Duration::from_hours(25);
 impl Picker {
     /// Walks the trees of all datatypes.
     pub(crate) fn scan(&mut self) {
+        self.forget_dirs();
         let names: Vec<Name> = self.shared.lanes.keys().cloned().collect();
         for name in names {
             if let Err(error) = self.scan_datatype(&name) {

@@ -1,10 +1,12 @@
 //! What the picker and the workers share.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
@@ -15,9 +17,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::backlog::Backlog;
+use crate::events::{Breach, Events};
 use crate::files::abandon;
 use crate::metrics::{DatatypeMetrics, Metrics};
 use crate::naming::{self, Moments};
+use crate::quarantine::Budget;
+use crate::reserve::Reserve;
 use crate::tree::Tree;
 use crate::{Config, DatatypeConfig, PublishError};
 
@@ -28,6 +33,8 @@ pub(crate) struct Lane {
     pub(crate) metrics: DatatypeMetrics,
     /// Directories of bundles that were not sealed and could not be removed yet.
     unclean: Mutex<Vec<PathBuf>>,
+    /// Nothing more is picked up while the quarantine has no room for a file that is waiting.
+    is_held: AtomicBool,
 }
 
 impl Lane {
@@ -35,6 +42,16 @@ impl Lane {
         self.unclean
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn hold_for_quarantine(&self, is_held: bool) {
+        if self.is_held.swap(is_held, Ordering::Relaxed) != is_held {
+            self.metrics.quarantine_full(is_held);
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
     }
 
     /// Removes what is left of bundles that were not sealed. Until that is done their files must not be in another.
@@ -56,6 +73,10 @@ pub(crate) struct Shared {
     pub(crate) lanes: BTreeMap<Name, Lane>,
     pub(crate) metrics: Metrics,
     pub(crate) moments: Moments,
+    pub(crate) events: Events,
+    pub(crate) reserve: Reserve,
+    pub(crate) quarantine: Budget,
+    pub(crate) flush_asked: AtomicBool,
     /// A worker that a hanging archive holds beyond the end of `run` still keeps others out.
     _locks: [File; 2],
 }
@@ -73,9 +94,12 @@ impl Shared {
         let bundles = state_dir.join(BUNDLES_DIR);
         let claimed = config.spool.claimed_dir();
         std::fs::create_dir_all(state_dir).map_err(PublishError::io("create", state_dir))?;
+        // Receipts and quarantine are the operator's alone.
+        std::fs::set_permissions(state_dir, Permissions::from_mode(0o700))
+            .map_err(PublishError::io("set the mode of", state_dir))?;
         // The first moment makes these durable, and the first bundle what is claimed.
         for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
-            match config.disk.create_dir(Place::path(dir)) {
+            match config.disk.create_dir(Place::path(dir), 0o700) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(PublishError::io("create", dir)(error));
                 }
@@ -103,6 +127,7 @@ impl Shared {
                 backlog: Backlog::default(),
                 metrics: metrics.for_datatype(datatype.name.as_str()),
                 unclean: Mutex::default(),
+                is_held: AtomicBool::new(false),
             };
             if lanes.insert(datatype.name.clone(), lane).is_some() {
                 return Err(PublishError::Twice {
@@ -111,7 +136,13 @@ impl Shared {
             }
         }
         let moments = Moments::open(state_dir.join("last-moment"));
+        let reserve = Reserve::open(&config);
+        let quarantine = Budget::of(state_dir, config.quarantine_max_bytes)?;
         Ok(Shared {
+            events: Events::new(state_dir),
+            reserve,
+            quarantine,
+            flush_asked: AtomicBool::new(false),
             tree,
             lanes,
             metrics,
@@ -120,6 +151,14 @@ impl Shared {
             _locks: locks,
             config,
         })
+    }
+}
+
+impl Shared {
+    /// Counts a breach of the spool's contract and puts it on record.
+    pub(crate) fn breach(&self, breach: Breach, file: &str, detail: &str) {
+        self.metrics.violation(breach.as_str());
+        self.events.record(breach, file, detail);
     }
 }
 

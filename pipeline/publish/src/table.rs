@@ -5,6 +5,7 @@ use std::io::Read;
 use groma_archive::Put;
 use groma_schema::Schema;
 
+use crate::journal::STATE_MODE;
 use crate::shared::{Lane, Shared};
 use crate::{Form, PublishError, naming};
 
@@ -24,13 +25,13 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
     shared
         .config
         .disk
-        .create_dirs(state_dir, &dir)
+        .create_dirs(state_dir, &dir, 0o700)
         .map_err(PublishError::io("create", &dir))?;
     let body = dir.join(format!("{}.table.json", lane.datatype.name));
     shared
         .config
         .disk
-        .write_durable(&body, text.as_bytes(), 0o640)
+        .write_durable(&body, text.as_bytes(), STATE_MODE)
         .map_err(PublishError::io("write table schema", &body))?;
     if shared.store.put_new(&name, &body)? == Put::Exists {
         let mut existing = String::new();

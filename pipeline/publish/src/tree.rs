@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use groma_spool::{Name, SpoolPath};
 use jiff::civil::Date;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
 use rustix::io::Errno;
 
 use groma_archive::disk::{Dir as DirOf, Disk, Place, Taken};
@@ -22,7 +23,11 @@ pub(crate) struct Tree {
     root: OwnedFd,
     path: PathBuf,
     disk: Disk,
+    is_old_kernel: AtomicBool,
 }
+
+/// How often a way is tried that changes while it is gone.
+const RACES: usize = 10;
 
 /// What a directory holds under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,7 @@ impl Tree {
             root,
             path: path.to_path_buf(),
             disk,
+            is_old_kernel: AtomicBool::new(false),
         })
     }
 
@@ -60,25 +66,48 @@ impl Tree {
     /// Opens a directory by its path below the root; `NotFound` when any part is missing or is not a directory.
     pub(crate) fn dir(&self, relative: &str) -> io::Result<OwnedFd> {
         self.disk.reading()?;
-        let mut dir = self.root.try_clone()?;
-        for part in relative.split('/') {
-            dir = match rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty()) {
-                Ok(dir) => dir,
-                // Linux says ENOTDIR for a link, too.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                    return Err(io::ErrorKind::NotFound.into());
+        match self.below(relative) {
+            Ok(dir) => Ok(dir),
+            // Linux says ENOTDIR for a link, too, and ELOOP when it is told to resolve none.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Opens a directory in one step where the kernel can, part by part where it is older than 5.6 or forbids it.
+    fn below(&self, relative: &str) -> rustix::io::Result<OwnedFd> {
+        if !self.is_old_kernel.load(Ordering::Relaxed) {
+            for _ in 0..RACES {
+                let flags = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+                match openat2(&self.root, relative, DIR_FLAGS, Mode::empty(), flags) {
+                    // A directory on the way was renamed at this instant.
+                    Err(Errno::AGAIN) => {}
+                    Err(Errno::NOSYS | Errno::PERM) => {
+                        self.is_old_kernel.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    opened => return opened,
                 }
-                Err(errno) => return Err(errno.into()),
-            };
+            }
+        }
+        let mut dir = rustix::io::fcntl_dupfd_cloexec(&self.root, 0)?;
+        for part in relative.split('/') {
+            dir = rustix::fs::openat(&dir, part, DIR_FLAGS, Mode::empty())?;
         }
         Ok(dir)
     }
 
     /// Opens a directory and creates what is missing of it; [`Tree::sync_way`] makes that durable.
     pub(crate) fn create_dir(&self, relative: &str) -> io::Result<OwnedFd> {
+        match self.dir(relative) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
         let mut dir = self.root.try_clone()?;
         for part in relative.split('/') {
-            match self.disk.create_dir(Place::at(&dir, part)) {
+            match self.disk.create_dir(Place::at(&dir, part), 0o755) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

@@ -135,6 +135,9 @@ impl Worker {
     ) -> Result<(), OutOfTime> {
         let metrics = &self.lane().metrics;
         metrics.error(operation);
+        if error.is_full() {
+            self.shared.reserve.release();
+        }
         let longest = self.shared.config.retry_max;
         let pause = RETRY_FIRST
             .saturating_mul(1 << failures.saturating_sub(1).min(20))

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use common::{Lab, Running, files_below, wait_for};
 use groma_archive::{LocalStore, Put, Stat, Store, StoreError};
-use groma_publish::{DatatypeConfig, Form, PublishError, Publisher, find_receipt};
+use groma_publish::{
+    DatatypeConfig, Form, PublishError, Publisher, Receipt, Wanted, find_receipts,
+};
 use prometheus_client::registry::Registry;
 
 /// What goes wrong with a put.
@@ -196,11 +198,7 @@ fn another_object_under_our_name_is_never_replaced_and_nothing_is_given_up() {
         });
         lab.written.clear();
         lab.write("ndt7/2026/01/01/b.json", b"[]");
-        wait_for("the next", || {
-            find_receipt(&dir.path().join("state"), |file| file.ends_with("b.json"))
-                .unwrap()
-                .is_some()
-        });
+        wait_for("the next", || !receipts(&dir, "b.json").is_empty());
         assert!(running.metric("groma_publish_conflicts{datatype=\"ndt7\"}") > 0);
         running.stop().unwrap();
         // Also a new start leaves it alone.
@@ -209,11 +207,12 @@ fn another_object_under_our_name_is_never_replaced_and_nothing_is_given_up() {
             .unwrap();
         let claimed = dir.path().join("spool/ndt/.claimed/ndt7/2026-01-01/a.json");
         assert_eq!(lab.left(), [claimed]);
-        assert_eq!(
-            find_receipt(&dir.path().join("state"), |file| file.ends_with("a.json")).unwrap(),
-            None
-        );
+        assert_eq!(receipts(&dir, "a.json"), []);
     }
+}
+
+fn receipts(dir: &tempfile::TempDir, file: &str) -> Vec<Receipt> {
+    find_receipts(&dir.path().join("state"), &Wanted::File(file.to_owned())).unwrap()
 }
 
 #[test]
@@ -226,10 +225,10 @@ fn a_receipt_tells_where_a_file_went() {
         Running::start(lab.config(), Arc::new(lab.store()))
             .stop()
             .unwrap();
-        let state = dir.path().join("state");
-        let receipt = find_receipt(&state, |file| file.contains("1234"))
-            .unwrap()
-            .unwrap();
+        let found = receipts(&dir, "x-1234.json");
+        let [receipt] = &found[..] else {
+            panic!("{found:?}");
+        };
         assert_eq!(receipt.file, "ndt7/2026/01/02/x-1234.json");
         assert!(lab.store().stat(&receipt.object).unwrap().is_some());
         assert!(receipt.object.parse::<groma_names::ObjectName>().is_ok());
@@ -238,10 +237,7 @@ fn a_receipt_tells_where_a_file_went() {
             receipt.sha256,
             "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
         );
-        assert_eq!(
-            find_receipt(&state, |file| file.contains("none")).unwrap(),
-            None
-        );
+        assert_eq!(receipts(&dir, "1234.json"), []);
     }
 }
 

@@ -244,7 +244,7 @@ fn a_second_writer_loses_nothing_and_is_put_on_record() {
         .write_all(b"first")
         .unwrap();
     wait_for("the violation", || {
-        running.metric("groma_publish_violations_total{kind=\"held_open\"}") >= 1
+        running.metric("groma_publish_violations_total{kind=\"reopened\"}") >= 1
     });
     second.write_all(b"first and last").unwrap();
     drop(second);
@@ -268,7 +268,7 @@ fn a_file_that_is_held_open_does_not_hold_up_the_end() {
     let running = Running::start(config, Arc::new(lab.store()));
     let held = File::create(&path).unwrap();
     fs::OpenOptions::new().append(true).open(&path).unwrap();
-    let violations = "groma_publish_violations_total{kind=\"held_open\"}";
+    let violations = "groma_publish_violations_total{kind=\"reopened\"}";
     wait_for("the violation", || running.metric(violations) >= 1);
     running.stop().unwrap();
     drop(held);

@@ -1,4 +1,4 @@
-//! A full disk: no new tests until a write succeeds again.
+//! A full disk: no new tests until a write succeeds again, and none while the publisher says that it is nearly full.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
+
+use groma_spool::ExperimentDir;
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -17,24 +19,27 @@ const MAX_PROBE_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Disk {
     probe_file: PathBuf,
+    stop_file: PathBuf,
     full: AtomicBool,
     needed_bytes: AtomicUsize,
 }
 
 impl Disk {
-    /// `tmp_dir` is the experiment's directory of unfinished files: what a crash
-    /// leaves there is cleared at the next start.
-    pub(crate) fn new(tmp_dir: &std::path::Path) -> Arc<Self> {
+    pub(crate) fn new(dir: &ExperimentDir) -> Arc<Self> {
         let name = format!("probe-{}", std::process::id());
         Arc::new(Self {
-            probe_file: tmp_dir.join(name),
+            // Among the unfinished files: what a crash leaves there is cleared at the next start.
+            probe_file: dir.tmp_dir().join(name),
+            stop_file: dir.admission_stop_file(),
             full: AtomicBool::new(false),
             needed_bytes: AtomicUsize::new(CHUNK_BYTES),
         })
     }
 
+    /// Whether our own writes found no room, or the publisher has asked for no more tests
+    /// ([`ExperimentDir::admission_stop_file`]).
     pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.full.load(Ordering::Relaxed) || self.stop_file.symlink_metadata().is_ok()
     }
 
     /// A write of this size found no room. From now on a thread tries the disk every

@@ -67,7 +67,8 @@ pub enum Refusal {
     /// `max_tests` are going on.
     #[error("as many tests as are allowed are going on")]
     Busy,
-    /// A result found no room on the disk, and no write has succeeded since.
+    /// A result found no room on the disk, and no write has succeeded since; or the publisher says that
+    /// the disk is nearly full.
     #[error("the disk is full")]
     DiskFull,
 }
@@ -143,7 +144,7 @@ impl Experiment {
         }
         write_schemas(dir.path(), &manifest.datatypes)?;
         let active = Active::new();
-        let disk = Disk::new(&dir.tmp_dir());
+        let disk = Disk::new(&dir);
         let load = Load {
             active: active.clone(),
             max_tests: settings.max_tests,

@@ -52,7 +52,7 @@ impl Collector for Load {
             ),
             (
                 "groma_experiment_disk_full",
-                "Whether tests are refused because a result found no room on the disk",
+                "Whether tests are refused because the disk is full, or nearly so as the publisher says",
                 f64::from(u8::from(self.disk.is_full())),
             ),
         ];

@@ -10,6 +10,7 @@ use groma_spool::FileName;
 
 use super::Sealer;
 use super::content::Content;
+use crate::events::Breach;
 use crate::tree::Found;
 use crate::{PublishError, quarantine, tree};
 
@@ -23,7 +24,11 @@ impl Sealer<'_> {
             .look(&self.claimed, file.as_str())
             .map_err(failed("look at"))?
         else {
-            self.lane.metrics.violation("vanished");
+            self.breach(
+                Breach::Deleted,
+                file,
+                "deleted by somebody else while it waited",
+            );
             self.lane.metrics.dropped();
             return Ok(None);
         };
@@ -47,8 +52,8 @@ impl Sealer<'_> {
             return Ok(None);
         }
         if self.is_held_open(&opened) {
-            self.lane.metrics.violation("held_open");
-            tracing::warn!(file = %self.spool_path(file), "a closed file is still open for writing elsewhere; it waits for the next bundle");
+            let detail = "open for writing after it was closed; it waits for the next bundle";
+            self.breach(Breach::Reopened, file, detail);
             self.lane.backlog.postpone(self.date);
             return Ok(None);
         }
@@ -114,10 +119,15 @@ impl Sealer<'_> {
         )
     }
 
+    fn breach(&self, breach: Breach, file: &FileName, detail: &str) {
+        self.shared
+            .breach(breach, &self.spool_path(file).to_string(), detail);
+    }
+
     /// Leaves a file to a later bundle because its writer is not done with it, against the contract.
     pub(super) fn postpone(&self, file: &FileName) {
-        self.lane.metrics.violation("changed");
-        tracing::warn!(file = %self.spool_path(file), "a closed file changed while it was read; it waits for the next bundle");
+        let detail = "changed while it was bundled; it waits for the next bundle";
+        self.breach(Breach::Changed, file, detail);
         self.lane.backlog.postpone(self.date);
     }
 }

@@ -157,7 +157,7 @@ impl Sealer<'_> {
         let bundles = self.shared.config.state_dir.join(BUNDLES_DIR);
         let dir = bundles.join(&id);
         let disk = &self.shared.config.disk;
-        disk.create_dir(Place::path(&dir))
+        disk.create_dir(Place::path(&dir), 0o700)
             .map_err(PublishError::io("create", &dir))?;
         disk.sync_dir(Dir::Path(&bundles))
             .map_err(PublishError::io("sync", &bundles))?;

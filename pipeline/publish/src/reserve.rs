@@ -1,0 +1,195 @@
+//! Room that is set aside for the day when the disk is full, so that publishing, which is what makes room, goes on.
+//!
+//! `<state>/reserve` is a file without content of any use. When a step of the publisher finds no room it is removed, and
+//! made again when there is room for it and as much beside it. While it is missing, or less than its size is free where
+//! the spool or the state is, the experiment is told to admit no tests: by a file in its spool.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+
+use crate::Config;
+use crate::journal::STATE_MODE;
+
+/// The reserve of one publisher.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    path: PathBuf,
+    size_bytes: u64,
+    spool: PathBuf,
+    stop_file: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Whether the reserve is there.
+    pub(crate) is_held: bool,
+    /// Whether the experiment is told to admit no tests.
+    pub(crate) is_stopped: bool,
+}
+
+impl Reserve {
+    /// Looks at what an earlier run left, and makes the reserve if there is room.
+    pub(crate) fn open(config: &Config) -> Reserve {
+        let path = config.state_dir.join("reserve");
+        let stop_file = config.spool.admission_stop_file();
+        let is_stopped = stop_file.symlink_metadata().is_ok();
+        let is_held = path
+            .metadata()
+            .is_ok_and(|found| config.reserve_bytes > 0 && found.len() == config.reserve_bytes);
+        if !is_held {
+            // Of another size, or half of one.
+            let _ = fs::remove_file(&path);
+        }
+        let reserve = Reserve {
+            path,
+            size_bytes: config.reserve_bytes,
+            spool: config.spool.path().to_path_buf(),
+            stop_file,
+            state: Mutex::new(State {
+                is_held,
+                is_stopped,
+            }),
+        };
+        reserve.tend();
+        reserve
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Gives the reserve away, because a step found no room.
+    pub(crate) fn release(&self) {
+        if self.size_bytes == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        if state.is_held {
+            match fs::remove_file(&self.path) {
+                Ok(()) => tracing::error!(
+                    reserve_bytes = self.size_bytes,
+                    "the disk is full: the reserve is released, and no tests are admitted"
+                ),
+                Err(error) => tracing::error!(%error, "could not release the reserve"),
+            }
+            state.is_held = false;
+        }
+        self.stop(&mut state);
+    }
+
+    /// Makes the reserve again if there is room, and tells the experiment how things are. To be called now and then.
+    pub(crate) fn tend(&self) -> State {
+        let mut state = self.lock();
+        if self.size_bytes == 0 {
+            if state.is_stopped {
+                self.admit(&mut state);
+            }
+            return *state;
+        }
+        let dir = self.path.parent().unwrap_or(&self.path);
+        let (Ok(in_state), Ok(in_spool)) = (free_bytes(dir), free_bytes(&self.spool)) else {
+            return *state;
+        };
+        if !state.is_held && in_state >= self.size_bytes.saturating_mul(2) {
+            match self.make() {
+                Ok(()) => state.is_held = true,
+                Err(error) => {
+                    tracing::warn!(%error, "could not set the reserve aside");
+                    let _ = fs::remove_file(&self.path);
+                }
+            }
+        }
+        let in_state = free_bytes(dir).unwrap_or(0);
+        let free = in_state.min(in_spool);
+        // More room is asked for to begin again than to go on, or tests would come and go by the second.
+        let needed = if state.is_stopped {
+            self.size_bytes.saturating_add(self.size_bytes / 2)
+        } else {
+            self.size_bytes
+        };
+        if state.is_held && free >= needed {
+            self.admit(&mut state);
+        } else {
+            self.stop(&mut state);
+        }
+        *state
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let mut options = File::options();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(STATE_MODE)
+            .open(&self.path)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, self.size_bytes) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let mut left = self.size_bytes;
+                let zeros = vec![0; 64 * 1024];
+                while left > 0 {
+                    let now = left.min(zeros.len() as u64);
+                    (&file).write_all(&zeros[..now as usize])?;
+                    left -= now;
+                }
+            }
+            made => made?,
+        }
+        file.sync_all()
+    }
+
+    fn stop(&self, state: &mut State) {
+        if state.is_stopped {
+            return;
+        }
+        let text = format!(
+            "{{\"reason\":\"disk_full\",\"since\":\"{}\"}}\n",
+            jiff::Timestamp::now()
+        );
+        // What the experiment may have put under this name is not followed.
+        let written = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&self.stop_file)
+            .and_then(|mut file| file.write_all(text.as_bytes()).or(Ok(())));
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                tracing::error!(%error, file = %self.stop_file.display(), "could not stop the admission of tests; it will be tried again");
+            }
+            _ => {
+                tracing::error!(file = %self.stop_file.display(), "the disk is nearly full: no tests are admitted");
+                state.is_stopped = true;
+            }
+        }
+    }
+
+    fn admit(&self, state: &mut State) {
+        if !state.is_stopped {
+            return;
+        }
+        match fs::remove_file(&self.stop_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!(%error, file = %self.stop_file.display(), "could not remove the admission stop");
+            }
+            _ => {
+                tracing::info!("the disk has room again: tests are admitted");
+                state.is_stopped = false;
+            }
+        }
+    }
+}
+
+/// What an unprivileged writer may still fill.
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let found = statvfs(dir)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
