@@ -14,7 +14,7 @@ use crate::usage::Spent;
 pub(crate) fn gzip(level: u32) -> anyhow::Result<()> {
     let mut encoder = GzEncoder::new(io::stdout().lock(), Compression::new(level));
     io::copy(&mut io::stdin().lock(), &mut encoder)?;
-    encoder.finish()?;
+    let _ = encoder.finish()?;
     Ok(())
 }
 

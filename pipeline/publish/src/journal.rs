@@ -7,10 +7,12 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use groma_archive::disk::Disk;
+use groma_archive::disk::{Disk, Place, Taken};
 use groma_spool::{Name, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{Config, Form, PublishError, receipts};
@@ -75,6 +77,7 @@ pub(crate) struct Bundle {
 
 /// What the publisher keeps for itself.
 pub(crate) const STATE_MODE: u32 = 0o600;
+const ROOM_FILE: &str = "room";
 pub(crate) const JOURNAL_FILE: &str = "bundle.json";
 
 impl Bundle {
@@ -93,8 +96,33 @@ impl Bundle {
     /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.
     pub(crate) fn acknowledge(&mut self, config: &Config, dir: &Path) -> Result<(), PublishError> {
         let now = *self.published_at.get_or_insert_with(|| (config.clock)());
+        match config.disk.remove(Place::path(&dir.join(ROOM_FILE))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(PublishError::io("make room for a receipt in", dir)(error));
+            }
+            _ => {}
+        }
         self.write(&config.disk, dir)?;
         receipts::record(&config.disk, &config.state_dir, self, now)
+    }
+
+    /// Takes as much room as the receipt will need: without it a disk could be so full of sealed bundles that none of them
+    /// could ever be put on record, and so none removed.
+    pub(crate) fn keep_room(&self, disk: &Disk, dir: &Path) -> Result<(), PublishError> {
+        /// For directory entries and the blocks that are not filled.
+        const BLOCKS_BYTES: u64 = 32 * 1024;
+        let path = dir.join(ROOM_FILE);
+        let journal_bytes = self.to_json().len() as u64;
+        let make = || {
+            let room = disk.create_file(Place::path(&path), STATE_MODE, Taken::Replace)?;
+            let (flags, size_bytes) = (FallocateFlags::empty(), 3 * journal_bytes + BLOCKS_BYTES);
+            match fallocate(room.file(), flags, 0, size_bytes) {
+                // Where the file system cannot, there is the reserve.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+                made => Ok(made?),
+            }
+        };
+        make().map_err(PublishError::io("keep room for a receipt in", dir))
     }
 
     pub(crate) fn to_json(&self) -> Vec<u8> {

@@ -212,6 +212,7 @@ impl Sealer<'_> {
             published_at: None,
         };
         self.sync_claims(&bundle)?;
+        bundle.keep_room(&config.disk, dir)?;
         // A journal whose bodies a power cut took away could never be delivered.
         let disk = &config.disk;
         disk.sync_dir(Dir::Path(dir))

@@ -85,3 +85,18 @@ fn a_full_disk_stops_admission_until_a_write_succeeds_again() {
         .count();
     assert_eq!(left, 0, "the probe left its file");
 }
+
+#[test]
+fn the_publisher_stops_admission_by_a_file() {
+    let mut lab = Lab::new();
+    let experiment = lab.experiment();
+    experiment.admit(&[]).unwrap().finish("okay", None).unwrap();
+    let stop = lab.data_dir().join(".admission-stopped");
+    fs::write(&stop, "{\"reason\":\"disk_full\"}").unwrap();
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
+    assert_eq!(Refusal::DiskFull.http_status(), 503);
+    assert_eq!(lab.sample("disk_full", ""), "1");
+    fs::remove_file(stop).unwrap();
+    experiment.admit(&[]).unwrap();
+    assert_eq!(lab.sample("disk_full", ""), "0");
+}
