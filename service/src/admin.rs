@@ -1,10 +1,12 @@
 //! The admin port: metrics and health over HTTP.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Query;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,6 +23,30 @@ pub const OPENMETRICS_CONTENT_TYPE: &str =
 // A keep-alive connection of a scraper must not hold up the end of the process.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
+/// A page of a service's own on its admin port.
+#[derive(Clone)]
+pub struct Page {
+    /// Its path, such as `/receipts`.
+    pub path: &'static str,
+    /// What it answers to the parameters of a GET request. It may block.
+    pub answer: Arc<Answer>,
+}
+
+/// From parameters to an HTTP status and a JSON text.
+pub type Answer = dyn Fn(&Parameters) -> (u16, String) + Send + Sync;
+
+/// The decoded parameters of a request; of one that is repeated the last counts.
+pub type Parameters = BTreeMap<String, String>;
+
+/// [`serve_admin_with`] no pages of its own.
+pub async fn serve_admin(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    lifecycle: Lifecycle,
+) -> io::Result<()> {
+    serve_admin_with(listener, registry, lifecycle, Vec::new()).await
+}
+
 /// Serves the admin port until the lifecycle is stopped.
 ///
 /// - `/metrics`: the registry in `OpenMetrics` text.
@@ -31,12 +57,18 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// - `/ready`: 200 in [`Phase::Ready`] and 503 in every other phase; the body names the phase.
 ///
 /// An error is one of the listening socket.
-pub async fn serve_admin(
+pub async fn serve_admin_with(
     listener: TcpListener,
     registry: Arc<Registry>,
     lifecycle: Lifecycle,
+    pages: Vec<Page>,
 ) -> io::Result<()> {
-    let routes = routes(registry, lifecycle.clone());
+    let routes = pages.into_iter().fold(
+        routes(registry, lifecycle.clone()),
+        |routes, Page { path, answer }| {
+            routes.route(path, get(move |Query(asked)| page(answer, asked)))
+        },
+    );
     let stopped = {
         let lifecycle = lifecycle.clone();
         async move {
@@ -67,6 +99,13 @@ fn routes(registry: Arc<Registry>, lifecycle: Lifecycle) -> Router {
             get(move || async move { ready(for_ready.phase()) }),
         )
         .route("/alive", get(|| async { StatusCode::OK }))
+}
+
+async fn page(answer: Arc<Answer>, asked: Parameters) -> Response {
+    let answered = tokio::task::spawn_blocking(move || answer(&asked)).await;
+    let (status, json) = answered.unwrap_or_else(|_| (500, "{}".to_owned()));
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 fn metrics(registry: &Registry) -> Response {

@@ -3,14 +3,13 @@
 //! One [`Lifecycle`] per process says how far it is (starting, ready, lame duck,
 //! stopped); [`serve_admin`] shows it over HTTP together with the metrics;
 //! [`until_signal`] and [`drain`] end the process politely. Flags and their
-//! environment follow M-Lab's rules ([`env_name`], [`GoFlags`], [`parse_duration`],
+//! environment follow M-Lab's rules ([`env_name`], [`parse_duration`],
 //! [`parse_byte_count`]), so that a node's configuration carries over.
 
 mod active;
 mod admin;
 mod descriptors;
 mod drain;
-mod go_flags;
 mod lifecycle;
 mod logging;
 mod process_metrics;
@@ -18,10 +17,11 @@ mod signal;
 mod values;
 
 pub use active::{Active, ActiveGuard};
-pub use admin::{OPENMETRICS_CONTENT_TYPE, serve_admin};
+pub use admin::{
+    Answer, OPENMETRICS_CONTENT_TYPE, Page, Parameters, serve_admin, serve_admin_with,
+};
 pub use descriptors::{DescriptorError, need_descriptors};
 pub use drain::{Drained, drain};
-pub use go_flags::{FlagNames, GoFlagError, GoFlags, value_error};
 pub use lifecycle::{Lifecycle, Phase};
 pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, init_logging};
 pub use process_metrics::{Build, register_process_metrics};

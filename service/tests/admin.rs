@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use groma_service::{
-    Build, Lifecycle, OPENMETRICS_CONTENT_TYPE, register_process_metrics, serve_admin,
+    Build, Lifecycle, OPENMETRICS_CONTENT_TYPE, Page, register_process_metrics, serve_admin,
+    serve_admin_with,
 };
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -102,4 +103,26 @@ async fn metrics_are_well_formed_openmetrics() {
         .collect();
     let expected = ["groma_build info", "lame_duck_experiment gauge"];
     assert_eq!(families, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn a_page_of_its_own_gets_the_parameters() {
+    let lifecycle = Lifecycle::new();
+    let page = Page {
+        path: "/echo",
+        answer: Arc::new(|asked| (418, format!("{asked:?}"))),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let registry = Arc::new(Registry::default());
+    let pages = vec![page];
+    let serving = serve_admin_with(listener, registry, lifecycle.clone(), pages);
+    let serving = tokio::spawn(serving);
+    let answer = get(address, "/echo?a=1%202&a=3&b=").await;
+    assert_eq!(answer.status, 418);
+    assert!(answer.head.contains("content-type: application/json"));
+    assert_eq!(answer.body, r#"{"a": "3", "b": ""}"#);
+    assert_eq!(get(address, "/alive").await.status, 200);
+    lifecycle.stop();
+    serving.await.unwrap().unwrap();
 }

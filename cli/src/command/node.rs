@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use groma_manifest::Manifest;
-use groma_service::{Build, Lifecycle, register_process_metrics, serve_admin, until_signal};
+use groma_service::{
+    Build, Lifecycle, Page, register_process_metrics, serve_admin_with, until_signal,
+};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Which experiment this is about.
 #[derive(Debug, clap::Args)]
@@ -37,8 +40,18 @@ impl Admin {
     /// Serves metrics and health, and says where.
     pub(crate) fn start(
         address: SocketAddr,
+        registry: Registry,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Self> {
+        Self::start_with(address, registry, lifecycle, Vec::new())
+    }
+
+    /// The same with pages of the part's own.
+    pub(crate) fn start_with(
+        address: SocketAddr,
         mut registry: Registry,
         lifecycle: &Lifecycle,
+        pages: Vec<Page>,
     ) -> anyhow::Result<Self> {
         register_process_metrics(&mut registry, lifecycle, build());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,8 +63,23 @@ impl Admin {
             .block_on(TcpListener::bind(address))
             .with_context(|| format!("listen on {address} for /metrics; choose another address"))?;
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
-        runtime.spawn(serve_admin(listener, Arc::new(registry), lifecycle.clone()));
+        let (registry, lifecycle) = (Arc::new(registry), lifecycle.clone());
+        runtime.spawn(serve_admin_with(listener, registry, lifecycle, pages));
         Ok(Self { runtime })
+    }
+
+    /// Runs `act` each time that the process gets SIGUSR1.
+    pub(crate) fn on_user_signal(&self, act: impl Fn() + Send + 'static) {
+        self.runtime.spawn(async move {
+            match signal(SignalKind::user_defined1()) {
+                Ok(mut signals) => {
+                    while signals.recv().await.is_some() {
+                        act();
+                    }
+                }
+                Err(error) => tracing::error!(%error, "install the handler of SIGUSR1"),
+            }
+        });
     }
 
     /// Runs `act` once when the process is asked to end.

@@ -1,7 +1,7 @@
 //! `groma publish`: the publisher alone, as a node runs it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,10 @@ use clap::ValueEnum;
 use groma_archive::LocalStore;
 use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
-use groma_publish::{Config, Form, Publisher};
-use groma_service::{Lifecycle, parse_byte_count, parse_duration, parse_listen_address};
+use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
+use groma_service::{
+    Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
+};
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 
@@ -22,7 +24,10 @@ use super::node::{Admin, ManifestArgs};
 /// Bundle closed files of one experiment and put them into the archive.
 ///
 /// A file is removed from the spool only after its bundle is durable in the
-/// archive. Stop with SIGTERM: everything closed by then is still archived.
+/// archive. Stop with SIGTERM: everything closed by then is still archived, or
+/// kept for the next start when --grace is over. SIGUSR1 has all that waits
+/// archived at once. The admin port tells at /receipts?file=NAME and
+/// /receipts?uuid=UUID where a file went.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -70,7 +75,29 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_FLUSH_SIZE", value_parser = parse_byte_count, default_value = "50MB")]
     flush_size: u64,
 
-    /// Where /metrics, /alive and /ready are served.
+    /// Set aside so much of the disk for the day when it is full; 0 for none.
+    ///
+    /// While less than that is free beside it, the experiment admits no tests.
+    #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count, default_value = "256MB")]
+    reserve: u64,
+
+    /// Put larger files into quarantine.
+    #[arg(long, env = "GROMA_MAX_FILE_SIZE", value_parser = parse_byte_count, default_value = "1GB")]
+    max_file_size: u64,
+
+    /// Keep at most so much in quarantine; a datatype that needs more waits.
+    #[arg(long, env = "GROMA_QUARANTINE_SIZE", value_parser = parse_byte_count, default_value = "1GB")]
+    quarantine_size: u64,
+
+    /// Forget after this time where files went.
+    #[arg(long, env = "GROMA_KEEP_RECEIPTS", value_parser = parse_duration, default_value = "2160h")]
+    keep_receipts: Duration,
+
+    /// Go on archiving for so long after SIGTERM.
+    #[arg(long, env = "SIGTERM_WAIT_TIME", value_parser = parse_duration, default_value = "30s")]
+    grace: Duration,
+
+    /// Where /metrics, /alive, /ready and /receipts are served.
     #[arg(
         long = "prometheusx.listen-address",
         env = "PROMETHEUSX_LISTEN_ADDRESS",
@@ -104,13 +131,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = configure(args)?;
     let publisher = Publisher::open(config, store, &mut registry).context("start the publisher")?;
     let stop = Arc::new(AtomicBool::new(false));
-    let admin = Admin::start(args.admin, registry, &lifecycle)?;
+    let pages = vec![receipts_page(&args.state)];
+    let admin = Admin::start_with(args.admin, registry, &lifecycle, pages)?;
+    let flusher = publisher.flusher();
+    admin.on_user_signal(move || flusher.flush());
     let signal = Arc::clone(&stop);
     admin.on_signal(move || signal.store(true, Ordering::Relaxed));
     lifecycle.ready();
     publisher.run(stop).context("publish")?;
     lifecycle.stop();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where files went, by `?file=` or `?uuid=`.
+fn receipts_page(state: &Path) -> Page {
+    let state = state.to_path_buf();
+    let answer = move |asked: &Parameters| {
+        let wanted = match (asked.get("file"), asked.get("uuid")) {
+            (Some(file), None) => Wanted::File(file.clone()),
+            (None, Some(uuid)) => Wanted::Uuid(uuid.clone()),
+            _ => {
+                let usage = serde_json::json!({"error": "ask for ?file=NAME or for ?uuid=UUID"});
+                return (400, usage.to_string());
+            }
+        };
+        match find_receipts(&state, &wanted) {
+            Ok(found) if found.is_empty() => (404, "[]".to_owned()),
+            Ok(found) => (200, serde_json::json!(found).to_string()),
+            Err(error) => (
+                500,
+                serde_json::json!({"error": error.to_string()}).to_string(),
+            ),
+        }
+    };
+    Page {
+        path: "/receipts",
+        answer: Arc::new(answer),
+    }
 }
 
 fn configure(args: &Args) -> anyhow::Result<(Config, Arc<LocalStore>)> {
@@ -121,6 +178,11 @@ fn configure(args: &Args) -> anyhow::Result<(Config, Arc<LocalStore>)> {
     config.organization.clone_from(&args.organization);
     config.flush_age = args.flush_age;
     config.flush_bytes = args.flush_size;
+    config.reserve_bytes = args.reserve;
+    config.max_file_bytes = args.max_file_size;
+    config.quarantine_max_bytes = args.quarantine_size;
+    config.receipts_kept = args.keep_receipts;
+    config.grace = args.grace;
     config.writer_probe = Some(groma_lease::has_writer);
     config.metadata = bundle_metadata(&manifest, &args.node.to_string());
     config.datatypes = published_datatypes(&manifest, args.form.map(Form::from));

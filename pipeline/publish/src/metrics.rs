@@ -147,6 +147,13 @@ impl Metrics {
             "From the last modification of a file whose closing was seen to its claim",
             m.claim_delay.clone(),
         );
+        metrics.register_those_of_mlab(registry);
+        metrics
+    }
+
+    /// The names that M-Lab's alerts ask for.
+    fn register_those_of_mlab(&self, registry: &mut Registry) {
+        let m = self;
         registry.register(
             "pusher_finder_mtime_lower_bound",
             "Seconds since 1970 at which the oldest pending file was picked up, or now",
@@ -177,7 +184,6 @@ impl Metrics {
             "Compressed size of bundles in bytes",
             m.jsonl_bytes.clone(),
         );
-        metrics
     }
 
     pub(crate) fn show_reserve(&self, is_held: bool, is_stopped: bool) {

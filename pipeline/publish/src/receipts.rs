@@ -197,7 +197,7 @@ fn has_key(path: &Path, key: u64) -> Option<bool> {
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)?;
         let bytes = file.metadata()?.len() - magic.len() as u64;
-        if magic != *MAGIC || bytes % ENTRY_BYTES as u64 != 0 {
+        if magic != *MAGIC || !bytes.is_multiple_of(ENTRY_BYTES as u64) {
             return Ok(None);
         }
         let at = |number: u64| -> io::Result<u64> {
