@@ -1,4 +1,4 @@
-//! How much work is going on, with a limit on entering and a way to wait for none.
+//! How much work is going on, with a limit on entering.
 
 use std::sync::Arc;
 
@@ -33,13 +33,6 @@ impl Active {
         entered.then(|| ActiveGuard {
             active: self.clone(),
         })
-    }
-
-    /// Returns as soon as the count is 0.
-    pub async fn idle(&self) {
-        let mut watched = self.count.subscribe();
-        let found = watched.wait_for(|count| *count == 0).await;
-        found.expect("`self` holds the sender while it waits");
     }
 }
 

@@ -38,6 +38,7 @@ struct ResultLabels {
 struct RateLabels {
     protocol: &'static str,
     direction: &'static str,
+    /// Alerts of M-Lab select `false`: its monitoring is told from people by a token, which nobody is given here.
     monitoring: &'static str,
 }
 
