@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use groma_archive::disk::Dir;
 use groma_spool::Name;
 use jiff::civil::Date;
 
@@ -57,11 +58,17 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
                 tracing::error!(bundle = bundle.id, "its bytes are not those of its journal");
                 set_aside(shared, &bundle, &dir)?;
             }
-            Some(bundle) => found
-                .entry(bundle.datatype.clone())
-                .or_default()
-                .bundles
-                .push((bundle, dir)),
+            Some(bundle) => {
+                // Whoever wrote the journal may have died before this, and nothing may be put that no journal is sure to
+                // know: else a power cut would let its files be bundled, and put, once more.
+                disk.sync_dir(Dir::Path(&dir))
+                    .map_err(PublishError::io("sync", &dir))?;
+                found
+                    .entry(bundle.datatype.clone())
+                    .or_default()
+                    .bundles
+                    .push((bundle, dir));
+            }
         }
     }
     for dir in visible_entries(&shared.config.state_dir.join(CONFLICT_DIR))? {
