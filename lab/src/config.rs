@@ -11,6 +11,10 @@ use groma_publish::Form;
 pub struct LabConfig {
     /// Everything of the lab stands below this directory.
     pub dir: PathBuf,
+    /// The path or URL of the archive; without it, it is a directory of the lab.
+    pub archive: Option<String>,
+    /// Whether a bucket may be the archive that overwrites objects when it is told not to.
+    pub weak_store: bool,
     /// Where the cleartext measurement server listens; port 0 takes a free one.
     pub ws: SocketAddr,
     /// Where the TLS measurement server listens.
@@ -40,6 +44,8 @@ impl LabConfig {
         let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
             dir: dir.into(),
+            archive: None,
+            weak_store: false,
             ws: loopback,
             wss: loopback,
             admin: loopback,

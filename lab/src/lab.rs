@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use groma_archive::LocalStore;
 use groma_experiment::{Experiment, Settings};
 use groma_manifest::Manifest;
 use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
@@ -83,9 +82,9 @@ impl Lab {
             lifecycle.clone(),
             &mut registry,
         )?;
-        let store = Arc::new(LocalStore::open(dirs.archive())?);
+        let (store, archive_dir) = stages::archive(config, &dirs)?;
         let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
-        let loader = stages::loader(&manifest, &dirs, store.clone());
+        let loader = stages::loader(&manifest, &dirs, store.clone(), archive_dir);
         let server = server(config, &dirs, experiment, &mut registry)?;
         let spool = ExperimentDir::open(
             dirs.experiment(manifest.name.as_str()),
@@ -110,7 +109,7 @@ impl Lab {
         .map_err(LabError::Thread)?;
         let lake = dirs.lake();
         let keep = Worker::start("keep", move |stop| {
-            stages::keep_lake(&lake, &store, &stop);
+            stages::keep_lake(&lake, &*store, &stop);
             Ok::<_, std::convert::Infallible>(())
         })
         .map_err(LabError::Thread)?;

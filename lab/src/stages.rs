@@ -1,11 +1,11 @@
 //! The stages of the pipeline, each configured from the experiment's manifest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use groma_archive::{LocalStore, Store};
+use groma_archive::{LocalStore, Location, Store, open_to_put};
 use groma_lake::{Settings, Unsealed, keep};
 use groma_load::{Lake, LoadDatatype, LoadError, Loader};
 use groma_manifest::{BundleForm, Manifest};
@@ -20,6 +20,22 @@ use crate::{LabConfig, LabDirs, LabError};
 /// The manifest of the experiment that ships with Groma: ndt7.
 pub fn built_in_manifest() -> Result<Manifest, LabError> {
     Ok(groma_ndt7::manifest()?)
+}
+
+/// The archive, and where it is a directory.
+pub(crate) fn archive(
+    config: &LabConfig,
+    dirs: &LabDirs,
+) -> Result<(Arc<dyn Store>, Option<PathBuf>), LabError> {
+    let Some(url) = &config.archive else {
+        let dir = dirs.archive();
+        return Ok((Arc::new(LocalStore::open(&dir)?), Some(dir)));
+    };
+    let dir = match Location::parse(url)? {
+        Location::Directory(dir) => Some(dir),
+        _ => None,
+    };
+    Ok((open_to_put(url, config.weak_store)?, dir))
 }
 
 /// The publisher of an experiment in a lab.
@@ -100,10 +116,19 @@ pub fn loaded_datatypes(manifest: &Manifest) -> Vec<LoadDatatype> {
 }
 
 /// The loader of a lab.
-pub(crate) fn loader(manifest: &Manifest, dirs: &LabDirs, store: Arc<LocalStore>) -> Loader {
+pub(crate) fn loader(
+    manifest: &Manifest,
+    dirs: &LabDirs,
+    store: Arc<dyn Store>,
+    archive_dir: Option<PathBuf>,
+) -> Loader {
     let datatypes = loaded_datatypes(manifest);
     let store = Unsealed::new(store, dirs.lake());
-    Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes).watching(dirs.archive())
+    let loader = Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes);
+    match archive_dir {
+        Some(dir) => loader.watching(dir),
+        None => loader,
+    }
 }
 
 /// How long the lab loads what was archived while it stopped.
@@ -122,6 +147,6 @@ pub(crate) fn load_the_last(loader: &Loader) -> Result<(), LoadError> {
 }
 
 /// Compacts and seals the lab's lake and writes its index until told to stop.
-pub(crate) fn keep_lake(lake: &Path, archive: &LocalStore, stop: &AtomicBool) {
+pub(crate) fn keep_lake(lake: &Path, archive: &dyn Store, stop: &AtomicBool) {
     keep(lake, &Settings::default(), Some(archive), KEEP_EVERY, stop);
 }

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_archive::{LocalStore, Store as _};
+use groma_archive::{Location, Opening, Store};
 use groma_lab::loaded_datatypes;
 use groma_lake::Unsealed;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_names::ObjectName;
 use groma_schema::Schema;
+use groma_service::parse_duration;
 use groma_spool::Name;
 use indicatif::ProgressBar;
 use jiff::civil::Date;
@@ -31,9 +33,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
 
-    /// Object files, or directories that are archives.
-    #[arg(required = true, value_name = "ARCHIVE")]
-    paths: Vec<PathBuf>,
+    #[arg(
+        required = true,
+        value_name = "ARCHIVE|URL",
+        help = "Archives or objects of one: directories, files, s3://BUCKET/…, gs://BUCKET/…, https://HOST/…"
+    )]
+    archives: Vec<String>,
 
     /// The lake's directory.
     #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
@@ -58,6 +63,10 @@ pub(crate) struct Args {
     /// Go on loading what appears in the one archive named, until SIGTERM.
     #[arg(long, conflicts_with_all = ["date", "json"])]
     follow: bool,
+
+    /// How often a bucket is listed with --follow.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "30s")]
+    poll: Duration,
 
     /// Print one JSON object per archive object.
     #[arg(long)]
@@ -84,14 +93,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut failed = 0_u64;
     let mut rows = 0;
-    for path in &args.paths {
-        let (root, names) = objects(path)?;
-        let datatypes = datatypes(args, &names)?;
-        let loader = loader(args, &root, datatypes)?;
+    for archive in &args.archives {
+        let found = objects(archive)?;
+        let datatypes = datatypes(args, &found.names)?;
+        let loader = loader(args, found.archive, datatypes);
         // What was named itself is loaded, or it is told why not.
-        let (names, others): (Vec<String>, Vec<String>) = names
+        let (names, others): (Vec<String>, Vec<String>) = found
+            .names
             .into_iter()
-            .partition(|name| !path.is_dir() || loader.is_loadable(name));
+            .partition(|name| found.is_object || loader.is_loadable(name));
         say_left_alone(&others);
         let bar = output::count("objects", names.len() as u64);
         let (failed_here, rows_here) = load_all(&loader, args, &names, &bar)?;
@@ -198,28 +208,124 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The archive that a path belongs to, and the objects that it names.
-fn objects(path: &Path) -> anyhow::Result<(PathBuf, Vec<String>)> {
+/// An archive that is read.
+struct Archive {
+    store: Box<dyn Store>,
+    /// Where it is a directory.
+    root: Option<PathBuf>,
+}
+
+/// An archive, and those of its objects that were named.
+struct Found {
+    archive: Archive,
+    names: Vec<String>,
+    /// One object was named itself.
+    is_object: bool,
+}
+
+fn open(text: &str) -> anyhow::Result<Archive> {
+    let root = match Location::parse(text)? {
+        Location::Directory(root) => Some(root),
+        _ => None,
+    };
+    let store = groma_archive::open(text, &Opening::to_read())?;
+    Ok(Archive { store, root })
+}
+
+/// The archive that a path or URL belongs to, and the objects that it names.
+fn objects(text: &str) -> anyhow::Result<Found> {
+    match Location::parse(text)? {
+        Location::Directory(path) => in_directory(&path),
+        Location::Bucket {
+            kind,
+            bucket,
+            prefix,
+        } => in_bucket(&format!("{}://{bucket}", kind.scheme()), &prefix),
+        Location::Web(url) => {
+            let from = url.find("://").map_or(0, |at| at + 3);
+            let (base, name) = split(&url, from)
+                .with_context(|| format!("{url} does not end in the name of an object"))?;
+            Ok(Found {
+                archive: open(base)?,
+                names: vec![name.to_owned()],
+                is_object: true,
+            })
+        }
+    }
+}
+
+fn in_directory(path: &Path) -> anyhow::Result<Found> {
     let path = path
         .canonicalize()
         .with_context(|| format!("open {}", path.display()))?;
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))?;
     if path.is_dir() {
-        let names = LocalStore::existing(&path)?.list("")?;
-        return Ok((path, names));
+        let archive = open(text)?;
+        let names = archive.store.list("")?;
+        return Ok(Found {
+            archive,
+            names,
+            is_object: false,
+        });
     }
-    // As much of the path as makes an object name is the name; what stands before it is the archive.
-    let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-    let name = (1..parts.len())
-        .map(|from| parts[from..].join("/"))
-        .find(|name| name.parse::<ObjectName>().is_ok())
-        .unwrap_or_else(|| parts[parts.len() - 1].to_owned());
-    let depth = name.split('/').count();
-    let root = path
-        .ancestors()
-        .nth(depth)
-        .unwrap_or(Path::new("/"))
-        .to_owned();
-    Ok((root, vec![name]))
+    let (root, name) = split(text, 0)
+        .or_else(|| text.rsplit_once('/'))
+        .with_context(|| format!("{text} is no object"))?;
+    Ok(Found {
+        archive: open(if root.is_empty() { "/" } else { root })?,
+        names: vec![name.to_owned()],
+        is_object: true,
+    })
+}
+
+/// A prefix names an object, or what lies below it; where the archive begins in the bucket, the names there tell.
+fn in_bucket(bucket: &str, prefix: &str) -> anyhow::Result<Found> {
+    let below = |root: &str| match root {
+        "" => bucket.to_owned(),
+        root => format!("{bucket}/{root}"),
+    };
+    let is_object = ends_in_name(prefix);
+    let keys = match (is_object, prefix) {
+        (true, _) => vec![prefix.to_owned()],
+        (false, "") => open(bucket)?.store.list("")?,
+        (false, _) => open(bucket)?.store.list(&format!("{prefix}/"))?,
+    };
+    let slashed: Vec<String> = keys.iter().map(|key| format!("/{key}")).collect();
+    let Some((root, _)) = slashed.iter().find_map(|key| split(key, 0)) else {
+        return Ok(Found {
+            archive: open(&below(prefix))?,
+            names: Vec::new(),
+            is_object: false,
+        });
+    };
+    let names = slashed
+        .iter()
+        .filter_map(|key| key.strip_prefix(root)?.strip_prefix('/'))
+        .map(str::to_owned)
+        .collect();
+    Ok(Found {
+        archive: open(&below(root.trim_start_matches('/')))?,
+        names,
+        is_object,
+    })
+}
+
+/// Archive and object of a path or URL: as much of its end as makes an object's name is the name. Nothing before `from`
+/// belongs to it.
+fn split(text: &str, from: usize) -> Option<(&str, &str)> {
+    let slashes = text.match_indices('/').map(|(at, _)| at);
+    slashes
+        .filter(|&at| at >= from)
+        .map(|at| (&text[..at], &text[at + 1..]))
+        .find(|(_, name)| name.parse::<ObjectName>().is_ok())
+}
+
+/// Whether the last part looks like a file of an archive, in whatever directory.
+fn ends_in_name(key: &str) -> bool {
+    let file = key.rsplit('/').next().unwrap_or(key);
+    Loader::datatype_of(file).is_some()
 }
 
 /// The manifest's datatypes with those of the sidecars, those of --schema, and those built in that any of the objects has.
@@ -256,19 +362,24 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
     Ok(datatypes)
 }
 
-fn loader(args: &Args, root: &Path, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
+fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> Loader {
     // What is sealed already is not loaded again.
-    let store = Unsealed::new(Arc::new(LocalStore::existing(root)?), args.lake.clone());
-    let loader = Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes);
-    Ok(loader.with_embargoed(args.embargoed).watching(root))
+    let store = Unsealed::new(Arc::from(archive.store), args.lake.clone());
+    let loader = Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes)
+        .with_embargoed(args.embargoed);
+    match archive.root {
+        Some(root) => loader.watching(root),
+        None => loader.polling(args.poll),
+    }
 }
 
 fn follow(args: &Args) -> anyhow::Result<ExitCode> {
-    let [root] = &args.paths[..] else {
-        anyhow::bail!("--follow takes one archive directory");
+    let [archive] = &args.archives[..] else {
+        anyhow::bail!("--follow takes one archive");
     };
-    let names = LocalStore::existing(root)?.list("")?;
-    let loader = loader(args, root, datatypes(args, &names)?)?;
+    let archive = open(archive)?;
+    let datatypes = datatypes(args, &archive.store.list("")?)?;
+    let loader = loader(args, archive, datatypes);
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod archive;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod export;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use groma_archive::LocalStore;
+use groma_archive::Store;
 use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
 use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
@@ -19,6 +19,7 @@ use groma_service::{
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 
+use super::archive::ArchiveArgs;
 use super::node::{Admin, ManifestArgs};
 
 /// Bundle closed files of one experiment and put them into the archive.
@@ -42,9 +43,8 @@ pub(crate) struct Args {
     )]
     directory: PathBuf,
 
-    /// The archive's directory.
-    #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR")]
-    archive: PathBuf,
+    #[command(flatten)]
+    archive: ArchiveArgs,
 
     /// Where bundles on their way, receipts and quarantine are kept.
     #[arg(long, env = "GROMA_STATE", value_name = "DIR")]
@@ -170,10 +170,10 @@ fn receipts_page(state: &Path) -> Page {
     }
 }
 
-fn configure(args: &Args) -> anyhow::Result<(Config, Arc<LocalStore>)> {
+fn configure(args: &Args) -> anyhow::Result<(Config, Arc<dyn Store>)> {
     let manifest = args.manifest.read()?;
     let spool = ExperimentDir::open(&args.directory, manifest.name.clone())?;
-    let store = Arc::new(LocalStore::open(&args.archive)?);
+    let store = args.archive.open()?;
     let mut config = Config::new(spool, &args.state, args.node.node().clone());
     config.organization.clone_from(&args.organization);
     config.flush_age = args.flush_age;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use groma_archive::{LocalStore, Store};
+use groma_archive::Opening;
 use groma_lake::{Pass, Settings, keep, publish_index, seal};
 
 use crate::output;
@@ -21,9 +21,9 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
     lake: PathBuf,
 
-    /// The archive's directory; without it no date is called complete.
-    #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR")]
-    archive: Option<PathBuf>,
+    /// The archive, a directory or a bucket's URL; without it no date is called complete.
+    #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR|URL")]
+    archive: Option<String>,
 
     /// Minutes after midnight UTC until a date is closed.
     #[arg(long, value_name = "MINUTES", default_value_t = 60)]
@@ -51,9 +51,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let archive = args
         .archive
         .as_ref()
-        .map(LocalStore::existing)
+        .map(|url| groma_archive::open(url, &Opening::to_read()))
         .transpose()?;
-    let archive = archive.as_ref().map(|store| store as &dyn Store);
+    let archive = archive.as_deref();
     if let Some(seconds) = args.every {
         let stop = stop_on_signal()?;
         keep(

@@ -31,6 +31,18 @@ pub(crate) struct Args {
     )]
     dir: PathBuf,
 
+    #[arg(
+        long,
+        env = "GROMA_ARCHIVE",
+        value_name = "DIR|URL",
+        help = "An archive that is not the lab's own: a directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+    )]
+    archive: Option<String>,
+
+    /// Use a bucket although it overwrites objects when told not to.
+    #[arg(long, env = "GROMA_WEAK_STORE", requires = "archive")]
+    weak_store: bool,
+
     /// The address to listen on; 0.0.0.0 or :: lets other machines in.
     #[arg(long, env = "GROMA_LISTEN", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     listen: IpAddr,
@@ -134,6 +146,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn config(args: Args) -> LabConfig {
     let at = |port| SocketAddr::new(args.listen, port);
     LabConfig {
+        archive: args.archive,
+        weak_store: args.weak_store,
         ws: at(args.ws_port),
         wss: at(args.wss_port),
         admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), args.admin_port),

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{LocalStore, Store, StoreError, check_name};
@@ -22,6 +23,8 @@ pub enum Location {
         /// What stands before all object names, without slashes at its ends; empty for the whole bucket.
         prefix: String,
     },
+    /// Objects that a web server gives by their names, below this URL.
+    Web(String),
 }
 
 /// The keepers of buckets.
@@ -100,7 +103,7 @@ impl Kind {
 }
 
 impl Location {
-    /// Reads a path, `file://…`, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    /// Reads a path, `file://…`, `s3://bucket/prefix`, `gs://bucket/prefix` or `https://…`.
     pub fn parse(text: &str) -> Result<Location, StoreError> {
         let refuse = |reason: &str| StoreError::Url {
             url: text.to_owned(),
@@ -122,10 +125,13 @@ impl Location {
                     _ => Err(refuse("a file URL has an absolute path: file:///archive")),
                 };
             }
+            "http" | "https" => return Ok(Location::Web(text.to_owned())),
             "s3" => Kind::S3,
             "gs" => Kind::Gcs,
             _ => {
-                return Err(refuse("an archive is a directory, file://, s3:// or gs://"));
+                return Err(refuse(
+                    "an archive is a directory, file://, s3://, gs:// or https://",
+                ));
             }
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -158,7 +164,32 @@ pub fn open(url: &str, opening: &Opening) -> Result<Box<dyn Store>, StoreError> 
             bucket,
             prefix,
         } => open_bucket(kind, &bucket, &prefix, opening),
+        #[cfg(feature = "remote")]
+        Location::Web(base) => Ok(Box::new(crate::remote::web::open(&base, opening)?)),
+        #[cfg(not(feature = "remote"))]
+        Location::Web(_) => Err(StoreError::NotBuilt {
+            scheme: "https",
+            feature: "s3",
+        }),
     }
+}
+
+/// Opens an archive to put into it, and refuses one that overwrites unless that is allowed (see [`Opening::weak`]). One
+/// that does not answer yet is asked again before the first object is put.
+pub fn open_to_put(url: &str, weak: bool) -> Result<Arc<dyn Store>, StoreError> {
+    let opening = Opening {
+        weak,
+        ..Opening::to_write()
+    };
+    let store = open(url, &opening)?;
+    match store.probe() {
+        Err(error @ StoreError::Overwrites { .. }) => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the archive does not answer; what is closed waits until it does");
+        }
+        Ok(()) => {}
+    }
+    Ok(Arc::from(store))
 }
 
 #[cfg_attr(

@@ -14,8 +14,6 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// How often a watched archive is listed all the same.
 const SWEEP: Duration = Duration::from_mins(5);
-/// How often an archive without a directory to watch is listed.
-const POLL: Duration = Duration::from_secs(5);
 
 impl Loader {
     /// Loads every object that is in the archive and every one that appears, until `stop` is set; it is looked at several
@@ -49,7 +47,7 @@ impl Loader {
                     %error,
                     "no directory events: the archive is listed every {} s instead; raise fs.inotify.max_user_instances \
                      or max_user_watches and start again",
-                    POLL.as_secs()
+                    self.poll.as_secs()
                 ),
             }
         }
@@ -62,7 +60,7 @@ impl Loader {
         while !stop.load(Ordering::Relaxed) {
             if Instant::now() >= next {
                 self.load_all(stop, retries);
-                next = Instant::now() + POLL;
+                next = Instant::now() + self.poll;
             }
             self.retry_due(stop, retries);
             std::thread::sleep(TICK);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use groma_archive::Store;
 use groma_spool::Name;
@@ -14,6 +15,9 @@ use crate::object::{Form, Object};
 use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
 use crate::{Limits, LoadDatatype, LoadError, Rules};
+
+/// How often an archive without a directory to watch is listed, unless it is told otherwise.
+const POLL: Duration = Duration::from_secs(5);
 
 /// What became of an object. Every member is one of `rows`, `errors` and `skipped`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,7 @@ pub struct Loader {
     limits: Limits,
     embargoed: bool,
     pub(crate) watch_root: Option<PathBuf>,
+    pub(crate) poll: Duration,
 }
 
 impl Loader {
@@ -52,6 +57,7 @@ impl Loader {
             limits: Limits::default(),
             embargoed: false,
             watch_root: None,
+            poll: POLL,
         }
     }
 
@@ -76,6 +82,12 @@ impl Loader {
             watch_root: Some(archive_root.into()),
             ..self
         }
+    }
+
+    /// The same loader, which lists an archive that it cannot watch so often.
+    #[must_use]
+    pub fn polling(self, poll: Duration) -> Loader {
+        Loader { poll, ..self }
     }
 
     /// The lake written to.

@@ -21,7 +21,7 @@ impl Failure {
 
     /// What the library says, with the answers of the server cut down to their codes.
     pub(crate) fn of_library(error: &object_store::Error) -> Failure {
-        Failure(without_answers(&error.to_string()))
+        Failure(without_answers(&chain(error)))
     }
 
     /// An answer that is none of those expected: its status, and the code and message of its XML or JSON.

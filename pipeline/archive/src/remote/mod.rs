@@ -11,6 +11,7 @@ pub(crate) mod gcs;
 mod http;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub(crate) mod web;
 
 use std::collections::HashMap;
 use std::io::Read;
