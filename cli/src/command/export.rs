@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use groma_lake_store::LakeStore;
 use groma_load::{Export, Lake, export};
 use groma_spool::Name;
 use jiff::ToSpan as _;
@@ -14,9 +15,9 @@ use jiff::civil::Date;
 /// Write the rows of a datatype's days as Parquet, JSON lines or CSV.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The lake's directory.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
-    lake: PathBuf,
+    /// The lake: a directory, or s3://bucket/prefix in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: LakeStore,
 
     /// Experiment and datatype.
     #[arg(long, default_value = "ndt/ndt7", value_name = "EXPERIMENT/DATATYPE")]
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => Box::new(io::stdout()),
     };
     let mut out = BufWriter::new(&mut out);
-    let lake = Lake::new(&args.lake);
+    let lake = Lake::new(args.lake.clone());
     let mut rows = 0;
     let mut date = args.date;
     while date <= last {

@@ -1,9 +1,10 @@
 //! `groma find`: which tests were like this?
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use groma_find::{Network, Query, Searched, search};
+use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 
 use crate::output;
@@ -46,9 +47,9 @@ pub(crate) struct Args {
     )]
     dir: PathBuf,
 
-    /// The lake's directory, where it is not the lab's.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
-    lake: Option<PathBuf>,
+    /// The lake, where it is not the lab's: a directory, or s3://bucket/prefix in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: Option<LakeStore>,
 
     /// Print JSON.
     #[arg(long)]
@@ -56,11 +57,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let lake = args.lake.clone().unwrap_or_else(|| args.dir.join("lake"));
+    let lake = args
+        .lake
+        .clone()
+        .unwrap_or_else(|| args.dir.join("lake").into());
     anyhow::ensure!(
-        lake.is_dir(),
-        "there is no lake in {}; name one with --dir or --lake",
-        lake.display()
+        lake.is_bucket() || lake.root().is_dir(),
+        "there is no lake in {lake}; name one with --dir or --lake"
     );
     let searched = find(args, &lake)?;
     if args.json {
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn find(args: &Args, lake: &Path) -> anyhow::Result<Searched> {
+fn find(args: &Args, lake: &LakeStore) -> anyhow::Result<Searched> {
     let query = Query {
         since: args.since,
         until: args.until,
@@ -84,7 +87,7 @@ fn find(args: &Args, lake: &Path) -> anyhow::Result<Searched> {
         max_mbps: args.max_mbps,
         limit: args.limit,
     };
-    Ok(search(lake, &query)?)
+    Ok(search(lake.clone(), &query)?)
 }
 
 fn print(searched: &Searched) {

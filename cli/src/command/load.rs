@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use groma_archive::{Location, Opening, Store};
 use groma_lab::loaded_datatypes;
 use groma_lake::Unsealed;
+use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_names::ObjectName;
 use groma_schema::Schema;
@@ -40,9 +41,9 @@ pub(crate) struct Args {
     )]
     archives: Vec<String>,
 
-    /// The lake's directory.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
-    lake: PathBuf,
+    /// The lake: a directory, or s3://bucket/prefix in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: LakeStore,
 
     /// The date of the rows, instead of the one in the object's name.
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         rows += rows_here;
     }
     if !args.json {
-        say!("{rows} rows in {}", args.lake.display());
+        say!("{rows} rows in {}", args.lake);
     }
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
@@ -365,7 +366,7 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
 fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> Loader {
     // What is sealed already is not loaded again.
     let store = Unsealed::new(Arc::from(archive.store), args.lake.clone());
-    let loader = Loader::new(Arc::new(store), Lake::new(&args.lake), datatypes)
+    let loader = Loader::new(Arc::new(store), Lake::new(args.lake.clone()), datatypes)
         .with_embargoed(args.embargoed);
     match archive.root {
         Some(root) => loader.watching(root),

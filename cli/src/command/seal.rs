@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use groma_archive::Opening;
 use groma_lake::{Pass, Settings, keep, publish_index, seal};
+use groma_lake_store::LakeStore;
 
 use crate::output;
 
@@ -17,9 +18,9 @@ use crate::output;
 /// says whether every object of the archive is in them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The lake's directory.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR")]
-    lake: PathBuf,
+    /// The lake: a directory, or s3://bucket/prefix in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: LakeStore,
 
     /// The archive, a directory or a bucket's URL; without it no date is called complete.
     #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR|URL")]
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(seconds) = args.every {
         let stop = stop_on_signal()?;
         keep(
-            &args.lake,
+            args.lake.clone(),
             &settings,
             archive,
             Duration::from_secs(seconds),
@@ -65,8 +66,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let pass = seal(&args.lake, jiff::Timestamp::now(), &settings, archive)?;
-    publish_index(&args.lake)?;
+    let pass = seal(
+        args.lake.clone(),
+        jiff::Timestamp::now(),
+        &settings,
+        archive,
+    )?;
+    publish_index(args.lake.clone())?;
     print(&pass, args.json)?;
     Ok(ExitCode::SUCCESS)
 }

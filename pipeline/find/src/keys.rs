@@ -3,12 +3,12 @@
 //! A compacted or sealed part has a file of keys beside it, which says which row has an `id`. Of other files the footer is
 //! read, but of all columns only what it says about `id`.
 
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use groma_lake::keys_path;
+use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
@@ -19,9 +19,9 @@ use parquet::file::metadata::{
 use parquet::file::statistics::Statistics;
 
 /// The numbers of the rows with this `id`, from 0; none when the file has no keys that can be read.
-pub(crate) fn rows_of(table_file: &Path, id: &str) -> Option<Vec<u64>> {
+pub(crate) fn rows_of(lake: &LakeStore, table_file: &Path, id: &str) -> Option<Vec<u64>> {
     let path = keys_path(table_file)?;
-    let file = File::open(&path).ok()?;
+    let file = lake.open_file(&path).ok()?;
     match read(&file, id) {
         Ok(rows) => Some(rows),
         Err(error) => {
@@ -31,13 +31,13 @@ pub(crate) fn rows_of(table_file: &Path, id: &str) -> Option<Vec<u64>> {
     }
 }
 
-fn read(file: &File, id: &str) -> Result<Vec<u64>, ParquetError> {
+fn read(file: &LakeFile, id: &str) -> Result<Vec<u64>, ParquetError> {
     let mut rows = Vec::new();
     let groups = groups_that_may_hold(file, id)?;
     if groups.is_empty() {
         return Ok(rows);
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file.try_clone()?)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone())?;
     for batch in reader.with_row_groups(groups).build()? {
         let batch = batch?;
         let ids = batch.column(0).as_string_opt::<i32>();
@@ -52,7 +52,7 @@ fn read(file: &File, id: &str) -> Result<Vec<u64>, ParquetError> {
 }
 
 /// The row groups that statistics and Bloom filter do not rule out.
-pub(crate) fn groups_that_may_hold(file: &File, id: &str) -> Result<Vec<usize>, ParquetError> {
+pub(crate) fn groups_that_may_hold(file: &LakeFile, id: &str) -> Result<Vec<usize>, ParquetError> {
     let metadata = footer(file)?;
     let columns = metadata.file_metadata().schema_descr().columns();
     let Some(key) = columns
@@ -75,7 +75,7 @@ pub(crate) fn groups_that_may_hold(file: &File, id: &str) -> Result<Vec<usize>, 
 }
 
 /// The footer without what it says about columns other than the first, which `id` is in every table of ours.
-fn footer(file: &File) -> Result<ParquetMetaData, ParquetError> {
+fn footer(file: &LakeFile) -> Result<ParquetMetaData, ParquetError> {
     let options = ParquetMetaDataOptions::new()
         .with_column_stats_policy(ParquetStatisticsPolicy::skip_except(&[0]))
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)

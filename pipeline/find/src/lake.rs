@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use groma_lake::{Day, Table};
+use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use serde_json::Value;
 
@@ -20,9 +21,9 @@ pub(crate) struct Search {
 }
 
 /// All dates of all tables, newest first, and of one date the tables by name.
-pub(crate) fn days(lake: &Path) -> Result<Vec<(Date, Table)>, FindError> {
+pub(crate) fn days(lake: &LakeStore) -> Result<Vec<(Date, Table)>, FindError> {
     let mut days = Vec::new();
-    for table in Table::all(lake)? {
+    for table in Table::all(lake.clone())? {
         days.extend(table.dates()?.into_iter().map(|date| (date, table.clone())));
     }
     // Stable, so that tables of one date keep their order.
@@ -31,7 +32,11 @@ pub(crate) fn days(lake: &Path) -> Result<Vec<(Date, Table)>, FindError> {
 }
 
 /// Finds the row whose `id` is `uuid`, in any table of a datatype that is wanted.
-pub(crate) fn find(lake: &Path, uuid: &str, wanted: fn(&str) -> bool) -> Result<Search, FindError> {
+pub(crate) fn find(
+    lake: &LakeStore,
+    uuid: &str,
+    wanted: fn(&str) -> bool,
+) -> Result<Search, FindError> {
     let mut search = Search::default();
     for (date, table) in days(lake)? {
         if !wanted(table.datatype().as_str()) {
@@ -39,7 +44,7 @@ pub(crate) fn find(lake: &Path, uuid: &str, wanted: fn(&str) -> bool) -> Result<
         }
         let mut of_day = Search::default();
         for_each_file(&table, date, &mut of_day.unreadable, &mut |file| {
-            let row = read_rows(file, uuid, Columns::All, 1)?.pop();
+            let row = read_rows(lake, file, uuid, Columns::All, 1)?.pop();
             of_day.found = row.map(|row| (file.to_owned(), with_date(row, date)));
             Ok(of_day.found.is_none())
         })?;
@@ -66,7 +71,7 @@ pub(crate) fn for_each_file(
             match visit(&file) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(_) if !file.exists() && attempt < ATTEMPTS => {
+                Err(_) if !table.store().exists(&file) && attempt < ATTEMPTS => {
                     again = true;
                     break;
                 }

@@ -15,6 +15,7 @@ mod trace;
 
 use std::path::{Path, PathBuf};
 
+use groma_lake_store::LakeStore;
 use groma_publish::{Receipt, Wanted, find_receipts};
 use groma_uuid::Uuid;
 use serde_json::Value;
@@ -31,8 +32,8 @@ pub struct Dirs {
     pub spool: PathBuf,
     /// Parent of the publishers' state, one directory per experiment.
     pub publish_state: PathBuf,
-    /// The lake's root.
-    pub lake: PathBuf,
+    /// Where the lake is.
+    pub lake: LakeStore,
 }
 
 impl Dirs {
@@ -41,7 +42,7 @@ impl Dirs {
         Dirs {
             spool: dir.join("spool"),
             publish_state: dir.join("state/publish"),
-            lake: dir.join("lake"),
+            lake: dir.join("lake").into(),
         }
     }
 }

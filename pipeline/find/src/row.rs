@@ -3,12 +3,12 @@
 //! In this order: the keys beside the file, else the footer with the statistics, the Bloom filter and the column `id`; and
 //! then the pages of those rows.
 
-use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_json::LineDelimitedWriter;
+use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -34,17 +34,18 @@ pub(crate) enum Columns {
 
 /// The rows with this `id` as JSON, at most `most`; else what is wrong with the file.
 pub(crate) fn read_rows(
+    lake: &LakeStore,
     path: &Path,
     id: &str,
     columns: Columns,
     most: usize,
 ) -> Result<Vec<Value>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let rows = keys::rows_of(path, id);
+    let rows = keys::rows_of(lake, path, id);
     if rows.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    let file = File::open(path).map_err(|error| text(&error))?;
+    let file = lake.open_file(path).map_err(|error| text(&error))?;
     let groups = match rows {
         Some(_) => Vec::new(),
         None => keys::groups_that_may_hold(&file, id).map_err(|error| text(&error))?,
@@ -78,7 +79,7 @@ fn key_column(metadata: &ArrowReaderMetadata) -> Option<usize> {
 }
 
 struct Table {
-    file: File,
+    file: LakeFile,
     metadata: ArrowReaderMetadata,
     key: usize,
     columns: Columns,
@@ -116,8 +117,8 @@ impl Table {
         Ok(found)
     }
 
-    fn reader(&self) -> Fallible<ParquetRecordBatchReaderBuilder<File>> {
-        let file = self.file.try_clone()?;
+    fn reader(&self) -> Fallible<ParquetRecordBatchReaderBuilder<LakeFile>> {
+        let file = self.file.clone();
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(
             file,
             self.metadata.clone(),

@@ -1,11 +1,11 @@
 //! Tests by what they measured, without SQL: reading of each file only the columns that are asked about.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use arrow_json::LineDelimitedWriter;
 use groma_lake::Table;
+use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -81,10 +81,11 @@ pub struct Searched {
     pub unreadable: Vec<PathBuf>,
 }
 
-/// Searches live and sealed dates of the lake in this directory.
-pub fn search(lake: &Path, query: &Query) -> Result<Searched, FindError> {
+/// Searches live and sealed dates of the lake at this place.
+pub fn search(lake: impl Into<LakeStore>, query: &Query) -> Result<Searched, FindError> {
+    let lake = lake.into();
     let mut searched = Searched::default();
-    for (date, table) in days(lake)? {
+    for (date, table) in days(&lake)? {
         let too_old = query.since.is_some_and(|since| date < since);
         if too_old || query.until.is_some_and(|until| date > until) {
             continue;
@@ -136,7 +137,8 @@ fn read(
     found: &mut Vec<Test>,
 ) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let file = File::open(path).map_err(|error| text(&error))?;
+    let file = table.store().open_file(path);
+    let file = file.map_err(|error| text(&error))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| text(&error))?;
     let Some(leaves) = leaves(reader.parquet_schema()) else {
         return Ok(());

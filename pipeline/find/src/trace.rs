@@ -76,7 +76,13 @@ fn find_rows(
         }
         let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
         for_each_file(&table, date, &mut unreadable, &mut |file| {
-            rows.extend(read_rows(file, uuid.as_str(), columns, usize::MAX)?);
+            rows.extend(read_rows(
+                &dirs.lake,
+                file,
+                uuid.as_str(),
+                columns,
+                usize::MAX,
+            )?);
             Ok(true)
         })?;
         trace.unreadable.append(&mut unreadable);

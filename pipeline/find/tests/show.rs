@@ -221,8 +221,8 @@ fn a_sealed_row_is_found_by_its_key() {
         ..Default::default()
     };
     let later = "2024-05-08T00:00:00Z".parse().unwrap();
-    groma_lake::seal(&dirs.lake, later, &settings, None).unwrap();
-    let table = dirs.lake.join("lab/probe1");
+    groma_lake::seal(dirs.lake.clone(), later, &settings, None).unwrap();
+    let table = dirs.lake.root().join("lab/probe1");
     let part = table.join("sealed/date=2024-05-06/part-000000-0.parquet");
     let keys = groma_lake::keys_path(&part).unwrap();
     let whole = fs::read(&keys).unwrap();

@@ -3,10 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use groma_archive::{Put, Stat, Store, StoreError};
+use groma_lake_store::LakeStore;
 use groma_names::{Form, ObjectName};
 use groma_spool::Name;
 use jiff::civil::Date;
@@ -79,7 +80,7 @@ impl<'a> Archived<'a> {
 /// not load what has left its place among the live files.
 pub struct Unsealed {
     store: Arc<dyn Store>,
-    lake: PathBuf,
+    lake: LakeStore,
     known: Mutex<HashMap<Key, Known>>,
 }
 
@@ -91,10 +92,10 @@ struct Known {
 
 impl Unsealed {
     /// The same archive, seen by loaders into `lake`.
-    pub fn new(store: Arc<dyn Store>, lake: PathBuf) -> Unsealed {
+    pub fn new(store: Arc<dyn Store>, lake: impl Into<LakeStore>) -> Unsealed {
         Unsealed {
             store,
-            lake,
+            lake: lake.into(),
             known: Mutex::default(),
         }
     }
@@ -107,7 +108,7 @@ impl Unsealed {
         let (Ok(experiment), Ok(datatype)) = (key.0.parse::<Name>(), key.1.parse::<Name>()) else {
             return Ok(false);
         };
-        let table = Table::new(&self.lake, experiment, datatype);
+        let table = Table::new(self.lake.clone(), experiment, datatype);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let date = key.2;
         // The next number is free as long as nothing was done since.

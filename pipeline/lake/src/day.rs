@@ -27,11 +27,11 @@ impl Day {
     /// The live files are listed first: one that is removed after that has its rows in a part that is in place by then.
     pub fn read(table: &Table, date: Date) -> Result<Day, LakeError> {
         let live_dir = table.day(Kind::Live, date);
-        let live = parquet_stems(&live_dir)?;
+        let live = parquet_stems(table.store(), &live_dir)?;
         let log = Log::read(table, date)?;
         let placed: Vec<&Part> = log
             .parts()
-            .filter(|part| table.dir().join(&part.path).exists())
+            .filter(|part| table.store().exists(&table.dir().join(&part.path)))
             .collect();
         let void: HashSet<&str> = placed.iter().flat_map(|part| part.replaced()).collect();
         let compacted: HashSet<&str> = log.parts().map(stem_of).collect();

@@ -4,11 +4,10 @@
 //! also every file in force, and `<lake>/index.html` shows the first to people. With them a plain web server or a bucket
 //! serves the whole lake to anonymous readers. They are derived: whoever writes last is right.
 
-use std::fs::{self, File};
 use std::path::Path;
 
 use arrow_schema::{DataType, Field, Fields};
-use groma_spool::{Replace, write_durable};
+use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
@@ -67,35 +66,38 @@ struct Figures {
     files: Vec<String>,
 }
 
-/// Writes the index of the lake in this directory: JSON of the whole and of each table, and the page.
-pub fn publish_index(lake: &Path) -> Result<(), LakeError> {
+/// Writes the index of the lake at this place: JSON of the whole and of each table, and the page.
+pub fn publish_index(lake: impl Into<LakeStore>) -> Result<(), LakeError> {
+    let lake = lake.into();
     let mut index = Index {
         version: 1,
         licence: LICENCE,
         datasets: Vec::new(),
     };
-    for table in Table::all(lake)? {
+    for table in Table::all(lake.clone())? {
         let mut dataset = dataset(&table)?;
         if dataset.dates.is_empty() {
             continue;
         }
-        put(&table.dir().join("index.json"), &to_json(&dataset))?;
+        put(&lake, &table.dir().join("index.json"), &to_json(&dataset))?;
         for figures in &mut dataset.dates {
             figures.files.clear();
         }
         index.datasets.push(dataset);
     }
-    fs::create_dir_all(lake).map_err(LakeError::io("create", lake))?;
-    put(&lake.join("index.json"), &to_json(&index))?;
-    put(&lake.join("index.html"), page::html(&index).as_bytes())
+    let root = lake.root();
+    put(&lake, &root.join("index.json"), &to_json(&index))?;
+    let page = page::html(&index);
+    put(&lake, &root.join("index.html"), page.as_bytes())
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("an index is JSON")
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<(), LakeError> {
-    write_durable(path, bytes, Replace::Always).map_err(LakeError::io("write", path))
+fn put(lake: &LakeStore, path: &Path, bytes: &[u8]) -> Result<(), LakeError> {
+    lake.replace(path, bytes)
+        .map_err(LakeError::io("write", path))
 }
 
 fn dataset(table: &Table) -> Result<Dataset, LakeError> {
@@ -105,7 +107,7 @@ fn dataset(table: &Table) -> Result<Dataset, LakeError> {
         let day = Day::read(table, date)?;
         if let Some(newest) = day.files.last() {
             // A file that is replaced at this moment has a successor with the same columns, described next time.
-            columns = describe(newest).unwrap_or(columns);
+            columns = describe(table.store(), newest).unwrap_or(columns);
         }
         dates.push(figures(table, &day)?);
     }
@@ -143,7 +145,7 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
             figures.objects += part.sources.len() as u64;
             figures.rows += part.rows;
             figures.size_bytes += part.size_bytes;
-        } else if let Some((rows, size_bytes)) = measure(path) {
+        } else if let Some((rows, size_bytes)) = measure(table.store(), path) {
             figures.objects += 1;
             figures.rows += rows;
             figures.size_bytes += size_bytes;
@@ -152,23 +154,24 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
         }
         figures.files.push(below.to_string_lossy().into_owned());
     }
-    for name in list(&errors)? {
-        figures.errors += count_lines(&errors.join(name))?;
+    for name in list(table.store(), &errors)? {
+        figures.errors += count_lines(table.store(), &errors.join(name))?;
     }
     Ok(figures)
 }
 
 /// Rows and bytes of a file; none when it cannot be read, or not any more.
-fn measure(path: &Path) -> Option<(u64, u64)> {
-    let file = File::open(path).ok()?;
-    let size_bytes = file.metadata().ok()?.len();
+fn measure(store: &LakeStore, path: &Path) -> Option<(u64, u64)> {
+    let file = store.open_file(path).ok()?;
+    let size_bytes = file.size_bytes();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
     let rows = reader.metadata().file_metadata().num_rows();
     Some((u64::try_from(rows).ok()?, size_bytes))
 }
 
-fn describe(path: &Path) -> Option<Vec<Column>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
+fn describe(store: &LakeStore, path: &Path) -> Option<Vec<Column>> {
+    let file = store.open_file(path).ok()?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
     Some(columns(reader.schema().fields()))
 }
 

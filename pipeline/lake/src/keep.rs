@@ -1,11 +1,11 @@
 //! Passes over a lake for as long as a process lives.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use groma_archive::Store;
+use groma_lake_store::LakeStore;
 use jiff::Timestamp;
 
 use crate::{Settings, publish_index, seal};
@@ -16,18 +16,19 @@ const NOTICE: Duration = Duration::from_millis(100);
 /// Seals, compacts and writes the index every so often until told to stop. What fails is logged and tried again by the
 /// next pass; nothing is lost by it.
 pub fn keep(
-    lake: &Path,
+    lake: impl Into<LakeStore>,
     settings: &Settings,
     archive: Option<&dyn Store>,
     every: Duration,
     stop: &AtomicBool,
 ) {
+    let lake = lake.into();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        if let Err(error) = seal(lake, Timestamp::now(), settings, archive) {
+        if let Err(error) = seal(lake.clone(), Timestamp::now(), settings, archive) {
             tracing::warn!(%error, "a pass over the lake failed");
         }
-        if let Err(error) = publish_index(lake) {
+        if let Err(error) = publish_index(lake.clone()) {
             tracing::warn!(%error, "the index of the lake could not be written");
         }
         while begun.elapsed() < every && !stop.load(Ordering::Relaxed) {

@@ -5,14 +5,11 @@
 //! a row by reading the parts costs a footer of all columns for each of them; these files cost the same however many columns
 //! the table has. They follow from the parts: who finds none reads the part.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use groma_spool::{Replace, create_dirs_durable, write_durable};
-use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -40,16 +37,17 @@ pub fn keys_path(file: &Path) -> Option<PathBuf> {
 }
 
 /// Writes the keys of all parts of the log that are in place and have none.
-pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
+pub(crate) fn publish(table: &Table, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
         let file = table.dir().join(&part.path);
         let Some(keys) = keys_path(&file) else {
             continue;
         };
-        if keys.exists() || part.rows > MOST_ROWS || !file.exists() {
+        let store = table.store();
+        if part.rows > MOST_ROWS || store.exists(&keys) || !store.exists(&file) {
             continue;
         }
-        match write(table, date, part, &file, &keys) {
+        match write(table, part, &file, &keys) {
             // A part that cannot be read, or was replaced meanwhile, has no keys.
             Err(error @ LakeError::Parquet { .. }) => tracing::warn!(%error, "a part got no keys"),
             Err(error) if error.is_gone() => {}
@@ -59,21 +57,13 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
     Ok(())
 }
 
-fn write(
-    table: &Table,
-    date: Date,
-    part: &Part,
-    file: &Path,
-    keys: &Path,
-) -> Result<(), LakeError> {
-    let Some(mut sorted) = read(file, part)? else {
+fn write(table: &Table, part: &Part, file: &Path, keys: &Path) -> Result<(), LakeError> {
+    let Some(mut sorted) = read(table, file, part)? else {
         return Ok(());
     };
     sorted.sort_unstable();
     let bytes = encode(&sorted).map_err(LakeError::parquet("write", keys))?;
-    let dir = table.day(Kind::Keys, date);
-    create_dirs_durable(table.lake(), &dir).map_err(LakeError::io("create", &dir))?;
-    match write_durable(keys, &bytes, Replace::Never) {
+    match table.store().create(keys, &bytes) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(LakeError::io("write", keys)(error))
         }
@@ -82,8 +72,9 @@ fn write(
 }
 
 /// Every key with its row; none when the table has no column `id` of text.
-fn read(path: &Path, part: &Part) -> Result<Option<Vec<(String, i64)>>, LakeError> {
-    let file = File::open(path).map_err(LakeError::io("open", path))?;
+fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<(String, i64)>>, LakeError> {
+    let file = table.store().open_file(path);
+    let file = file.map_err(LakeError::io("open", path))?;
     let wrong = LakeError::parquet("read", path);
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
     let columns = reader.parquet_schema().columns();

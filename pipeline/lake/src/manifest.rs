@@ -5,7 +5,6 @@
 
 use std::io;
 
-use groma_spool::{Replace, write_durable};
 use jiff::civil::Date;
 use serde::Serialize;
 
@@ -61,7 +60,7 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
         let objects = sources().count() as u64;
         objects_so_far += objects;
         let path = dir.join(file_name(number));
-        if path.exists() {
+        if table.store().exists(&path) {
             continue;
         }
         let archived = entry.objects_archived;
@@ -81,7 +80,7 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
         };
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is JSON");
         text.push(b'\n');
-        match write_durable(&path, &text, Replace::Never) {
+        match table.store().create(&path, &text) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(LakeError::io("write", path)(error));
             }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_schema::SchemaRef;
+use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -29,6 +30,7 @@ const BATCH_ROWS: usize = 128;
 
 /// A file to be merged.
 pub(crate) struct Input {
+    store: LakeStore,
     pub(crate) path: PathBuf,
     pub(crate) schema: SchemaRef,
     pub(crate) rows: u64,
@@ -36,21 +38,21 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn open(path: PathBuf) -> Result<Input, LakeError> {
-        let (file, reader) = reader(&path)?;
-        let size_bytes = file.metadata().map_err(LakeError::io("stat", &path))?.len();
+    pub(crate) fn open(store: &LakeStore, path: PathBuf) -> Result<Input, LakeError> {
+        let (size_bytes, reader) = reader(store, &path)?;
         let rows = reader.metadata().file_metadata().num_rows();
         Ok(Input {
             schema: reader.schema().clone(),
             rows: u64::try_from(rows).unwrap_or(0),
             size_bytes,
+            store: store.clone(),
             path,
         })
     }
 
     /// What its first row says about the archive object that it came from.
     pub(crate) fn url(&self) -> Result<Option<String>, LakeError> {
-        let (_, reader) = reader(&self.path)?;
+        let (_, reader) = reader(&self.store, &self.path)?;
         let wanted = ["archiver", "ArchiveURL"];
         let columns = reader.parquet_schema().columns();
         let Some(leaf) = columns
@@ -77,12 +79,15 @@ impl Input {
     }
 }
 
-fn reader(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<File>), LakeError> {
-    let file = File::open(path).map_err(LakeError::io("open", path))?;
-    let same = file.try_clone().map_err(LakeError::io("open", path))?;
+fn reader(
+    store: &LakeStore,
+    path: &Path,
+) -> Result<(u64, ParquetRecordBatchReaderBuilder<LakeFile>), LakeError> {
+    let file = store.open_file(path).map_err(LakeError::io("open", path))?;
+    let size_bytes = file.size_bytes();
     let reader =
-        ParquetRecordBatchReaderBuilder::try_new(same).map_err(LakeError::parquet("read", path))?;
-    Ok((file, reader))
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(LakeError::parquet("read", path))?;
+    Ok((size_bytes, reader))
 }
 
 /// Writes the rows of all inputs, in their order, and gives rows, bytes and the hexadecimal SHA-256 of what was written.
@@ -104,7 +109,7 @@ pub(crate) fn merge(
         ArrowWriter::try_new(output, schema, Some(properties(settings))).map_err(&write)?;
     let mut rows = 0;
     for input in inputs {
-        let (_, reader) = reader(&input.path)?;
+        let (_, reader) = reader(&input.store, &input.path)?;
         let read = LakeError::parquet("read", &input.path);
         let batches = reader.with_batch_size(BATCH_ROWS).build().map_err(&read)?;
         for batch in batches {

@@ -1,12 +1,12 @@
 //! A pass over a lake: finish what others left, compact, seal, clear away.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use groma_archive::Store;
+use groma_lake_store::LakeStore;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -37,17 +37,18 @@ pub struct Pass {
     pub unreadable: Vec<PathBuf>,
 }
 
-/// One pass over every table of the lake in this directory. It may run beside any number of others, of loaders and of readers.
+/// One pass over every table of the lake at this place. It may run beside any number of others, of loaders and of readers.
 ///
 /// A table that fails does not stop the others; the first failure is the result, after all were tried.
 pub fn seal(
-    lake: &Path,
+    lake: impl Into<LakeStore>,
     now: Timestamp,
     settings: &Settings,
     archive: Option<&dyn Store>,
 ) -> Result<Pass, LakeError> {
+    let lake = lake.into();
     let mut pass = Pass::default();
-    let (placed, _) = staged::recover(lake)?;
+    let (placed, _) = staged::recover(&lake)?;
     pass.recovered = placed;
     let archived = Archived::new(archive);
     let mut failed = None;
@@ -76,7 +77,7 @@ fn tend(
     archived: &Archived<'_>,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
-    let live = parquet_stems(&table.day(Kind::Live, date))?;
+    let live = parquet_stems(table.store(), &table.day(Kind::Live, date))?;
     if live.is_empty() {
         // Its rows are sealed, and nothing came since: parts and manifests are older than the removal of live files.
         return Ok(());
@@ -88,7 +89,7 @@ fn tend(
         let is_pending = |stem: &&String| !replaced.contains(stem.as_str());
         live.iter().filter(is_pending).cloned().collect()
     };
-    if let Some((act, stems)) = due(table, date, now, settings, &log, pending) {
+    if let Some((act, stems)) = due(table, date, now, settings, &log, pending)? {
         let work = Work {
             table,
             date,
@@ -110,11 +111,11 @@ fn tend(
 /// Puts the parts of all entries in place with their keys, and then writes the manifests that say so.
 fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
-        if table.lake().join(&part.staged).exists() {
+        if table.store().exists(&table.lake().join(&part.staged)) {
             staged::place(table, part)?;
         }
     }
-    keys::publish(table, date, log)?;
+    keys::publish(table, log)?;
     manifest::publish(table, date, log)
 }
 
@@ -126,12 +127,12 @@ fn due(
     settings: &Settings,
     log: &Log,
     pending: Vec<String>,
-) -> Option<(Act, Vec<String>)> {
+) -> Result<Option<(Act, Vec<String>)>, LakeError> {
     if pending.is_empty() {
-        return None;
+        return Ok(None);
     }
     if settings.is_closed(date, now) {
-        return Some((Act::Seal, pending));
+        return Ok(Some((Act::Seal, pending)));
     }
     let compacted: HashSet<&str> = log.parts().map(stem_of).collect();
     let small: Vec<String> = pending
@@ -139,50 +140,48 @@ fn due(
         .filter(|stem| !compacted.contains(stem.as_str()))
         .collect();
     let dir = table.day(Kind::Live, date);
+    let ages = table
+        .store()
+        .ages(&dir)
+        .map_err(LakeError::io("list", &dir))?;
     let is_old = |stem: &String| {
-        age(&dir.join(format!("{stem}.parquet"))).is_some_and(|age| age >= settings.compact_after)
+        let age = ages.get(&format!("{stem}.parquet"));
+        age.is_some_and(|age| *age >= settings.compact_after)
     };
     let is_due = small.len() >= settings.compact_files.max(2)
         || (small.len() >= 2 && small.iter().any(is_old));
-    is_due.then_some((Act::Compact, small))
-}
-
-/// How long ago a file was written.
-fn age(path: &Path) -> Option<Duration> {
-    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
-    SystemTime::now().duration_since(modified).ok()
+    Ok(is_due.then_some((Act::Compact, small)))
 }
 
 /// Removes live files whose rows stand in a part that has been in place for a while.
 fn clear(table: &Table, date: Date, log: &Log, linger: Duration) -> Result<usize, LakeError> {
     let dir = table.day(Kind::Live, date);
     let settled = log.parts().filter(|part| {
-        let in_place = age(&table.dir().join(&part.path));
+        let in_place = table.store().age(&table.dir().join(&part.path));
         in_place.is_some_and(|age| age >= linger)
     });
     let void: HashSet<&str> = settled.flat_map(Part::replaced).collect();
     let mut removed = 0;
-    for stem in parquet_stems(&dir)? {
+    for stem in parquet_stems(table.store(), &dir)? {
         if !void.contains(stem.as_str()) {
             continue;
         }
         let path = dir.join(format!("{stem}.parquet"));
-        removed += usize::from(remove(&path)?);
+        removed += usize::from(remove(table, &path)?);
         // Only a compacted file has keys.
         if let Some(keys) = keys::keys_path(&path) {
-            remove(&keys)?;
+            remove(table, &keys)?;
         }
     }
     Ok(removed)
 }
 
 /// Whether there was such a file.
-fn remove(path: &Path) -> Result<bool, LakeError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(LakeError::io("remove", path)(error)),
-    }
+fn remove(table: &Table, path: &Path) -> Result<bool, LakeError> {
+    table
+        .store()
+        .remove(path)
+        .map_err(LakeError::io("remove", path))
 }
 
 /// The making of one entry.
@@ -212,7 +211,7 @@ impl Work<'_> {
         if parts.is_empty() {
             return Ok(false);
         }
-        staged::sync(self.table)?;
+        staged::publish(self.table, &staged)?;
         let entry = Entry::new(self.act, objects_archived, parts);
         let appended = log.append(self.table, self.date, entry);
         if let Ok(false) = appended {
@@ -234,7 +233,7 @@ impl Work<'_> {
         let dir = self.table.day(Kind::Live, self.date);
         let mut groups: Vec<Vec<Input>> = Vec::new();
         for stem in stems {
-            let input = match Input::open(dir.join(format!("{stem}.parquet"))) {
+            let input = match Input::open(self.table.store(), dir.join(format!("{stem}.parquet"))) {
                 Ok(input) => input,
                 Err(LakeError::Parquet { path, source, .. }) => {
                     tracing::warn!(file = %path.display(), %source, "table file left out");
@@ -301,15 +300,15 @@ impl Work<'_> {
         Ok(Source {
             url: input.url()?,
             rows: input.rows,
-            errors: count_lines(&errors)?,
+            errors: count_lines(self.table.store(), &errors)?,
             stem,
         })
     }
 }
 
 /// Lines of a file; none when it does not exist.
-pub(crate) fn count_lines(path: &Path) -> Result<u64, LakeError> {
-    match fs::read(path) {
+pub(crate) fn count_lines(store: &LakeStore, path: &Path) -> Result<u64, LakeError> {
+    match store.read(path) {
         Ok(text) => Ok(text.split_inclusive(|byte| *byte == b'\n').count() as u64),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(LakeError::io("read", path)(error)),

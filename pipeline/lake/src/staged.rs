@@ -1,38 +1,56 @@
 //! Parts that are written but not yet in place.
 //!
-//! They wait in `<lake>/.staged` under a name that says for which entry of which log they are, locked while their writer
-//! lives. When the writer dies, the log says what becomes of them: named by that entry, they belong in place; else they go.
+//! They wait beside the tables under a name that says for which entry of which log they are. In a directory they are locked
+//! while their writer lives. When the writer dies, the log says what becomes of them: named by that entry, they belong in
+//! place; else they go. A bucket knows no locks: there a part that no entry names goes when the entry's number was taken by
+//! another, or else when it is older than any writer may be.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use groma_lake_store::LakeStore;
 use groma_spool::{create_dirs_durable, sync_dir};
 use jiff::civil::Date;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use tempfile::TempPath;
 
 use crate::LakeError;
 use crate::log::{Log, Part};
 use crate::table::{Table, list};
 
+/// Where parts wait in a directory, and in a bucket, whose names are not hidden by a dot. Neither is an experiment's name.
 const DIR: &str = ".staged";
+const DIR_OF_BUCKET: &str = "staged-parts";
+
+/// In a bucket a writer gives up after so long, and leftovers are older than twice that.
+const WRITER_LIVES: Duration = Duration::from_hours(12);
 
 /// A staged file of this process. Dropped before its entry is in the log, it vanishes.
 pub(crate) struct Staged {
     pub(crate) file: File,
+    /// Where this process writes it.
     pub(crate) path: PathBuf,
+    store: LakeStore,
     name: String,
+    begun: Instant,
+    /// It is written here and uploaded later.
+    local: Option<TempPath>,
     keep: bool,
+}
+
+fn dir(store: &LakeStore) -> &'static str {
+    if store.is_bucket() {
+        DIR_OF_BUCKET
+    } else {
+        DIR
+    }
 }
 
 impl Staged {
     /// A new file for the entry `number` of the log of this date.
     pub(crate) fn create(table: &Table, date: Date, number: usize) -> Result<Staged, LakeError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let dir = table.lake().join(DIR);
-        create_dirs_durable(table.lake(), &dir).map_err(LakeError::io("create", &dir))?;
         let nanos = jiff::Timestamp::now().as_nanosecond();
         let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!(
@@ -41,25 +59,37 @@ impl Staged {
             table.datatype(),
             std::process::id()
         );
+        let staged = |file, path, local| Staged {
+            file,
+            path,
+            store: table.store().clone(),
+            name: name.clone(),
+            begun: Instant::now(),
+            local,
+            keep: false,
+        };
+        if table.store().is_bucket() {
+            let temporary = tempfile::NamedTempFile::with_prefix("groma-part-");
+            let temporary = temporary.map_err(LakeError::io("create", std::env::temp_dir()))?;
+            let (file, local) = temporary.into_parts();
+            return Ok(staged(file, local.to_path_buf(), Some(local)));
+        }
+        let dir = table.lake().join(DIR);
+        create_dirs_durable(table.lake(), &dir).map_err(LakeError::io("create", &dir))?;
         let path = dir.join(&name);
         loop {
             let file = File::create_new(&path).map_err(LakeError::io("create", &path))?;
             file.lock().map_err(LakeError::io("lock", &path))?;
             // Before it was locked, another pass may have taken it for one of a dead writer.
             if path.exists() {
-                return Ok(Staged {
-                    file,
-                    path,
-                    name,
-                    keep: false,
-                });
+                return Ok(staged(file, path, None));
             }
         }
     }
 
-    /// Its path below the lake's directory.
+    /// Its path below the lake.
     pub(crate) fn below_lake(&self) -> String {
-        format!("{DIR}/{}", self.name)
+        format!("{}/{}", dir(&self.store), self.name)
     }
 
     /// The log names it now: it stays until it is in place.
@@ -72,87 +102,117 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if !self.keep {
             // A leftover is cleared by the next pass.
-            let _ = fs::remove_file(&self.path);
+            let _ = match &self.local {
+                Some(_) => self.store.remove(Path::new(&self.below_lake())).map(drop),
+                None => fs::remove_file(&self.path),
+            };
         }
     }
 }
 
-/// Makes the names in the staging directory durable.
-pub(crate) fn sync(table: &Table) -> Result<(), LakeError> {
-    let dir = table.lake().join(DIR);
-    sync_dir(&dir).map_err(LakeError::io("sync", dir))
+/// Makes these files durable where others find them.
+pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError> {
+    if !table.store().is_bucket() {
+        let dir = table.lake().join(DIR);
+        return sync_dir(&dir).map_err(LakeError::io("sync", dir));
+    }
+    for file in staged {
+        let target = PathBuf::from(file.below_lake());
+        let uploaded = fs::read(&file.path).and_then(|bytes| table.store().create(&target, &bytes));
+        match uploaded {
+            // Its answer was lost: nobody else has this name.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            result => result.map_err(LakeError::io("write", target))?,
+        }
+    }
+    if staged
+        .iter()
+        .any(|file| file.begun.elapsed() > WRITER_LIVES)
+    {
+        let late = std::io::ErrorKind::TimedOut;
+        return Err(LakeError::io("stage parts in", dir(table.store()))(
+            late.into(),
+        ));
+    }
+    Ok(())
 }
 
 /// Puts a part of a durable entry in place, unless somebody did.
 pub(crate) fn place(table: &Table, part: &Part) -> Result<(), LakeError> {
     let staged = table.lake().join(&part.staged);
     let target = table.dir().join(&part.path);
-    let Some(dir) = target.parent() else {
-        return Ok(());
-    };
-    create_dirs_durable(table.lake(), dir).map_err(LakeError::io("create", dir))?;
-    let moved = match renameat_with(CWD, &staged, CWD, &target, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL) => {
-            fs::hard_link(&staged, &target).and_then(|()| fs::remove_file(&staged))
-        }
-        result => result.map_err(io::Error::from),
-    };
-    match moved {
-        Ok(()) => sync_dir(dir).map_err(LakeError::io("sync", dir)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // Another one placed it; a compacted file may also have been replaced since.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LakeError::io("place", target)(error)),
-    }
+    // Another one may have placed it; a compacted file may also have been replaced since.
+    let placed = table.store().place(&staged, &target);
+    placed.map_err(LakeError::io("place", target))
 }
 
 /// Finishes what dead sealers left: parts that a log names are placed, others removed. Gives how many of each.
-pub(crate) fn recover(lake: &Path) -> Result<(usize, usize), LakeError> {
-    let dir = lake.join(DIR);
+pub(crate) fn recover(lake: &LakeStore) -> Result<(usize, usize), LakeError> {
+    let dir = lake.root().join(dir(lake));
     let (mut placed, mut removed) = (0, 0);
-    for name in list(&dir)? {
+    for name in list(lake, &dir)? {
         let path = dir.join(&name);
-        // Whoever finishes meanwhile takes the file away, which is as good.
-        let Ok(file) = File::open(&path) else {
-            continue;
-        };
-        if file.try_lock().is_err() {
-            continue;
+        // Held until the file was seen to.
+        let mut _locked = None;
+        if !lake.is_bucket() {
+            // Whoever finishes meanwhile takes the file away, which is as good.
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            _locked = Some(file);
         }
-        match owner(lake, &name, &format!("{DIR}/{name}"))? {
-            Some((table, part)) => {
+        match owner(lake, &name)? {
+            Owner::Part(table, part) => {
                 place(&table, &part)?;
                 placed += 1;
             }
-            None => {
-                removed += usize::from(remove(&path)?);
+            Owner::Undecided if lake.is_bucket() && !is_leftover(lake, &path) => {}
+            Owner::Undecided | Owner::Nobody => {
+                let gone = lake.remove(&path).map_err(LakeError::io("remove", &path))?;
+                removed += usize::from(gone);
             }
         }
     }
     Ok((placed, removed))
 }
 
-fn remove(path: &Path) -> Result<bool, LakeError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(LakeError::io("remove", path)(error)),
-    }
+fn is_leftover(lake: &LakeStore, path: &Path) -> bool {
+    lake.age(path).is_some_and(|age| age > 2 * WRITER_LIVES)
 }
 
-/// The part that a log's entry says this staged file is.
-fn owner(lake: &Path, name: &str, below: &str) -> Result<Option<(Table, Part)>, LakeError> {
+/// Whose a staged file is.
+enum Owner {
+    /// A log names it.
+    Part(Table, Box<Part>),
+    /// Its entry may still be made.
+    Undecided,
+    /// Another sealer was faster, or it is no file of ours.
+    Nobody,
+}
+
+fn owner(lake: &LakeStore, name: &str) -> Result<Owner, LakeError> {
     let pieces: Vec<&str> = name.split('.').collect();
-    let [experiment, datatype, date, ..] = pieces[..] else {
-        return Ok(None);
+    let [experiment, datatype, date, number, ..] = pieces[..] else {
+        return Ok(Owner::Nobody);
     };
-    let (Ok(experiment), Ok(datatype), Ok(date)) =
-        (experiment.parse(), datatype.parse(), date.parse())
-    else {
-        return Ok(None);
+    let (Ok(experiment), Ok(datatype), Ok(date), Ok(number)) = (
+        experiment.parse(),
+        datatype.parse(),
+        date.parse(),
+        number.parse::<usize>(),
+    ) else {
+        return Ok(Owner::Nobody);
     };
-    let table = Table::new(lake, experiment, datatype);
+    let table = Table::new(lake.clone(), experiment, datatype);
     let log = Log::read(&table, date)?;
+    let below = format!("{}/{name}", dir(lake));
     let part = log.parts().find(|part| part.staged == below).cloned();
-    Ok(part.map(|part| (table, part)))
+    Ok(match part {
+        Some(part) => Owner::Part(table, Box::new(part)),
+        None if number < log.entries.len() => Owner::Nobody,
+        None => Owner::Undecided,
+    })
 }

@@ -1,9 +1,8 @@
 //! The tables of a lake and the folders of a table.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use groma_lake_store::LakeStore;
 use groma_spool::Name;
 use jiff::civil::Date;
 
@@ -39,27 +38,28 @@ impl Kind {
 /// One datatype of one experiment in a lake.
 #[derive(Clone, Debug)]
 pub struct Table {
-    root: PathBuf,
+    store: LakeStore,
     experiment: Name,
     datatype: Name,
 }
 
 impl Table {
-    /// The table of this datatype in the lake in this directory, whether there is one yet or not.
-    pub fn new(lake: &Path, experiment: Name, datatype: Name) -> Table {
+    /// The table of this datatype in the lake at this place, whether there is one yet or not.
+    pub fn new(lake: impl Into<LakeStore>, experiment: Name, datatype: Name) -> Table {
         Table {
-            root: lake.to_owned(),
+            store: lake.into(),
             experiment,
             datatype,
         }
     }
 
-    /// Every table of the lake in this directory, by name.
-    pub fn all(lake: &Path) -> Result<Vec<Table>, LakeError> {
+    /// Every table of the lake at this place, by name.
+    pub fn all(lake: impl Into<LakeStore>) -> Result<Vec<Table>, LakeError> {
+        let lake = lake.into();
         let mut tables = Vec::new();
-        for experiment in names_in(lake)? {
-            for datatype in names_in(&lake.join(experiment.as_str()))? {
-                tables.push(Table::new(lake, experiment.clone(), datatype));
+        for experiment in names_in(&lake, lake.root())? {
+            for datatype in names_in(&lake, &lake.root().join(experiment.as_str()))? {
+                tables.push(Table::new(lake.clone(), experiment.clone(), datatype));
             }
         }
         Ok(tables)
@@ -75,14 +75,19 @@ impl Table {
         &self.datatype
     }
 
-    /// The lake's directory.
+    /// Where its lake is.
+    pub fn store(&self) -> &LakeStore {
+        &self.store
+    }
+
+    /// What all paths of its lake begin with; see [`LakeStore::root`].
     pub(crate) fn lake(&self) -> &Path {
-        &self.root
+        self.store.root()
     }
 
     /// `<lake>/<experiment>/<datatype>`.
     pub fn dir(&self) -> PathBuf {
-        self.root
+        self.lake()
             .join(self.experiment.as_str())
             .join(self.datatype.as_str())
     }
@@ -95,7 +100,7 @@ impl Table {
     pub fn dates(&self) -> Result<Vec<Date>, LakeError> {
         let mut dates = Vec::new();
         for kind in [Kind::Live, Kind::Sealed] {
-            let names = list(&self.dir().join(kind.as_str()))?;
+            let names = list(&self.store, &self.dir().join(kind.as_str()))?;
             let date = |name: &String| name.strip_prefix("date=")?.parse::<Date>().ok();
             dates.extend(names.iter().filter_map(date));
         }
@@ -105,34 +110,24 @@ impl Table {
     }
 }
 
-fn names_in(dir: &Path) -> Result<Vec<Name>, LakeError> {
-    let mut names: Vec<Name> = list(dir)?
+fn names_in(store: &LakeStore, dir: &Path) -> Result<Vec<Name>, LakeError> {
+    let folders = store.folders(dir).map_err(LakeError::io("list", dir))?;
+    let mut names: Vec<Name> = folders
         .iter()
-        .filter(|name| dir.join(name).is_dir())
         .filter_map(|name| name.parse().ok())
         .collect();
     names.sort_unstable();
     Ok(names)
 }
 
-/// The names in a directory, in no order; none when it does not exist.
-pub(crate) fn list(dir: &Path) -> Result<Vec<String>, LakeError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(LakeError::io("list", dir)(error)),
-    };
-    entries
-        .map(|entry| {
-            let entry = entry.map_err(LakeError::io("list", dir))?;
-            Ok(entry.file_name().to_string_lossy().into_owned())
-        })
-        .collect()
+/// The names in a folder, in no order; none when it does not exist.
+pub(crate) fn list(store: &LakeStore, dir: &Path) -> Result<Vec<String>, LakeError> {
+    store.list(dir).map_err(LakeError::io("list", dir))
 }
 
 /// The stems of the Parquet files in a directory.
-pub(crate) fn parquet_stems(dir: &Path) -> Result<Vec<String>, LakeError> {
-    let mut stems: Vec<String> = list(dir)?
+pub(crate) fn parquet_stems(store: &LakeStore, dir: &Path) -> Result<Vec<String>, LakeError> {
+    let mut stems: Vec<String> = list(store, dir)?
         .iter()
         .filter_map(|name| name.strip_suffix(".parquet"))
         .map(str::to_owned)

@@ -1,6 +1,5 @@
 //! Rows out of the lake, for people and for programs that read no Parquet.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +37,7 @@ pub fn export(
 ) -> Result<u64, LoadError> {
     let files = lake.live_files(experiment, datatype, date)?;
     if form == Export::Parquet {
-        return concatenate(&files, out);
+        return concatenate(lake, &files, out);
     }
     let mut sink = Sink {
         form,
@@ -47,7 +46,7 @@ pub fn export(
         rows: 0,
     };
     for path in &files {
-        for batch in batches(path)? {
+        for batch in batches(lake, path)? {
             let batch = batch.map_err(|error| encode(path, &error))?;
             sink.write(&batch, path, out)?;
         }
@@ -62,24 +61,29 @@ fn encode(path: &Path, error: &dyn std::fmt::Display) -> LoadError {
     }
 }
 
-fn batches(path: &Path) -> Result<ParquetRecordBatchReader, LoadError> {
-    let file = File::open(path).map_err(LoadError::lake("open", path))?;
+fn batches(lake: &Lake, path: &Path) -> Result<ParquetRecordBatchReader, LoadError> {
+    let file = lake.store().open_file(path);
+    let file = file.map_err(LoadError::lake("open", path))?;
     ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(|error| encode(path, &error))
 }
 
 /// All files as one, row group behind row group.
-fn concatenate(files: &[PathBuf], out: &mut (impl Write + Send)) -> Result<u64, LoadError> {
+fn concatenate(
+    lake: &Lake,
+    files: &[PathBuf],
+    out: &mut (impl Write + Send),
+) -> Result<u64, LoadError> {
     let Some(first) = files.first() else {
         return Ok(0);
     };
-    let schema = batches(first)?.schema();
+    let schema = batches(lake, first)?.schema();
     let failed = |error: ParquetError| encode(Path::new("the export"), &error);
     let mut writer = ArrowWriter::try_new(out, schema, None).map_err(failed)?;
     let mut rows = 0;
     for path in files {
-        for batch in batches(path)? {
+        for batch in batches(lake, path)? {
             let batch = batch.map_err(|error| encode(path, &error))?;
             rows += batch.num_rows() as u64;
             writer.write(&batch).map_err(failed)?;

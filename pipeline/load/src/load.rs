@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 
 use crate::datatype::Measurement;
-use crate::lake::{Account, Committed, ErrorLog, Lake, ParquetFile};
+use groma_lake_store::Committed;
+
+use crate::lake::{Account, ErrorLog, Lake, ParquetFile};
 use crate::row::Batch;
 use crate::source::{Content, Member};
 use crate::table::Table;

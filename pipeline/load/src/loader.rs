@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groma_archive::Store;
+use groma_lake_store::Committed;
 use groma_spool::Name;
 use jiff::civil::Date;
 
-use crate::lake::{Committed, ErrorLog, Lake, ParquetFile};
+use crate::lake::{ErrorLog, Lake, ParquetFile};
 use crate::load::Load;
 use crate::object::{Form, Object};
 use crate::source::{Observed, read_jsonl, read_tar};
@@ -119,7 +120,7 @@ impl Loader {
             ..
         } = &object;
         let path = self.lake.live_path(experiment, datatype, date, stem);
-        if path.exists() {
+        if self.lake.store().exists(&path) {
             return Ok(Loaded::already(path));
         }
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);

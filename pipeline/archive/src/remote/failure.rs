@@ -20,7 +20,7 @@ impl Failure {
     }
 
     /// What the library says, with the answers of the server cut down to their codes.
-    pub(crate) fn of_library(error: &object_store::Error) -> Failure {
+    pub fn of_library(error: &object_store::Error) -> Failure {
         Failure(without_answers(&chain(error)))
     }
 

@@ -1,18 +1,20 @@
 //! Two sealers and two loaders on one lake, killed again and again while objects keep coming.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use groma_lake::seal;
+use groma_lake_store::LakeStore;
 
 use crate::support::{CLOSED, Lab, OPEN, check_with_pyarrow, eager, now};
 
 const ROLE: &str = "GROMA_LAKE_TEST_ROLE";
 const ROOT: &str = "GROMA_LAKE_TEST_ROOT";
-const KILLS: usize = 200;
+/// Where the lake is, when it is not below the root.
+const PLACE: &str = "GROMA_LAKE_TEST_PLACE";
 const ROWS: usize = 3;
 
 /// Not a test of its own: the processes that are killed are this program, told by their environment what to do for ever.
@@ -21,12 +23,15 @@ fn child() {
     let Ok(role) = std::env::var(ROLE) else {
         return;
     };
-    let lab = Lab::new(std::env::var_os(ROOT).unwrap().as_ref());
+    let mut lab = Lab::new(std::env::var_os(ROOT).unwrap().as_ref());
+    if let Ok(place) = std::env::var(PLACE) {
+        lab.place = LakeStore::open(&place).unwrap();
+    }
     loop {
         if role == "seal" {
             let archive = lab.archive();
             // What the other processes do meanwhile must never make a pass fail.
-            seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
+            seal(lab.place.clone(), now(), &eager(), Some(&archive)).unwrap();
         } else {
             let swept = lab.loader().sweep("").unwrap();
             assert!(swept.failed.is_empty(), "{:?}", swept.failed);
@@ -34,11 +39,16 @@ fn child() {
     }
 }
 
-fn spawn(lab: &Lab, role: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn spawn(lab: &Lab, role: &str, variables: &[(String, String)]) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if lab.place.is_bucket() {
+        command.env(PLACE, lab.place.to_string());
+    }
+    command
         .args(["--exact", "kill::child", "--nocapture"])
         .env(ROLE, role)
         .env(ROOT, &lab.root)
+        .envs(variables.iter().cloned())
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
@@ -51,7 +61,7 @@ fn row_ids(date: &str, object: usize) -> Vec<String> {
 }
 
 /// Archives objects of both dates until it is told to stop; gives the ids of each.
-fn write(lab: &Lab, done: &AtomicBool) -> BTreeMap<String, Vec<String>> {
+fn write(lab: &Lab, done: &AtomicBool, pause_ms: u64) -> BTreeMap<String, Vec<String>> {
     let mut written: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for number in 0.. {
         for date in [CLOSED, OPEN] {
@@ -62,7 +72,7 @@ fn write(lab: &Lab, done: &AtomicBool) -> BTreeMap<String, Vec<String>> {
         if done.load(Ordering::Relaxed) {
             break;
         }
-        std::thread::sleep(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(pause_ms));
     }
     written
 }
@@ -98,25 +108,51 @@ fn read(lab: &Lab, done: &AtomicBool) -> usize {
 fn killed_two_hundred_times_no_row_is_lost_or_doubled() {
     let dir = tempfile::tempdir().unwrap();
     let lab = Lab::new(dir.path());
-    let done = Arc::new(AtomicBool::new(false));
-    let thread = |act: fn(&Lab, &AtomicBool)| (act, Lab::new(dir.path()), Arc::clone(&done));
+    kill(&lab, &[], 200, 5..60);
+    let staged = std::fs::read_dir(lab.lake().join(".staged")).unwrap();
+    assert_eq!(staged.count(), 0, "nothing is left aside");
+}
+
+/// The same in a bucket, fewer times unless `GROMA_LAKE_KILLS` says so: its store is slow.
+#[cfg(feature = "s3")]
+#[test]
+fn killed_on_a_bucket_no_row_is_lost_or_doubled() {
+    use groma_archive::Opening;
+    use groma_tests::stores::{Kind, ObjectStore};
+
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = ObjectStore::start(Kind::Moto, &dir.path().join("store")) else {
+        return;
+    };
+    let variables = server.variables(server.address());
+    let opening = Opening {
+        variables: variables.clone(),
+        ..Opening::to_write()
+    };
+    let place = LakeStore::open_with(&format!("{}/a/lake", server.url()), &opening).unwrap();
+    let lab = Lab::with_lake(dir.path(), place);
+    let kills = std::env::var("GROMA_LAKE_KILLS").map_or(30, |kills| kills.parse().unwrap());
+    kill(&lab, &variables, kills, 50..900);
+}
+
+/// Two sealers and two loaders, one of them killed and started again after so many milliseconds, `kills` times.
+fn kill(lab: &Lab, variables: &[(String, String)], kills: usize, pause_ms: Range<u64>) {
+    let done = AtomicBool::new(false);
     let (writer, reader) = std::thread::scope(|scope| {
-        let (_, writing, told) = thread(|_, _| {});
-        let writer = scope.spawn(move || write(&writing, &told));
-        let (_, reading, told) = thread(|_, _| {});
-        let reader = scope.spawn(move || read(&reading, &told));
+        let writer = scope.spawn(|| write(lab, &done, pause_ms.start.saturating_mul(8)));
+        let reader = scope.spawn(|| read(lab, &done));
         let roles = ["seal", "load", "seal", "load"];
-        let mut children = roles.map(|role| spawn(&lab, role));
+        let mut children = roles.map(|role| spawn(lab, role, variables));
         let mut ended_alone = Vec::new();
-        for _ in 0..KILLS {
-            std::thread::sleep(Duration::from_millis(rand::random_range(5..60)));
+        for _ in 0..kills {
+            std::thread::sleep(Duration::from_millis(rand::random_range(pause_ms.clone())));
             let victim = rand::random_range(0..roles.len());
             if let Some(status) = children[victim].try_wait().unwrap() {
                 ended_alone.push((roles[victim], status));
             }
             children[victim].kill().unwrap();
             children[victim].wait().unwrap();
-            children[victim] = spawn(&lab, roles[victim]);
+            children[victim] = spawn(lab, roles[victim], variables);
         }
         for child in &mut children {
             child.kill().unwrap();
@@ -127,18 +163,18 @@ fn killed_two_hundred_times_no_row_is_lost_or_doubled() {
         (writer.join().unwrap(), reader.join().unwrap())
     });
     assert!(reader > 0);
-    settle(&lab);
+    settle(lab);
     for (date, ids) in &writer {
         let found = lab.ids(date);
         assert_eq!(found.len(), ids.len(), "{date}");
         assert!(ids.iter().all(|id| found.get(id) == Some(&1)), "{date}");
     }
     assert_eq!(lab.files("live", CLOSED), [""; 0]);
-    check_with_pyarrow(&lab, &writer);
+    check_with_pyarrow(lab, &writer);
     let later = "2024-05-08T02:00:00Z".parse().unwrap();
-    seal(&lab.lake(), later, &eager(), Some(&lab.archive())).unwrap();
+    seal(lab.place.clone(), later, &eager(), Some(&lab.archive())).unwrap();
     assert_eq!(lab.files("live", OPEN), [""; 0]);
-    check_with_pyarrow(&lab, &writer);
+    check_with_pyarrow(lab, &writer);
 }
 
 /// What the next processes would do.
@@ -146,9 +182,7 @@ fn settle(lab: &Lab) {
     let swept = lab.loader().sweep("").unwrap();
     assert!(swept.failed.is_empty(), "{:?}", swept.failed);
     let archive = lab.archive();
-    seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
-    let again = seal(&lab.lake(), now(), &eager(), Some(&archive)).unwrap();
+    seal(lab.place.clone(), now(), &eager(), Some(&archive)).unwrap();
+    let again = seal(lab.place.clone(), now(), &eager(), Some(&archive)).unwrap();
     assert_eq!(again, groma_lake::Pass::default(), "nothing is left to do");
-    let staged = std::fs::read_dir(lab.lake().join(".staged")).unwrap();
-    assert_eq!(staged.count(), 0, "nothing is left aside");
 }

@@ -1,7 +1,7 @@
 //! An archive that grows, loaders into a lake, and what the lake holds.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_archive::{LocalStore, Store as _};
 use groma_lake::{Day, Settings, Table, Unsealed};
+use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_schema::Schema;
 use jiff::Timestamp;
@@ -43,12 +44,19 @@ pub(crate) fn eager() -> Settings {
 /// A lab's folders in one directory, which processes share.
 pub(crate) struct Lab {
     pub(crate) root: PathBuf,
+    /// Where the lake is: `lake` below the root, or a bucket.
+    pub(crate) place: LakeStore,
 }
 
 impl Lab {
     pub(crate) fn new(root: &Path) -> Lab {
+        Lab::with_lake(root, root.join("lake").into())
+    }
+
+    pub(crate) fn with_lake(root: &Path, place: LakeStore) -> Lab {
         Lab {
             root: root.to_owned(),
+            place,
         }
     }
 
@@ -62,14 +70,18 @@ impl Lab {
 
     pub(crate) fn table(&self) -> Table {
         let (experiment, datatype) = ("lab".parse().unwrap(), "probe1".parse().unwrap());
-        Table::new(&self.lake(), experiment, datatype)
+        Table::new(self.place.clone(), experiment, datatype)
     }
 
     pub(crate) fn loader(&self) -> Loader {
         let schema = Schema::parse(SCHEMA).unwrap();
         let datatype = LoadDatatype::new("lab".parse().unwrap(), "probe1".parse().unwrap(), schema);
-        let store = Unsealed::new(Arc::new(self.archive()), self.lake());
-        Loader::new(Arc::new(store), Lake::new(self.lake()), vec![datatype])
+        let store = Unsealed::new(Arc::new(self.archive()), self.place.clone());
+        Loader::new(
+            Arc::new(store),
+            Lake::new(self.place.clone()),
+            vec![datatype],
+        )
     }
 
     /// Archives one object of these rows, and a line that cannot be a row; gives its stem.
@@ -104,7 +116,8 @@ impl Lab {
         for _ in 0..1000 {
             let day = Day::read(&self.table(), date.parse().unwrap()).unwrap();
             let mut ids = BTreeMap::new();
-            if day.files.iter().all(|file| count_ids(file, &mut ids)) {
+            let count = |file: &PathBuf| count_ids(&self.place, file, &mut ids);
+            if day.files.iter().all(count) {
                 return ids;
             }
         }
@@ -113,21 +126,15 @@ impl Lab {
 
     pub(crate) fn files(&self, kind: &str, date: &str) -> Vec<String> {
         let dir = self.table().dir().join(kind).join(format!("date={date}"));
-        let mut names: Vec<String> = fs::read_dir(dir)
-            .map(|entries| {
-                entries
-                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                    .collect()
-            })
-            .unwrap_or_default();
+        let mut names = self.place.list(&dir).unwrap();
         names.sort();
         names
     }
 }
 
-fn count_ids(path: &Path, ids: &mut BTreeMap<String, u32>) -> bool {
+fn count_ids(place: &LakeStore, path: &Path, ids: &mut BTreeMap<String, u32>) -> bool {
     use arrow_array::cast::AsArray as _;
-    let Ok(file) = File::open(path) else {
+    let Ok(file) = place.open_file(path) else {
         return false;
     };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -141,6 +148,7 @@ fn count_ids(path: &Path, ids: &mut BTreeMap<String, u32>) -> bool {
 }
 
 /// Runs the check of the lake that knows none of our code, where there is a Python with pyarrow.
+/// It reads directories; of a bucket it gets a copy.
 pub(crate) fn check_with_pyarrow(lab: &Lab, expected: &BTreeMap<String, Vec<String>>) {
     let python = std::env::var("GROMA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = std::process::Command::new(&python)
@@ -150,18 +158,34 @@ pub(crate) fn check_with_pyarrow(lab: &Lab, expected: &BTreeMap<String, Vec<Stri
         groma_tests::skip("no Python with pyarrow; set GROMA_PYTHON");
         return;
     }
+    let table = if lab.place.is_bucket() {
+        let copy = tempfile::tempdir_in(&lab.root).unwrap().keep();
+        copy_folder(&lab.place, &lab.table().dir(), &copy);
+        copy.join(lab.table().dir())
+    } else {
+        lab.table().dir()
+    };
     let list = lab.root.join("expected.json");
     fs::write(&list, serde_json::to_vec(expected).unwrap()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_lake.py");
     let output = std::process::Command::new(&python)
-        .args([
-            script.as_os_str(),
-            lab.table().dir().as_os_str(),
-            list.as_os_str(),
-        ])
+        .args([script.as_os_str(), table.as_os_str(), list.as_os_str()])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{text}{errors}");
+}
+
+fn copy_folder(place: &LakeStore, dir: &Path, to: &Path) {
+    let folders = place.folders(dir).unwrap();
+    for name in &folders {
+        copy_folder(place, &dir.join(name), to);
+    }
+    let files = place.list(dir).unwrap().into_iter();
+    for name in files.filter(|name| !folders.contains(name)) {
+        let path = to.join(dir).join(&name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, place.read(&dir.join(name)).unwrap()).unwrap();
+    }
 }

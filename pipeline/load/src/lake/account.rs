@@ -1,13 +1,11 @@
 //! What became of the members of one object, published beside its rows.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::Lake;
-use super::new_file::NewFile;
 use crate::LoadError;
 
 /// The account of one object: `members = loaded + failed + skipped`. Of datatypes with one row per member `rows = loaded`.
@@ -39,10 +37,7 @@ impl Account<'_> {
     pub(crate) fn write(&self, lake: &Lake, path: PathBuf) -> Result<(), LoadError> {
         let mut text = serde_json::to_vec(self).expect("strings and numbers are JSON");
         text.push(b'\n');
-        let mut file = NewFile::create(lake, path.clone())?;
-        file.write_all(&text)
-            .map_err(LoadError::lake("write", path))?;
-        file.commit_over()?;
-        Ok(())
+        let written = lake.store().replace(&path, &text);
+        written.map_err(LoadError::lake("write", path))
     }
 }

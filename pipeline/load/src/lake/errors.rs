@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use groma_lake_store::NewFile;
+
 use super::Lake;
-use super::new_file::NewFile;
 use crate::LoadError;
 
 /// Longest reason kept, in characters.
@@ -55,7 +56,8 @@ impl ErrorLog {
         reason: &str,
     ) -> Result<(), LoadError> {
         if self.file.is_none() {
-            let file = NewFile::create(&self.lake, self.path.clone())?;
+            let file = self.lake.store().new_file(self.path.clone());
+            let file = file.map_err(LoadError::lake("create", &self.path))?;
             self.file = Some(BufWriter::new(file));
         }
         let entry = Entry {
@@ -76,17 +78,15 @@ impl ErrorLog {
     /// Puts the list in place; what an earlier attempt left there goes.
     pub(crate) fn commit(self) -> Result<(), LoadError> {
         let Some(file) = self.file else {
-            return match std::fs::remove_file(&self.path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(LoadError::lake("remove", &self.path)(error))
-                }
-                _ => Ok(()),
-            };
+            let removed = self.lake.store().remove(&self.path);
+            return removed
+                .map(drop)
+                .map_err(LoadError::lake("remove", &self.path));
         };
         let file = file
             .into_inner()
             .map_err(|error| LoadError::lake("write", &self.path)(error.into_error()))?;
-        file.commit_over()?;
-        Ok(())
+        file.commit_over()
+            .map_err(LoadError::lake("name", &self.path))
     }
 }

@@ -1,13 +1,11 @@
 //! Objects whose rows were asked for under another date than that of their name.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 
 use jiff::civil::Date;
 
 use super::Lake;
-use super::new_file::{Committed, NewFile};
 use crate::LoadError;
 use crate::object::Object;
 
@@ -33,15 +31,17 @@ impl Lake {
         if moved.is_some() || self.has_rows_at(object, date) {
             return Err(refuse(date));
         }
-        let mut file = NewFile::create(self, self.moved_path(object))?;
-        write!(file, "{asked}").map_err(LoadError::lake("write", file.target()))?;
-        match file.commit()? {
-            Committed::Created => Ok(asked),
+        let path = self.moved_path(object);
+        match self.store().create(&path, asked.to_string().as_bytes()) {
+            Ok(()) => Ok(asked),
             // Another loader was faster, maybe with the same date.
-            Committed::Existed => match self.moved_to(object)? {
-                Some(other) if other != asked => Err(refuse(other)),
-                _ => Ok(asked),
-            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.moved_to(object)? {
+                    Some(other) if other != asked => Err(refuse(other)),
+                    _ => Ok(asked),
+                }
+            }
+            Err(error) => Err(LoadError::lake("write", path)(error)),
         }
     }
 
@@ -53,8 +53,9 @@ impl Lake {
             stem,
             ..
         } = object;
-        self.live_path(experiment, datatype, date, stem).exists()
-            || self.account_path(experiment, datatype, date, stem).exists()
+        let live = self.live_path(experiment, datatype, date, stem);
+        let account = self.account_path(experiment, datatype, date, stem);
+        self.store().exists(&live) || self.store().exists(&account)
     }
 
     fn moved_path(&self, object: &Object) -> PathBuf {
@@ -67,8 +68,8 @@ impl Lake {
 
     fn moved_to(&self, object: &Object) -> Result<Option<Date>, LoadError> {
         let path = self.moved_path(object);
-        match fs::read_to_string(&path) {
-            Ok(text) => match text.parse() {
+        match self.store().read(&path) {
+            Ok(text) => match String::from_utf8_lossy(&text).parse() {
                 Ok(date) => Ok(Some(date)),
                 Err(_) => Err(LoadError::lake("read", path)(
                     io::ErrorKind::InvalidData.into(),

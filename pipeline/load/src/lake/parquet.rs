@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
+use groma_lake_store::{Committed, NewFile};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -12,7 +13,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::Lake;
-use super::new_file::{Committed, NewFile};
 use crate::LoadError;
 
 /// Named in every file; a fixed text, so that the same rows are the same bytes.
@@ -48,7 +48,8 @@ impl ParquetFile {
         schema: SchemaRef,
         row_group_bytes: usize,
     ) -> Result<Self, LoadError> {
-        let file = NewFile::create(lake, path)?;
+        let create = LoadError::lake("create", path.clone());
+        let file = lake.store().new_file(path).map_err(create)?;
         Ok(ParquetFile {
             target: file.target().to_owned(),
             state: State::Waiting(file),
@@ -103,7 +104,8 @@ impl ParquetFile {
             (Err(error), _) => Err(error),
             _ => Err(ParquetError::General("no writer".to_owned())),
         };
-        file.map_err(|error| encode(&self.target, &error))?.commit()
+        let file = file.map_err(|error| encode(&self.target, &error))?;
+        file.commit().map_err(LoadError::lake("name", self.target))
     }
 }
 

@@ -1,0 +1,220 @@
+//! Where the files of a lake stand: a directory, or a bucket (feature `s3`).
+//!
+//! Every call blocks. A file appears whole and durable, or not at all. Paths are those that [`LakeStore::root`] begins: in
+//! a bucket names below its prefix. What is not there is [`io::ErrorKind::NotFound`], a name that is taken
+//! [`io::ErrorKind::AlreadyExists`].
+
+#[cfg(feature = "s3")]
+mod bucket;
+mod directory;
+mod file;
+mod new_file;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use groma_archive::StoreError;
+#[cfg(feature = "s3")]
+use groma_archive::{Kind, Location, Opening};
+
+pub use file::LakeFile;
+pub use new_file::{Committed, NewFile};
+
+/// The place of a lake. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LakeStore(Inner);
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Directory(PathBuf),
+    #[cfg(feature = "s3")]
+    Bucket(bucket::Bucket),
+}
+
+/// Its path, or its URL.
+impl fmt::Display for LakeStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Inner::Directory(root) => root.display().fmt(f),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.fmt(f),
+        }
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for LakeStore {
+    fn from(root: P) -> LakeStore {
+        LakeStore(Inner::Directory(root.as_ref().to_owned()))
+    }
+}
+
+impl LakeStore {
+    /// The lake at a path, a `file://` or an `s3://bucket/prefix` URL, with the credentials that the environment gives
+    /// (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so on). Nothing is asked of it yet.
+    #[cfg(feature = "s3")]
+    pub fn open(location: &str) -> Result<LakeStore, StoreError> {
+        LakeStore::open_with(location, &Opening::to_write())
+    }
+
+    /// As [`LakeStore::open`], with another environment.
+    #[cfg(feature = "s3")]
+    pub fn open_with(location: &str, opening: &Opening) -> Result<LakeStore, StoreError> {
+        match Location::parse(location)? {
+            Location::Directory(root) => Ok(LakeStore::from(root)),
+            Location::Bucket { kind: Kind::S3, .. } => {
+                let bucket = groma_archive::remote::s3::bucket(location, opening)?;
+                Ok(LakeStore(Inner::Bucket(bucket::Bucket::new(bucket))))
+            }
+            Location::Bucket { .. } => Err(StoreError::Url {
+                url: location.to_owned(),
+                reason: "a lake is a directory or an s3:// bucket".to_owned(),
+            }),
+        }
+    }
+
+    /// The lake at a path or a `file://` URL; this build has no buckets.
+    #[cfg(not(feature = "s3"))]
+    pub fn open(location: &str) -> Result<LakeStore, StoreError> {
+        use groma_archive::Location;
+        match Location::parse(location)? {
+            Location::Directory(root) => Ok(LakeStore::from(root)),
+            Location::Bucket { .. } => Err(StoreError::NotBuilt {
+                scheme: "s3",
+                feature: "s3",
+            }),
+        }
+    }
+
+    /// What all paths begin with; empty for a bucket.
+    pub fn root(&self) -> &Path {
+        match &self.0 {
+            Inner::Directory(root) => root,
+            #[cfg(feature = "s3")]
+            Inner::Bucket(_) => Path::new(""),
+        }
+    }
+
+    /// Whether it is a bucket, where nobody can hold a lock.
+    pub fn is_bucket(&self) -> bool {
+        !matches!(self.0, Inner::Directory(_))
+    }
+
+    /// The names in a folder, of files and folders, in no order; none when there is no such folder.
+    pub fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        match &self.0 {
+            Inner::Directory(_) => directory::list(dir),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.list(dir),
+        }
+    }
+
+    /// The names of the folders in a folder.
+    pub fn folders(&self, dir: &Path) -> io::Result<Vec<String>> {
+        match &self.0 {
+            Inner::Directory(_) => {
+                let mut names = directory::list(dir)?;
+                names.retain(|name| dir.join(name).is_dir());
+                Ok(names)
+            }
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.folders(dir),
+        }
+    }
+
+    /// How long ago each file of a folder was written, as far as that is known.
+    pub fn ages(&self, dir: &Path) -> io::Result<HashMap<String, Duration>> {
+        match &self.0 {
+            Inner::Directory(_) => {
+                let names = directory::list(dir)?.into_iter();
+                Ok(names
+                    .filter_map(|name| {
+                        let age = directory::age(&dir.join(&name))?;
+                        Some((name, age))
+                    })
+                    .collect())
+            }
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.ages(dir),
+        }
+    }
+
+    /// How long ago a file was written; none when it is not there or that is not known.
+    pub fn age(&self, path: &Path) -> Option<Duration> {
+        match &self.0 {
+            Inner::Directory(_) => directory::age(path),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.age(path),
+        }
+    }
+
+    /// Whether there is such a file. In doubt there is: who goes on will be told.
+    pub fn exists(&self, path: &Path) -> bool {
+        match &self.0 {
+            Inner::Directory(_) => path.exists(),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.exists(path),
+        }
+    }
+
+    /// A whole file.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match &self.0 {
+            Inner::Directory(_) => std::fs::read(path),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => Ok(bucket.read(path)?.into()),
+        }
+    }
+
+    /// A file to be read in pieces.
+    pub fn open_file(&self, path: &Path) -> io::Result<LakeFile> {
+        match &self.0 {
+            Inner::Directory(_) => LakeFile::local(std::fs::File::open(path)?),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => LakeFile::remote(bucket, path),
+        }
+    }
+
+    /// Creates a file of these bytes, durably. A name that is taken is an error and stays as it is.
+    pub fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match &self.0 {
+            Inner::Directory(root) => directory::write(root, path, bytes, false),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.create(path, bytes.to_vec().into()),
+        }
+    }
+
+    /// Puts a file of these bytes in the place of what stands there.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match &self.0 {
+            Inner::Directory(root) => directory::write(root, path, bytes, true),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.replace(path, bytes.to_vec().into()),
+        }
+    }
+
+    /// Removes a file; whether there was one. A bucket does not tell and says that there was.
+    pub fn remove(&self, path: &Path) -> io::Result<bool> {
+        match &self.0 {
+            Inner::Directory(_) => match std::fs::remove_file(path) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            },
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.remove(path),
+        }
+    }
+
+    /// Moves a file that was written aside to its name, durably. When the name is taken, or the file gone, another one did
+    /// so: that is success. Several may try at once with files of the same content.
+    pub fn place(&self, staged: &Path, target: &Path) -> io::Result<()> {
+        match &self.0 {
+            Inner::Directory(root) => directory::place(root, staged, target),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.place(staged, target),
+        }
+    }
+}

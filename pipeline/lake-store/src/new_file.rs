@@ -1,0 +1,151 @@
+//! A file that is written bit by bit and appears whole, durable and only if its name is free, or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use groma_spool::sync_dir;
+
+use crate::{Inner, LakeStore, directory};
+
+/// Where files of a directory are while they are written.
+const DIR: &str = ".tmp";
+
+/// A file that is being written: in the lake's `.tmp`, locked while its writer lives, or in this machine's temporary
+/// directory until a bucket gets it. Dropped without a commit, it vanishes.
+#[derive(Debug)]
+pub struct NewFile {
+    store: LakeStore,
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+/// What became of a [`NewFile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It stands under its name.
+    Created,
+    /// Another one stood there and was not touched.
+    Existed,
+}
+
+impl LakeStore {
+    /// Begins a file that is to stand at `target`.
+    pub fn new_file(&self, target: PathBuf) -> io::Result<NewFile> {
+        let temporary = match &self.0 {
+            Inner::Directory(root) => {
+                let dir = root.join(DIR);
+                fs::create_dir_all(&dir)?;
+                dir.join(temporary_name())
+            }
+            #[cfg(feature = "s3")]
+            Inner::Bucket(_) => std::env::temp_dir().join(format!("groma-{}", temporary_name())),
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&temporary)?;
+        file.lock()?;
+        Ok(NewFile {
+            store: self.clone(),
+            file,
+            temporary,
+            target,
+        })
+    }
+
+    /// Removes unfinished files of writers that died and returns how many; a living one holds a lock on its own.
+    pub fn clear_abandoned(&self) -> io::Result<usize> {
+        if self.is_bucket() {
+            return Ok(0);
+        }
+        let dir = self.root().join(DIR);
+        let mut cleared = 0;
+        for name in directory::list(&dir)? {
+            let path = dir.join(name);
+            // Whoever finishes meanwhile takes its file away, which is as good.
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            if file.try_lock().is_ok() && fs::remove_file(&path).is_ok() {
+                cleared += 1;
+            }
+        }
+        Ok(cleared)
+    }
+}
+
+impl NewFile {
+    /// Where it will stand.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the file its name unless that is taken.
+    pub fn commit(self) -> io::Result<Committed> {
+        match self.name(false) {
+            Ok(()) => Ok(Committed::Created),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Committed::Existed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the file its name, in place of what has it.
+    pub fn commit_over(self) -> io::Result<()> {
+        self.name(true)
+    }
+
+    fn name(&self, over: bool) -> io::Result<()> {
+        match &self.store.0 {
+            Inner::Directory(root) => {
+                self.file.sync_all()?;
+                directory::create_parent(root, &self.target)?;
+                let renamed = if over {
+                    fs::rename(&self.temporary, &self.target)
+                } else {
+                    directory::rename_new(&self.temporary, &self.target)
+                };
+                match renamed {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    // Also of one that exists: who named it may have died before this.
+                    result => {
+                        sync_dir(self.target.parent().unwrap_or(root))?;
+                        result
+                    }
+                }
+            }
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.upload(&self.temporary, &self.target, over),
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // Gone already when it was renamed; a leftover is cleared at the next start.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// A name that no other writer uses, on this machine or on another that shares the lake.
+fn temporary_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{nanos}-{serial}", std::process::id())
+}
