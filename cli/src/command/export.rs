@@ -15,7 +15,7 @@ use jiff::civil::Date;
 /// Write the rows of a datatype's days as Parquet, JSON lines or CSV.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The lake: a directory, or s3://bucket/prefix in a build with the feature s3.
+    /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
     #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
     lake: LakeStore,
 

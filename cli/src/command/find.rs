@@ -47,7 +47,7 @@ pub(crate) struct Args {
     )]
     dir: PathBuf,
 
-    /// The lake, where it is not the lab's: a directory, or s3://bucket/prefix in a build with the feature s3.
+    /// The lake, where it is not the lab's: a directory, or the URL of an S3 bucket in a build with the feature s3.
     #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
     lake: Option<LakeStore>,
 

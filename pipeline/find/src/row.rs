@@ -117,17 +117,13 @@ impl Table {
         Ok(found)
     }
 
-    fn reader(&self) -> Fallible<ParquetRecordBatchReaderBuilder<LakeFile>> {
-        let file = self.file.clone();
-        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(
-            file,
-            self.metadata.clone(),
-        ))
+    fn reader(&self) -> ParquetRecordBatchReaderBuilder<LakeFile> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
     }
 
     /// Numbers of the rows within their row group.
     fn offsets(&self, group: usize, id: &str, most: usize) -> Fallible<Vec<usize>> {
-        let reader = self.reader()?;
+        let reader = self.reader();
         let only_key = ProjectionMask::leaves(reader.parquet_schema(), [self.key]);
         let batches = reader
             .with_projection(only_key)
@@ -156,7 +152,7 @@ impl Table {
 
     fn row(&self, group: usize, offset: usize) -> Fallible<Option<Value>> {
         let selection = RowSelection::from(vec![RowSelector::skip(offset), RowSelector::select(1)]);
-        let reader = self.reader()?;
+        let reader = self.reader();
         let mask = match self.columns {
             Columns::All => ProjectionMask::all(),
             Columns::Some(wanted) => {
