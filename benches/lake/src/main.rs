@@ -82,7 +82,7 @@ fn measure(lab: &Path, rows: usize, rounds: usize) -> anyhow::Result<()> {
         ..Query::default()
     };
     let start = Instant::now();
-    search(&lab.join("lake"), &query)?;
+    search(lab.join("lake"), &query)?;
     print("  search by throughput, all rows", vec![start.elapsed()]);
     Ok(())
 }

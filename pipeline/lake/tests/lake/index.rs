@@ -16,8 +16,8 @@ fn the_index_says_what_is_there() {
         lab.put(OPEN, object, &[format!("open{object}")]);
     }
     lab.loader().sweep("").unwrap();
-    seal(&lab.lake(), now(), &eager(), Some(&lab.archive())).unwrap();
-    publish_index(&lab.lake()).unwrap();
+    seal(lab.lake(), now(), &eager(), Some(&lab.archive())).unwrap();
+    publish_index(lab.lake()).unwrap();
     let read = |path: &str| -> Value {
         serde_json::from_slice(&fs::read(lab.lake().join(path)).unwrap()).unwrap()
     };

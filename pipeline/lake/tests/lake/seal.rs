@@ -27,7 +27,7 @@ fn lab(date: &str, objects: usize) -> (tempfile::TempDir, Lab) {
 
 fn run(lab: &Lab, settings: &Settings) -> Pass {
     let archive = lab.archive();
-    seal(&lab.lake(), now(), settings, Some(&archive)).unwrap()
+    seal(lab.lake(), now(), settings, Some(&archive)).unwrap()
 }
 
 fn manifest(lab: &Lab, name: &str) -> Value {
@@ -147,7 +147,7 @@ fn a_live_date_is_compacted_and_its_parts_are_sealed_later() {
     assert_eq!(lab.ids(OPEN).len(), 12);
     let archive = lab.archive();
     let later = "2024-05-08T02:00:00Z".parse().unwrap();
-    let pass = seal(&lab.lake(), later, &eager(), Some(&archive)).unwrap();
+    let pass = seal(lab.lake(), later, &eager(), Some(&archive)).unwrap();
     assert_eq!((pass.sealed, pass.removed), (1, 3));
     assert!(
         Day::read(&lab.table(), OPEN.parse().unwrap())
@@ -242,7 +242,7 @@ fn keys_stand_beside_parts() {
     lab.put(OPEN, 9, &ids(90, 2));
     lab.loader().sweep("").unwrap();
     let later = "2024-05-08T02:00:00Z".parse().unwrap();
-    seal(&lab.lake(), later, &eager(), None).unwrap();
+    seal(lab.lake(), later, &eager(), None).unwrap();
     assert_eq!(lab.files("keys", OPEN), ["part-000001-0.keys"]);
 
     let table = lab.table().dir();
