@@ -3,7 +3,7 @@
 set -euo pipefail
 cache=$1
 stores=("moto[server]==5.2.5")
-hash=$(cat .ci/lake-store.sh Cargo.lock $(git ls-files pipeline/lake-store pipeline/lake pipeline/load tests/src) | sha256sum)
+hash=$(cat .ci/lake-store.sh Cargo.lock $(git ls-files pipeline/archive pipeline/lake-store pipeline/lake pipeline/load tests/src) | sha256sum)
 stamp=$cache/lake-store-tested
 if [[ $(cat "$stamp" 2>/dev/null) == "$hash" ]]; then
     echo "as tested before"

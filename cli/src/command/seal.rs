@@ -1,6 +1,5 @@
 //! `groma seal`: keep a lake.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -16,9 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use groma_archive::StoreError;
 #[cfg(feature = "s3")]
-use groma_archive::{Kind, Location, Opening};
+use groma_archive::Opening;
+use groma_archive::{Kind, Location, StoreError};
 
 pub use file::LakeFile;
 pub use new_file::{Committed, NewFile};
@@ -68,23 +68,20 @@ impl LakeStore {
                 let bucket = groma_archive::remote::s3::bucket(location, opening)?;
                 Ok(LakeStore(Inner::Bucket(bucket::Bucket::new(bucket))))
             }
-            Location::Bucket { .. } => Err(StoreError::Url {
-                url: location.to_owned(),
-                reason: "a lake is a directory or an s3:// bucket".to_owned(),
-            }),
+            Location::Bucket { .. } | Location::Web(_) => Err(not_a_lake(location)),
         }
     }
 
     /// The lake at a path or a `file://` URL; this build has no buckets.
     #[cfg(not(feature = "s3"))]
     pub fn open(location: &str) -> Result<LakeStore, StoreError> {
-        use groma_archive::Location;
         match Location::parse(location)? {
             Location::Directory(root) => Ok(LakeStore::from(root)),
-            Location::Bucket { .. } => Err(StoreError::NotBuilt {
+            Location::Bucket { kind: Kind::S3, .. } => Err(StoreError::NotBuilt {
                 scheme: "s3",
                 feature: "s3",
             }),
+            Location::Bucket { .. } | Location::Web(_) => Err(not_a_lake(location)),
         }
     }
 
@@ -216,5 +213,12 @@ impl LakeStore {
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.place(staged, target),
         }
+    }
+}
+
+fn not_a_lake(location: &str) -> StoreError {
+    StoreError::Url {
+        url: location.to_owned(),
+        reason: "a lake is a directory or an s3:// bucket".to_owned(),
     }
 }
