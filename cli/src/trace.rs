@@ -67,7 +67,7 @@ pub(crate) fn lines(trace: &Trace) -> Vec<String> {
             stage => format!("{}, no row yet", stage.as_str()),
         }];
     };
-    vec![
+    [
         format!(
             "{} snapshots in {} {} over {:.2} s, {} <- {}, {}",
             summary.snapshots,
@@ -87,6 +87,9 @@ pub(crate) fn lines(trace: &Trace) -> Vec<String> {
             summary.bytes_acked, summary.bytes_received, summary.min_rtt_ms, summary.total_retrans
         ),
     ]
+    // Rows are other people's words; a terminal must not obey them.
+    .map(|line| line.replace(char::is_control, "\u{fffd}"))
+    .to_vec()
 }
 
 /// Draws the connection over time.

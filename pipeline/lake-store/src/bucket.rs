@@ -98,8 +98,12 @@ impl Bucket {
         Ok(self.head(path)?.size)
     }
 
-    pub(crate) fn exists(&self, path: &Path) -> bool {
-        !matches!(self.head(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    pub(crate) fn try_exists(&self, path: &Path) -> io::Result<bool> {
+        match self.head(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn read(&self, path: &Path) -> io::Result<Bytes> {

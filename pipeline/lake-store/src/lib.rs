@@ -149,10 +149,16 @@ impl LakeStore {
 
     /// Whether there is such a file. In doubt there is: who goes on will be told.
     pub fn exists(&self, path: &Path) -> bool {
+        self.try_exists(path).unwrap_or(true)
+    }
+
+    /// Whether there is such a file, for those who would take its being there for work done: a store that does not say
+    /// is an error.
+    pub fn try_exists(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
-            Inner::Directory(_) => path.exists(),
+            Inner::Directory(_) => path.try_exists(),
             #[cfg(feature = "s3")]
-            Inner::Bucket(bucket) => bucket.exists(path),
+            Inner::Bucket(bucket) => bucket.try_exists(path),
         }
     }
 

@@ -120,7 +120,7 @@ impl Loader {
             ..
         } = &object;
         let path = self.lake.live_path(experiment, datatype, date, stem);
-        if self.lake.store().exists(&path) {
+        if self.lake.exists(&path)? {
             return Ok(Loaded::already(path));
         }
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);

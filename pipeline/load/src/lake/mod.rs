@@ -41,6 +41,13 @@ impl Lake {
         &self.store
     }
 
+    /// Whether a file of the lake stands already; a lake that does not say is an error, which may pass.
+    pub(crate) fn exists(&self, path: &Path) -> Result<bool, LoadError> {
+        self.store
+            .try_exists(path)
+            .map_err(LoadError::lake("look for", path))
+    }
+
     /// What all its paths begin with: its directory, or nothing for a bucket.
     pub fn root(&self) -> &Path {
         self.store.root()

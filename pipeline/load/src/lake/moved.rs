@@ -28,7 +28,7 @@ impl Lake {
             other,
             path: self.live_path(&object.experiment, &object.datatype, other, &object.stem),
         };
-        if moved.is_some() || self.has_rows_at(object, date) {
+        if moved.is_some() || self.has_rows_at(object, date)? {
             return Err(refuse(date));
         }
         let path = self.moved_path(object);
@@ -46,7 +46,7 @@ impl Lake {
     }
 
     /// Rows that were compacted or sealed have left their account.
-    fn has_rows_at(&self, object: &Object, date: Date) -> bool {
+    fn has_rows_at(&self, object: &Object, date: Date) -> Result<bool, LoadError> {
         let Object {
             experiment,
             datatype,
@@ -55,7 +55,7 @@ impl Lake {
         } = object;
         let live = self.live_path(experiment, datatype, date, stem);
         let account = self.account_path(experiment, datatype, date, stem);
-        self.store().exists(&live) || self.store().exists(&account)
+        Ok(self.exists(&live)? || self.exists(&account)?)
     }
 
     fn moved_path(&self, object: &Object) -> PathBuf {

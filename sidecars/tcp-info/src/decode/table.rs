@@ -8,13 +8,20 @@ use super::Recording;
 
 const COLUMNS: &str = "  time s  state         Mbit/s out  Mbit/s in   rtt ms  min ms   cwnd  unacked  retrans      bytes acked   bytes received";
 
+/// Words of a file that anyone may have written: a terminal must not obey them.
+fn printable(words: &str) -> String {
+    words.replace(char::is_control, "\u{fffd}")
+}
+
 /// Writes the header, a row per snapshot with the rates since the one before, and the end.
 pub fn write_table(recording: &Recording, out: &mut impl Write) -> io::Result<()> {
     if let Some(metadata) = &recording.metadata {
         writeln!(
             out,
             "{}  sequence {}  since {}",
-            metadata.uuid, metadata.sequence, metadata.start_time
+            printable(&metadata.uuid),
+            metadata.sequence,
+            metadata.start_time
         )?;
     }
     let points = super::plot::points(&recording.moments());
@@ -26,7 +33,11 @@ pub fn write_table(recording: &Recording, out: &mut impl Write) -> io::Result<()
         writeln!(
             out,
             "{} port {} <- {} port {}  {}",
-            id.local_ip, id.local_port, id.remote_ip, id.remote_port, snapshot.congestion_algorithm
+            id.local_ip,
+            id.local_port,
+            id.remote_ip,
+            id.remote_port,
+            printable(&snapshot.congestion_algorithm)
         )?;
     }
     writeln!(out, "{COLUMNS}")?;
