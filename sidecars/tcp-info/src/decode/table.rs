@@ -78,3 +78,26 @@ pub fn write_table(recording: &Recording, out: &mut impl Write) -> io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Metadata;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let metadata = Metadata {
+            uuid: "a\u{1b}]0;owned\u{7}".to_owned(),
+            sequence: 0,
+            start_time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let recording = Recording {
+            metadata: Some(metadata),
+            ..Recording::default()
+        };
+        let mut table = Vec::new();
+        write_table(&recording, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(table.starts_with("a\u{fffd}]0;owned\u{fffd}  sequence 0"));
+    }
+}
