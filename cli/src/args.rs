@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Measure(measure::Args),
     Show(show::Args),
     Ndt7(ndt7::Args),
-    Publish(publish::Args),
+    Publish(publish::Notation),
     Quarantine(quarantine::Args),
     Load(load::Args),
     /// Write rows of the lake as Parquet, JSON lines or CSV.

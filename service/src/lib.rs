@@ -3,12 +3,13 @@
 //! One [`Lifecycle`] per process says how far it is (starting, ready, lame duck,
 //! stopped); [`serve_admin`] shows it over HTTP together with the metrics;
 //! [`until_signal`] ends the process politely. Flags and their
-//! environment follow M-Lab's rules ([`env_name`], [`parse_duration`],
+//! environment follow M-Lab's rules ([`GoFlags`], [`env_name`], [`parse_duration`],
 //! [`parse_byte_count`]), so that a node's configuration carries over.
 
 mod active;
 mod admin;
 mod descriptors;
+mod go_flags;
 mod lifecycle;
 mod logging;
 mod process_metrics;
@@ -20,6 +21,7 @@ pub use admin::{
     Answer, OPENMETRICS_CONTENT_TYPE, Page, Parameters, serve_admin, serve_admin_with,
 };
 pub use descriptors::{DescriptorError, need_descriptors};
+pub use go_flags::{FlagNames, GoFlagError, GoFlags, parse_switch, value_error};
 pub use lifecycle::{Lifecycle, Phase};
 pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, init_logging};
 pub use process_metrics::{Build, register_process_metrics};

@@ -11,4 +11,5 @@ mod groma;
 mod kill;
 mod lab;
 mod parts;
+mod publish;
 mod stored;

@@ -14,17 +14,17 @@ use crate::lab::{PATIENCE, measure};
 use crate::stored;
 
 /// A part that runs until it is told to end; killed when dropped.
-struct Part(Child);
+pub(crate) struct Part(pub(crate) Child);
 
 impl Part {
-    fn start(arguments: &[&str], log: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], log: &Path) -> Self {
         let log = File::create(log).unwrap();
         let admin = ["--prometheusx.listen-address", "127.0.0.1:0"];
         let all = arguments.iter().copied().chain(admin);
         Self(groma(all).stderr(log).spawn().unwrap())
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
         let status = wait_for("a part's end", PATIENCE, || self.0.try_wait().unwrap());
         assert_eq!(status.code(), Some(0));

@@ -1,5 +1,7 @@
 //! `groma publish`: the publisher alone, as a node runs it.
 
+mod compat;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use groma_archive::Store;
 use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
 use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
@@ -19,6 +20,8 @@ use groma_service::{
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 
+pub(crate) use self::compat::Notation;
+use self::compat::Plan;
 use super::archive::ArchiveArgs;
 use super::node::{Admin, ManifestArgs};
 
@@ -125,14 +128,22 @@ impl From<BundleChoice> for Form {
     }
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(notation: &Notation) -> anyhow::Result<ExitCode> {
+    let plan = match notation {
+        Notation::Own(args) => plan(args)?,
+        Notation::Compat(compat) => compat.plan()?,
+    };
     let mut registry = Registry::default();
     let lifecycle = Lifecycle::new();
-    let (config, store) = configure(args)?;
-    let publisher = Publisher::open(config, store, &mut registry).context("start the publisher")?;
+    let pages = vec![receipts_page(&plan.config.state_dir)];
+    let publisher =
+        Publisher::open(plan.config, plan.store, &mut registry).context("start the publisher")?;
+    if plan.is_dry_run {
+        tracing::info!("a dry run: the publisher could start");
+        return Ok(ExitCode::SUCCESS);
+    }
     let stop = Arc::new(AtomicBool::new(false));
-    let pages = vec![receipts_page(&args.state)];
-    let admin = Admin::start_with(args.admin, registry, &lifecycle, pages)?;
+    let admin = Admin::start_with(plan.admin, registry, &lifecycle, pages)?;
     let flusher = publisher.flusher();
     admin.on_user_signal(move || flusher.flush());
     let signal = Arc::clone(&stop);
@@ -170,10 +181,9 @@ fn receipts_page(state: &Path) -> Page {
     }
 }
 
-fn configure(args: &Args) -> anyhow::Result<(Config, Arc<dyn Store>)> {
+fn plan(args: &Args) -> anyhow::Result<Plan> {
     let manifest = args.manifest.read()?;
     let spool = ExperimentDir::open(&args.directory, manifest.name.clone())?;
-    let store = args.archive.open()?;
     let mut config = Config::new(spool, &args.state, args.node.node().clone());
     config.organization.clone_from(&args.organization);
     config.flush_age = args.flush_age;
@@ -186,5 +196,10 @@ fn configure(args: &Args) -> anyhow::Result<(Config, Arc<dyn Store>)> {
     config.writer_probe = Some(groma_lease::has_writer);
     config.metadata = bundle_metadata(&manifest, &args.node.to_string());
     config.datatypes = published_datatypes(&manifest, args.form.map(Form::from));
-    Ok((config, store))
+    Ok(Plan {
+        config,
+        store: args.archive.open()?,
+        admin: args.admin,
+        is_dry_run: false,
+    })
 }

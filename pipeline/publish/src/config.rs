@@ -50,6 +50,8 @@ pub struct Config {
     pub data_prefix: String,
     /// The organization of an `autoload/v2` name.
     pub organization: Option<String>,
+    /// Whether the archive gets a table's schema that it lacks; that of another publisher is left to it.
+    pub puts_tables: bool,
     /// A bundle is sealed when its oldest file was picked up this long ago …
     pub flush_age: Duration,
     /// … or when the files picked up for it have this many bytes.
@@ -100,6 +102,7 @@ impl Config {
             node,
             data_prefix: "autoload/v2".to_owned(),
             organization: None,
+            puts_tables: true,
             flush_age: Duration::from_hours(1),
             flush_bytes: 50 * 1024 * 1024,
             max_members: 10_000,

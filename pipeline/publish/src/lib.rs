@@ -13,6 +13,7 @@
 
 mod backlog;
 mod bundle;
+pub mod compat;
 mod config;
 mod curate;
 mod deliver;

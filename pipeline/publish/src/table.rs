@@ -12,7 +12,8 @@ use crate::{Form, PublishError, naming};
 /// A schema object larger than this is not ours.
 const TABLE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Puts the table schema of a datatype unless there is one; one that differs is compared and kept.
+/// Puts the table schema of a datatype unless there is one, or another publisher's task; one that differs is compared and
+/// kept.
 pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> {
     let (Form::Jsonl, Some(schema)) = (lane.datatype.form, &lane.datatype.schema) else {
         return Ok(());
@@ -20,20 +21,18 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
     let name = naming::table_name(&shared.config, &lane.datatype.name)?;
     let table = schema.table();
     let text = format!("{:#}\n", table.to_bigquery());
-    let state_dir = &shared.config.state_dir;
-    let dir = state_dir.join("tables");
-    shared
-        .config
-        .disk
-        .create_dirs(state_dir, &dir, 0o700)
-        .map_err(PublishError::io("create", &dir))?;
-    let body = dir.join(format!("{}.table.json", lane.datatype.name));
-    shared
-        .config
-        .disk
-        .write_durable(&body, text.as_bytes(), STATE_MODE)
-        .map_err(PublishError::io("write table schema", &body))?;
-    if shared.store.put_new(&name, &body)? == Put::Exists {
+    let exists = if shared.config.puts_tables {
+        put(shared, lane, &name, &text)? == Put::Exists
+    } else {
+        shared.store.stat(&name)?.is_some()
+    };
+    if !exists && !shared.config.puts_tables {
+        tracing::error!(
+            object = name,
+            "the archive has no table schema yet, which another publisher must put there"
+        );
+    }
+    if exists {
         let mut existing = String::new();
         let read = shared
             .store
@@ -46,6 +45,17 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
         }
     }
     Ok(())
+}
+
+fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, PublishError> {
+    let (disk, state_dir) = (&shared.config.disk, &shared.config.state_dir);
+    let dir = state_dir.join("tables");
+    disk.create_dirs(state_dir, &dir, 0o700)
+        .map_err(PublishError::io("create", &dir))?;
+    let body = dir.join(format!("{}.table.json", lane.datatype.name));
+    disk.write_durable(&body, text.as_bytes(), STATE_MODE)
+        .map_err(PublishError::io("write table schema", &body))?;
+    Ok(shared.store.put_new(name, &body)?)
 }
 
 fn compare(name: &str, existing: &str, table: &Schema) {

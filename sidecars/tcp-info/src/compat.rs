@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use groma_service::env_name;
+use groma_service::{FlagNames, GoFlagError, GoFlags, value_error};
 
 use crate::{Anonymize, Prefix, Scope};
 
@@ -25,36 +25,17 @@ pub struct Compat {
     pub listen_address: String,
 }
 
-/// Flags that mean nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CompatError {
-    /// A flag that tcp-info does not have.
-    #[error("unknown flag {0}")]
-    Unknown(String),
-    /// A flag without its value.
-    #[error("flag -{0} needs a value")]
-    NoValue(String),
-    /// A value that cannot be used. M-Lab's recorder ignores those, and so records what it was told not to.
-    #[error("flag -{flag}: {reason}")]
-    Value {
-        /// The flag, without its hyphen.
-        flag: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-const FLAGS: [&str; 9] = [
-    "output",
-    "tcpinfo.eventsocket",
-    "exclude-srcport",
-    "exclude-dstip",
-    "uuid-prefix-file",
-    "anonymize.ip",
-    "prometheusx.listen-address",
+const FLAGS: &FlagNames = &[
+    ("output", false),
+    ("tcpinfo.eventsocket", false),
+    ("exclude-srcport", false),
+    ("exclude-dstip", false),
+    ("uuid-prefix-file", false),
+    ("anonymize.ip", false),
+    ("prometheusx.listen-address", false),
     // Accepted and of no effect: how often to poll at most, and a Go trace.
-    "reps",
-    "trace",
+    ("reps", false),
+    ("trace", true),
 ];
 
 /// Reads arguments in Go's syntax (`-x=v`, `-x v`, `--x v`); for a flag that is not given the environment is asked
@@ -62,26 +43,15 @@ const FLAGS: [&str; 9] = [
 pub fn parse(
     arguments: &[String],
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Compat, CompatError> {
-    let given = split(arguments)?;
-    let values = |flag: &'static str| -> Vec<String> {
-        let mut values: Vec<_> = given
-            .iter()
-            .filter(|(name, _)| *name == flag)
-            .map(|(_, value)| value.clone())
-            .collect();
-        if values.is_empty() {
-            values.extend(environment(&env_name(flag)));
-        }
-        values
-    };
-    let last = |flag| values(flag).pop().filter(|value| !value.is_empty());
+) -> Result<Compat, GoFlagError> {
+    let flags = GoFlags::parse(arguments, FLAGS, environment)?;
+    let last = |flag| flags.last(flag);
     let output = PathBuf::from(last("output").unwrap_or_else(|| ".".to_owned()));
     Ok(Compat {
         output,
         event_socket: last("tcpinfo.eventsocket").map(PathBuf::from),
-        excluded_local_ports: list("exclude-srcport", &values("exclude-srcport"))?,
-        excluded_remotes: list("exclude-dstip", &values("exclude-dstip"))?,
+        excluded_local_ports: list("exclude-srcport", &flags.list("exclude-srcport"))?,
+        excluded_remotes: list("exclude-dstip", &flags.list("exclude-dstip"))?,
         uuid_prefix_file: last("uuid-prefix-file").map(PathBuf::from),
         anonymize: match last("anonymize.ip") {
             Some(mode) => mode.parse().map_err(value_error("anonymize.ip"))?,
@@ -93,8 +63,8 @@ pub fn parse(
 
 impl Compat {
     /// The experiment's directory and name: what stands above `-output`, which must end in `tcpinfo`.
-    pub fn experiment(&self) -> Result<(&Path, groma_spool::Name), CompatError> {
-        let error = |reason: String| CompatError::Value {
+    pub fn experiment(&self) -> Result<(&Path, groma_spool::Name), GoFlagError> {
+        let error = |reason: String| GoFlagError::Value {
             flag: "output",
             reason,
         };
@@ -128,63 +98,23 @@ impl Compat {
     }
 }
 
-fn split(arguments: &[String]) -> Result<Vec<(&'static str, String)>, CompatError> {
-    let mut found = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let unknown = || CompatError::Unknown(argument.clone());
-        let text = argument.strip_prefix('-').ok_or_else(unknown)?;
-        let text = text.strip_prefix('-').unwrap_or(text);
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text, None),
-        };
-        let flag = FLAGS
-            .into_iter()
-            .find(|flag| *flag == name)
-            .ok_or_else(unknown)?;
-        // Go's boolean flags take no value from the next argument.
-        let value = value.or_else(|| match flag {
-            "trace" => Some("true".to_owned()),
-            _ => rest.next().cloned(),
-        });
-        found.push((
-            flag,
-            value.ok_or_else(|| CompatError::NoValue(name.to_owned()))?,
-        ));
-    }
-    Ok(found)
-}
-
+/// M-Lab's recorder ignores what it cannot read of these, and so records what it was told not to.
 fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
     flag: &'static str,
-    values: &[String],
-) -> Result<Vec<T>, CompatError> {
-    let items = values
-        .iter()
-        .flat_map(|value| value.split(','))
-        .filter(|item| !item.is_empty());
-    items
-        .map(|item| {
-            item.trim()
-                .parse()
-                .map_err(|error| value_error(flag)(format!("{item:?}: {error}")))
-        })
-        .collect()
-}
-
-fn value_error<E: std::fmt::Display>(flag: &'static str) -> impl Fn(E) -> CompatError {
-    move |error| CompatError::Value {
-        flag,
-        reason: error.to_string(),
-    }
+    items: &[String],
+) -> Result<Vec<T>, GoFlagError> {
+    let read = |item: &String| {
+        item.parse()
+            .map_err(|error| value_error(flag)(format!("{item:?}: {error}")))
+    };
+    items.iter().map(read).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(line: &str, environment: &[(&str, &str)]) -> Result<Compat, CompatError> {
+    fn read(line: &str, environment: &[(&str, &str)]) -> Result<Compat, GoFlagError> {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         parse(&arguments, |name| {
             let found = environment.iter().find(|(key, _)| *key == name);

@@ -1,0 +1,137 @@
+//! `groma publish --compat`: the flags of M-Lab's publishers instead of our own.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use groma_archive::{Store, open_to_put};
+use groma_publish::Config;
+use groma_publish::compat::{self, Program};
+use groma_service::parse_listen_address;
+
+use super::Args;
+
+const COMPAT: &str = "compat";
+/// What M-Lab's programs have no flag for; it may stand before `--compat`.
+const ALONGSIDE: [&str; 3] = ["archive", "weak_store", "state"];
+
+/// A publisher in either notation.
+#[derive(Debug)]
+pub(crate) enum Notation {
+    Own(Box<Args>),
+    Compat(Compat),
+}
+
+/// What stands on the command line of a publisher in M-Lab's notation.
+#[derive(Debug)]
+pub(crate) struct Compat {
+    program: String,
+    flags: Vec<String>,
+    archive: Option<String>,
+    weak_store: bool,
+    state: Option<PathBuf>,
+}
+
+/// What a publisher is told, whichever notation it came in.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) admin: SocketAddr,
+    pub(super) is_dry_run: bool,
+}
+
+impl Compat {
+    pub(super) fn plan(&self) -> anyhow::Result<Plan> {
+        let program: Program = self
+            .program
+            .parse()
+            .map_err(|error| anyhow::anyhow!("--compat {}: {error}", self.program))?;
+        let told = compat::parse(program, &self.flags, |name| std::env::var(name).ok())?;
+        for flag in &told.without_effect {
+            tracing::info!(flag, "accepted and without effect");
+        }
+        let archive = self.archive.as_ref().unwrap_or(&told.archive);
+        let mut config = told.config(self.state.clone())?;
+        config.writer_probe = Some(groma_lease::has_writer);
+        let admin = parse_listen_address(&told.listen_address).with_context(|| {
+            let address = &told.listen_address;
+            format!("-prometheusx.listen-address: {address:?} is neither ADDRESS:PORT nor :PORT")
+        })?;
+        Ok(Plan {
+            config,
+            store: open_to_put(archive, self.weak_store)?,
+            admin,
+            is_dry_run: told.is_dry_run,
+        })
+    }
+}
+
+// By hand, because the environment of a pod has variables of both notations, and of its own nothing is required then.
+impl clap::Args for Notation {
+    fn augment_args(command: Command) -> Command {
+        let compat = Arg::new(COMPAT)
+            .long(COMPAT)
+            .value_name("pusher|jostler FLAG")
+            .num_args(1..)
+            .allow_hyphen_values(true)
+            .help("Everything behind this is flags of M-Lab's pusher or jostler")
+            .long_help(
+                "Everything behind this is flags of M-Lab's pusher or jostler, with one hyphen or two; what is not given \
+                 is taken from their environment variables. -bucket and -gcs-bucket name a bucket of Google's, a \
+                 directory, or a URL. Only --archive, which goes before those, --weak-store and --state may stand before \
+                 this. Unless --state says otherwise, it is .groma-publish in the experiment's directory.",
+            );
+        let own = <Args as clap::Args>::augment_args(command);
+        own.mut_args(|arg| {
+            if arg.is_required_set() {
+                arg.required(false).required_unless_present(COMPAT)
+            } else {
+                arg
+            }
+        })
+        .arg(compat)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Notation {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Some(given) = matches.get_many::<String>(COMPAT) else {
+            return Args::from_arg_matches(matches).map(|args| Self::Own(Box::new(args)));
+        };
+        let own = <Args as clap::Args>::augment_args(Command::new(COMPAT));
+        let own: BTreeSet<_> = own
+            .get_arguments()
+            .map(|arg| arg.get_id().as_str())
+            .collect();
+        let is_stray = |id: &&str| {
+            !ALONGSIDE.contains(id) && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        if let Some(stray) = own.iter().copied().find(is_stray) {
+            let reason =
+                format!("--compat cannot be used with our own {stray}; give M-Lab's flag for it\n");
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, reason));
+        }
+        let mut flags = given.cloned();
+        Ok(Self::Compat(Compat {
+            program: flags.next().unwrap_or_default(),
+            flags: flags.collect(),
+            archive: matches.get_one("archive").cloned(),
+            weak_store: matches.get_flag("weak_store"),
+            state: matches.get_one("state").cloned(),
+        }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
