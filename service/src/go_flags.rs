@@ -128,7 +128,9 @@ mod tests {
 
     const NAMES: &FlagNames = &[("a", false), ("b.c", false), ("v", true)];
 
-    fn parse(line: &str) -> Result<GoFlags<fn(&str) -> Option<String>>, GoFlagError> {
+    type Environment = fn(&str) -> Option<String>;
+
+    fn parse(line: &str) -> Result<GoFlags<Environment>, GoFlagError> {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         GoFlags::parse(&arguments, NAMES, |name| {
             (name == "B_C").then(|| "of the environment".to_owned())

@@ -1,7 +1,7 @@
 //! Result files that are JSON: checked and brought to one line without touching a digit, and never in memory as a whole.
 
-use std::cell::RefCell;
-use std::io::{self, BufReader, Read, Write};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
 
 use groma_schema::{Forgotten, Schema};
 
@@ -25,18 +25,20 @@ pub(crate) fn inspect(
     schema: Option<&Schema>,
     max_bytes: u64,
 ) -> Result<Extent, String> {
-    let seen = RefCell::new(Seen::default());
+    let seen = Seen::default();
     let mut reader = Scanned {
-        text: BufReader::with_capacity(BUFFER_BYTES, text.take(max_bytes.saturating_add(1))),
+        text: text.take(max_bytes.saturating_add(1)),
+        chunk: vec![0; BUFFER_BYTES],
+        given: 0,
+        filled: 0,
         seen: &seen,
     };
     let json = serde_json::Deserializer::from_reader(&mut reader);
-    let verdict = judge(json, schema, &|| seen.borrow().line());
-    let left = reader.text.into_inner().limit();
-    if left == 0 {
+    let verdict = judge(json, schema, &|| seen.line());
+    if reader.text.limit() == 0 {
         return Err(format!("it has more than {max_bytes} bytes"));
     }
-    verdict.map(|()| seen.into_inner().extent())
+    verdict.map(|()| seen.scan.into_inner().extent())
 }
 
 /// The same for a text in memory, which is faster.
@@ -132,20 +134,32 @@ impl Place {
     }
 }
 
-/// A reader that keeps an eye on what goes through it.
+/// A reader that keeps an eye on what goes through it. The parser takes single bytes, so that all work is done on chunks.
 struct Scanned<'a, R> {
-    text: BufReader<R>,
-    seen: &'a RefCell<Seen>,
+    text: R,
+    chunk: Vec<u8>,
+    given: usize,
+    filled: usize,
+    seen: &'a Seen,
 }
 
 /// What of a text was read so far.
 #[derive(Debug, Default)]
 struct Seen {
+    scan: RefCell<Scan>,
+    /// How much of the chunk that was scanned last was given to the parser.
+    given: Cell<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Scan {
     bytes: u64,
-    newlines: u64,
-    last: u8,
+    /// Line breaks before the chunk, and their places in it.
+    newlines_before: u64,
+    newlines: Vec<usize>,
     place: Place,
     string_bytes: u64,
+    longest_string_bytes: u64,
     start: Option<u64>,
     end: u64,
     /// Whether a line ended after the start, and whether something came after that.
@@ -154,11 +168,15 @@ struct Seen {
 }
 
 impl Seen {
-    /// The line of what was read last but for one byte: a number is known to have ended when the next byte is read.
+    /// The line of what was given last but for one byte: a number is known to have ended when the next byte is read.
     fn line(&self) -> u64 {
-        self.newlines + 1 - u64::from(self.last == b'\n')
+        let scan = self.scan.borrow();
+        let before = |place: &usize| place + 1 < self.given.get();
+        scan.newlines_before + scan.newlines.partition_point(before) as u64 + 1
     }
+}
 
+impl Scan {
     fn extent(&self) -> Extent {
         Extent {
             start: self.start.unwrap_or(0),
@@ -167,17 +185,27 @@ impl Seen {
         }
     }
 
-    fn pass(&mut self, byte: u8) {
+    fn chunk(&mut self, chunk: &[u8]) {
+        self.newlines_before += self.newlines.len() as u64;
+        self.newlines.clear();
+        for (place, byte) in chunk.iter().enumerate() {
+            self.pass(place, *byte);
+        }
+    }
+
+    fn pass(&mut self, place: usize, byte: u8) {
         self.bytes += 1;
-        self.last = byte;
-        self.string_bytes = if self.place.pass(byte) {
-            self.string_bytes + 1
+        if self.place.pass(byte) {
+            self.string_bytes += 1;
+            self.longest_string_bytes = self.longest_string_bytes.max(self.string_bytes);
         } else {
-            0
-        };
+            self.string_bytes = 0;
+        }
         match byte {
             b'\n' | b'\r' => {
-                self.newlines += u64::from(byte == b'\n');
+                if byte == b'\n' {
+                    self.newlines.push(place);
+                }
                 self.had_break = self.start.is_some();
             }
             b' ' | b'\t' => {}
@@ -190,18 +218,41 @@ impl Seen {
     }
 }
 
-impl<R: Read> Read for Scanned<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.text.read(buffer)?;
-        let mut seen = self.seen.borrow_mut();
-        for byte in &buffer[..read] {
-            seen.pass(*byte);
+impl<R: Read> Scanned<'_, R> {
+    /// Reads the next chunk; false at the end.
+    #[cold]
+    fn fill(&mut self) -> io::Result<bool> {
+        let read = self.text.read(&mut self.chunk)?;
+        if read == 0 {
+            return Ok(false);
         }
-        if seen.string_bytes > STRING_MAX_BYTES {
+        let mut scan = self.seen.scan.borrow_mut();
+        scan.chunk(&self.chunk[..read]);
+        if scan.longest_string_bytes > STRING_MAX_BYTES {
             let reason = format!("a string has more than {STRING_MAX_BYTES} bytes");
             return Err(io::Error::other(reason));
         }
-        Ok(read)
+        (self.given, self.filled) = (0, read);
+        Ok(true)
+    }
+}
+
+impl<R: Read> Read for Scanned<'_, R> {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.filled && !self.fill()? {
+            return Ok(0);
+        }
+        let ready = &self.chunk[self.given..self.filled];
+        let length = buffer.len().min(ready.len());
+        if let ([place], [byte, ..]) = (&mut *buffer, ready) {
+            *place = *byte;
+        } else {
+            buffer[..length].copy_from_slice(&ready[..length]);
+        }
+        self.given += length;
+        self.seen.given.set(self.given);
+        Ok(length)
     }
 }
 

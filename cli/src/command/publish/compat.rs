@@ -87,14 +87,18 @@ impl clap::Args for Notation {
                  this. Unless --state says otherwise, it is .groma-publish in the experiment's directory.",
             );
         let own = <Args as clap::Args>::augment_args(command);
-        own.mut_args(|arg| {
-            if arg.is_required_set() {
-                arg.required(false).required_unless_present(COMPAT)
-            } else {
-                arg
-            }
-        })
-        .arg(compat)
+        // Of what is required only without --compat clap would say nothing.
+        let usage = "groma publish [OPTIONS] --archive <DIR|URL> --state <DIR>\n       \
+                     groma publish [--archive <DIR|URL>] [--state <DIR>] --compat pusher|jostler <FLAG>...";
+        own.override_usage(usage)
+            .mut_args(|arg| {
+                if arg.is_required_set() {
+                    arg.required(false).required_unless_present(COMPAT)
+                } else {
+                    arg
+                }
+            })
+            .arg(compat)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

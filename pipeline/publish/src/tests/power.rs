@@ -98,6 +98,8 @@ struct State {
     answers_left: u32,
     /// Syncs until it dies before one.
     dies_at_sync: u64,
+    /// Syncs until one fails, soon after which it dies.
+    fails_at_sync: u64,
     between: Option<(u64, Between)>,
     overruled: Option<String>,
     seen: BTreeSet<String>,
@@ -144,6 +146,7 @@ impl PowerDisk {
                 only_syncs: false,
                 answers_left: 0,
                 dies_at_sync: u64::MAX,
+                fails_at_sync: u64::MAX,
                 between: None,
                 overruled: None,
                 seen: BTreeSet::new(),
@@ -178,12 +181,18 @@ impl PowerDisk {
         state.only_syncs = only_syncs;
         state.answers_left = 4;
         state.dies_at_sync = u64::MAX;
+        state.fails_at_sync = u64::MAX;
         state.between = None;
     }
 
     /// Lets this life end right before its sync of this number, if not earlier.
     pub(super) fn die_at_sync(&self, number: u64) {
         self.lock().dies_at_sync = number;
+    }
+
+    /// Lets the sync of this number fail, and this life end in the middle of what is done about it.
+    pub(super) fn fail_at_sync(&self, number: u64) {
+        self.lock().fails_at_sync = number;
     }
 
     /// How the archive is to answer wrongly, if so.
@@ -436,6 +445,13 @@ impl Faults for PowerDisk {
                 state.dead = true;
                 drop(state);
                 std::panic::resume_unwind(Box::new(Died));
+            }
+            state.fails_at_sync = state.fails_at_sync.saturating_sub(1);
+            if state.fails_at_sync == 0 {
+                state.fails_at_sync = u64::MAX;
+                let soon = state.rng.random_range(1..20);
+                state.dies_after = state.dies_after.min(state.steps + soon);
+                return Err(Errno::IO.into());
             }
         }
         let may_fail = is_sync || !self.lock().only_syncs;
