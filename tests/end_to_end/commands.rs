@@ -69,3 +69,39 @@ fn a_bundle_of_real_measurements_becomes_rows_once() {
         "a second load changed the rows"
     );
 }
+
+#[test]
+fn an_export_has_every_row_once_whatever_became_of_its_file() {
+    let Some(data) = groma_tests::real_data() else {
+        return;
+    };
+    let bundles = stored::files(&data.join("archives"), "ndt7-mlab3-syd03-ndt.tgz");
+    let temporary = tempfile::tempdir().unwrap();
+    let lake = temporary.path().join("lake");
+    let lake = lake.to_str().unwrap();
+    let bundle = bundles[0].to_str().unwrap();
+    run_json(&mut groma(["load", bundle, "--lake", lake, "--json"]));
+    let exported = || {
+        let output = run(&mut groma([
+            "export",
+            "--lake",
+            lake,
+            "--date",
+            "2020-03-18",
+        ]));
+        assert!(output.status.success(), "{}", told(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let live = exported();
+    assert!(!live.is_empty());
+    // The live file is sealed and still there, and then it is gone.
+    for linger in ["15", "0"] {
+        run_json(&mut groma([
+            "seal", "--lake", lake, "--linger", linger, "--json",
+        ]));
+        assert_eq!(exported(), live, "linger {linger}");
+    }
+}

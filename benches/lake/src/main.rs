@@ -39,6 +39,10 @@ fn main() -> anyhow::Result<()> {
     if !sealed.join("made").exists() {
         make::sealed(&template, &sealed, args.days, args.rows)?;
     }
+    let narrow = args.dir.join("narrow");
+    if !narrow.join("made").exists() {
+        make::sealed(&make::narrow(&template)?, &narrow, args.days, args.rows)?;
+    }
     let live = args.dir.join("live");
     if !live.join("made").exists() {
         make::live(&template, &live, args.files)?;
@@ -46,6 +50,8 @@ fn main() -> anyhow::Result<()> {
     let rows = args.days * args.rows;
     println!("{} sealed dates of {} full rows", args.days, args.rows);
     measure(&sealed, rows, args.rounds)?;
+    println!("the same of a table of few columns");
+    measure(&narrow, rows, args.rounds)?;
     println!("a live date of {} files", args.files);
     measure(&live, args.files, args.rounds.div_ceil(10))?;
     Ok(())

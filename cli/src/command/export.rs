@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use groma_lake::{Day, Table};
 use groma_lake_store::LakeStore;
-use groma_load::{Export, Lake, export};
+use groma_load::{Export, export};
 use groma_spool::Name;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -76,11 +77,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => Box::new(io::stdout()),
     };
     let mut out = BufWriter::new(&mut out);
-    let lake = Lake::new(args.lake.clone());
+    let table = Table::new(args.lake.clone(), experiment, datatype);
     let mut rows = 0;
     let mut date = args.date;
     while date <= last {
-        rows += export(&lake, (&experiment, &datatype), date, form, &mut out)?;
+        let files = Day::read(&table, date)?.files;
+        rows += export(table.store(), &files, date, form, &mut out)?;
         date = date.checked_add(1.day())?;
     }
     out.flush().context("write the export")?;

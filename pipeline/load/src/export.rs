@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::{RecordBatch, RecordBatchReader as _};
 use arrow_json::LineDelimitedWriter;
-use groma_spool::Name;
+use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use serde_json::{Map, Value};
 
-use crate::{Lake, LoadError};
+use crate::LoadError;
 
 /// How exported rows look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +27,16 @@ pub enum Export {
     Csv,
 }
 
-/// Writes all rows of a datatype's day in the order of their files, and returns how many.
+/// Writes all rows of these table files of one date in their order, and returns how many.
 pub fn export(
-    lake: &Lake,
-    (experiment, datatype): (&Name, &Name),
+    lake: &LakeStore,
+    files: &[PathBuf],
     date: Date,
     form: Export,
     out: &mut (impl Write + Send),
 ) -> Result<u64, LoadError> {
-    let files = lake.live_files(experiment, datatype, date)?;
     if form == Export::Parquet {
-        return concatenate(lake, &files, out);
+        return concatenate(lake, files, out);
     }
     let mut sink = Sink {
         form,
@@ -45,7 +44,7 @@ pub fn export(
         heading: None,
         rows: 0,
     };
-    for path in &files {
+    for path in files {
         for batch in batches(lake, path)? {
             let batch = batch.map_err(|error| encode(path, &error))?;
             sink.write(&batch, path, out)?;
@@ -61,8 +60,8 @@ fn encode(path: &Path, error: &dyn std::fmt::Display) -> LoadError {
     }
 }
 
-fn batches(lake: &Lake, path: &Path) -> Result<ParquetRecordBatchReader, LoadError> {
-    let file = lake.store().open_file(path);
+fn batches(lake: &LakeStore, path: &Path) -> Result<ParquetRecordBatchReader, LoadError> {
+    let file = lake.open_file(path);
     let file = file.map_err(LoadError::lake("open", path))?;
     ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
@@ -71,7 +70,7 @@ fn batches(lake: &Lake, path: &Path) -> Result<ParquetRecordBatchReader, LoadErr
 
 /// All files as one, row group behind row group.
 fn concatenate(
-    lake: &Lake,
+    lake: &LakeStore,
     files: &[PathBuf],
     out: &mut (impl Write + Send),
 ) -> Result<u64, LoadError> {

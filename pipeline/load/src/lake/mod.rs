@@ -84,24 +84,6 @@ impl Lake {
             .join(format!("{stem}.json"))
     }
 
-    /// The table files of a day, by name.
-    pub fn live_files(
-        &self,
-        experiment: &Name,
-        datatype: &Name,
-        date: Date,
-    ) -> Result<Vec<PathBuf>, LoadError> {
-        let dir = self.day(experiment, datatype, "live", date);
-        let mut names = self
-            .store
-            .list(&dir)
-            .map_err(LoadError::lake("list", &dir))?;
-        names.retain(|name| name.ends_with(".parquet"));
-        let mut files: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
-        files.sort();
-        Ok(files)
-    }
-
     fn day(&self, experiment: &Name, datatype: &Name, kind: &str, date: Date) -> PathBuf {
         self.root()
             .join(experiment.as_str())

@@ -19,12 +19,12 @@ fn every_form_has_every_row() {
             ("d.txt", b""),
         ])),
     );
-    lab.loader().load_object(PROBE_OBJECT, None).unwrap();
+    let files = [lab.loader().load_object(PROBE_OBJECT, None).unwrap().path];
     let (experiment, datatype) = ("lab".parse().unwrap(), "probe1".parse().unwrap());
     let date = "2024-05-06".parse().unwrap();
     let exported = |form| {
         let mut out = Vec::new();
-        let rows = export(&lab.lake(), (&experiment, &datatype), date, form, &mut out).unwrap();
+        let rows = export(lab.lake().store(), &files, date, form, &mut out).unwrap();
         assert_eq!(rows, 2);
         out
     };
