@@ -2,6 +2,7 @@
 
 mod choice;
 mod findings;
+mod kernel;
 mod outbox;
 mod pace;
 mod sampler;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use groma_diag::{Answer, Destroyed, Diag, DiagError, Key, Opens, enter_namespace};
+use groma_diag::{Answer, DiagError, Key, Opens, enter_namespace};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::choice::{Choice, Means};
 use super::findings::{Findings, LOOKS_UNTIL_VANISHED};
+use super::kernel::{Kernel, Netlink};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use crate::StartError;
@@ -36,9 +37,8 @@ pub(crate) struct SamplerSetup {
 }
 
 /// See the module. Lives on its own thread, which is in the namespace.
-pub(crate) struct Sampler {
-    diag: Diag,
-    destroyed: Destroyed,
+pub(crate) struct Sampler<K = Netlink> {
+    kernel: K,
     opens: Option<Opens>,
     choice: Choice,
     pace: Pace,
@@ -68,10 +68,16 @@ impl Sampler {
                 None
             }
         };
+        let kernel = Netlink::open(setup.last_words_bytes)?;
+        Ok(Self::new(setup, kernel, opens))
+    }
+}
+
+impl<K: Kernel> Sampler<K> {
+    fn new(setup: SamplerSetup, kernel: K, opens: Option<Opens>) -> Self {
         let outbox = Outbox::new(setup.source, setup.batches, setup.empty);
-        Ok(Self {
-            diag: Diag::open()?,
-            destroyed: Destroyed::open(setup.last_words_bytes)?,
+        Self {
+            kernel,
             opens,
             choice: Choice::new(),
             pace: Pace::new(setup.interval, Instant::now()),
@@ -83,27 +89,35 @@ impl Sampler {
             rates_since: Instant::now(),
             slots: Vec::new(),
             keys: Vec::new(),
-        })
+        }
     }
 
     /// Polls until it shall stop, and then once more.
     pub(crate) fn run(mut self) {
         loop {
             let last = self.stop.load(Ordering::Relaxed);
-            let began = Instant::now();
-            if !self.begin(began) {
+            let Some(wait) = self.poll() else {
                 return;
-            }
-            let complete = self.look();
-            self.hear_last_words();
-            self.count_rates();
-            let wait = self.pace.end(began, Instant::now(), complete);
-            self.metrics.polls.inc_by(u64::from(complete));
-            if !self.findings.outbox.send() || last {
+            };
+            if last {
                 return;
             }
             std::thread::sleep(wait);
         }
+    }
+
+    /// Polls once; how long to wait for the next, `None` when the writer is gone.
+    fn poll(&mut self) -> Option<Duration> {
+        let began = Instant::now();
+        if !self.begin(began) {
+            return None;
+        }
+        let complete = self.look();
+        self.hear_last_words();
+        self.count_rates();
+        let wait = self.pace.end(began, Instant::now(), complete);
+        self.metrics.polls.inc_by(u64::from(complete));
+        self.findings.outbox.send().then_some(wait)
     }
 
     fn begin(&mut self, now: Instant) -> bool {
@@ -158,7 +172,7 @@ impl Sampler {
     fn dump(&mut self, began: Instant) -> Result<bool, DiagError> {
         let mut v6 = 0;
         let findings = &mut self.findings;
-        let dumped = self.diag.dump(|record| {
+        let dumped = self.kernel.dump(&mut |record| {
             v6 += usize::from(record.family() == 10);
             findings.found(record);
         })?;
@@ -172,7 +186,7 @@ impl Sampler {
     fn gets(&mut self) -> Result<bool, DiagError> {
         let findings = &mut self.findings;
         findings.table.keys(&mut self.slots, &mut self.keys);
-        self.diag.get(&self.keys, |_, answer| {
+        self.kernel.get(&self.keys, &mut |answer| {
             if let Answer::Here(record) = answer {
                 findings.found(record);
             }
@@ -183,7 +197,10 @@ impl Sampler {
 
     fn hear_last_words(&mut self) {
         let findings = &mut self.findings;
-        match self.destroyed.drain(|record| findings.last_word(record)) {
+        match self
+            .kernel
+            .last_words(&mut |record| findings.last_word(record))
+        {
             Ok(drained) => {
                 if drained.overrun {
                     self.pace.polls.overruns += 1;
@@ -217,3 +234,6 @@ fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
 }
+
+#[cfg(test)]
+mod tests;
