@@ -22,6 +22,15 @@ macro_rules! words {
                 let mut words = bytes.chunks_exact(4).map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
                 Self { $($field: words.next().unwrap_or(0),)* }
             }
+
+            /// JSON names of the words, in kernel order.
+            pub const NAMES: &[&str] = &[$($json),*];
+
+            /// The words, in the order of [`Self::NAMES`].
+            #[inline]
+            pub fn numbers(&self) -> [i64; Self::NAMES.len()] {
+                [$(i64::from(self.$field)),*]
+            }
         }
     };
 }

@@ -33,11 +33,11 @@ pub struct BbrInfo {
 impl BbrInfo {
     /// Reads the 20 bytes that all versions share and ignores what follows; `None` when there are fewer.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let words: Vec<u32> = bytes
-            .get(..SHARED_BYTES)?
-            .chunks_exact(4)
-            .map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))
-            .collect();
+        let shared = bytes.first_chunk::<SHARED_BYTES>()?;
+        let words: [u32; SHARED_BYTES / 4] = std::array::from_fn(|at| {
+            let word = &shared[4 * at..][..4];
+            u32::from_ne_bytes([word[0], word[1], word[2], word[3]])
+        });
         Some(Self {
             bw_bytes_per_s: (u64::from(words[1]) << 32 | u64::from(words[0])).cast_signed(),
             min_rtt_us: words[2],

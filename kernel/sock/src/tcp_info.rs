@@ -52,6 +52,15 @@ macro_rules! kernel_struct {
                 let mut fields = Fields(bytes);
                 Self { $($field: <$type>::from_ne_bytes(fields.take()),)* }
             }
+
+            /// JSON names of the fields, in kernel order.
+            pub const NAMES: &[&str] = &[$($json),*];
+
+            /// The values of the fields, in the order of [`Self::NAMES`].
+            #[inline]
+            pub fn numbers(&self) -> [i64; Self::NAMES.len()] {
+                [$(i64::from(self.$field)),*]
+            }
         }
 
         #[cfg(test)]

@@ -18,7 +18,18 @@ pub(crate) struct Place<'a, 'p> {
     pub(crate) report: &'a mut Report,
 }
 
-impl Place<'_, '_> {
+impl<'p> Place<'_, 'p> {
+    /// The same place, to be used once more.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Place<'_, 'p> {
+        Place {
+            column: &mut *self.column,
+            at: self.at,
+            path: self.path,
+            report: &mut *self.report,
+        }
+    }
+
     #[inline]
     fn fit<E: serde::de::Error>(
         self,

@@ -49,6 +49,15 @@ impl<T: Copy + Default> Plain<T> {
         self.valid.append_non_null();
     }
 
+    /// Gives the rows from `at` on their values.
+    pub(super) fn put_run(&mut self, at: usize, values: impl ExactSizeIterator<Item = T>) {
+        if self.values.len() < at {
+            self.pad(at);
+        }
+        self.valid.append_n_non_nulls(values.len());
+        self.values.extend(values);
+    }
+
     pub(super) fn put_null(&mut self, at: usize) {
         self.pad(at.max(self.len()));
         self.values.push(T::default());

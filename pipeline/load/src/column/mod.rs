@@ -7,6 +7,7 @@
 //! A column may be shorter than its table: what is missing at its end is NULL (or empty, or 0) and filled in when a later row
 //! or the end of the batch needs it. A row of which a part did not fit is taken back by cutting every column.
 
+mod block;
 mod finish;
 mod get;
 mod json;
@@ -20,11 +21,12 @@ mod serialize;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use block::Block;
 pub(crate) use json::Place;
 pub(crate) use leaf::{Flags, Plain, Text};
 pub(crate) use record::Record;
 pub(crate) use report::{Path, Report};
-pub(crate) use serialize::Micros;
+pub(crate) use serialize::{Micros, Unfit};
 
 use arrow_schema::{DataType, TimeUnit};
 

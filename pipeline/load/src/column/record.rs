@@ -88,6 +88,12 @@ impl Record {
         self.valid.append_non_null();
     }
 
+    /// Says that `count` rows from `at` on are there, if that was not said before.
+    pub(super) fn put_run(&mut self, at: usize, count: usize) {
+        self.pad(at);
+        self.put_all(at + count);
+    }
+
     /// Says that the first `rows` rows are there.
     pub(crate) fn put_all(&mut self, rows: usize) {
         let missing = rows.saturating_sub(self.len());

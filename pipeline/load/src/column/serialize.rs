@@ -265,22 +265,33 @@ pub(crate) struct Items<'a, 'p> {
     report: &'a mut Report,
 }
 
+impl<'p> Items<'_, 'p> {
+    /// The place of one more item.
+    pub(crate) fn next(&mut self) -> Result<Place<'_, 'p>, Unfit> {
+        self.report
+            .take(self.list.item_slots, self.path)
+            .map_err(|reason| Unfit(reason.to_owned()))?;
+        self.count += 1;
+        Ok(self.last())
+    }
+
+    /// The place of the last item, or of none if there is none.
+    pub(crate) fn last(&mut self) -> Place<'_, 'p> {
+        Place {
+            column: &mut self.list.item,
+            at: self.count.saturating_sub(1),
+            path: self.path,
+            report: self.report,
+        }
+    }
+}
+
 impl ser::SerializeSeq for Items<'_, '_> {
     type Ok = ();
     type Error = Unfit;
 
     fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unfit> {
-        self.report
-            .take(self.list.item_slots, self.path)
-            .map_err(|reason| Unfit(reason.to_owned()))?;
-        value.serialize(Place {
-            column: &mut self.list.item,
-            at: self.count,
-            path: self.path,
-            report: self.report,
-        })?;
-        self.count += 1;
-        Ok(())
+        value.serialize(self.next()?)
     }
 
     fn end(self) -> Result<(), Unfit> {
@@ -326,8 +337,24 @@ impl Fields<'_, '_> {
         }
     }
 
+    /// Fills the field called `key`, unless the schema does not have it.
+    pub(crate) fn with(
+        &mut self,
+        key: &'static str,
+        fill: impl FnOnce(Place<'_, '_>) -> Result<(), Unfit>,
+    ) -> Result<(), Unfit> {
+        let found = self.record.key_of_constant(key, self.guess);
+        self.found(found, key);
+        self.fill(fill)
+    }
+
     #[inline]
     fn put<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unfit> {
+        self.fill(|place| value.serialize(place))
+    }
+
+    #[inline]
+    fn fill(&mut self, fill: impl FnOnce(Place<'_, '_>) -> Result<(), Unfit>) -> Result<(), Unfit> {
         let Some(Key::Field(place) | Key::Alias(place)) = self.key else {
             return Ok(());
         };
@@ -337,7 +364,7 @@ impl Fields<'_, '_> {
         if column.len() > self.at {
             return Err(given_twice(self.report, &path));
         }
-        value.serialize(Place {
+        fill(Place {
             column,
             at: self.at,
             path: &path,
@@ -347,7 +374,7 @@ impl Fields<'_, '_> {
 }
 
 #[cold]
-fn given_twice(report: &mut Report, path: &Path<'_>) -> Unfit {
+pub(super) fn given_twice(report: &mut Report, path: &Path<'_>) -> Unfit {
     Unfit(report.refuse(format!("{path}: given twice")).to_owned())
 }
 

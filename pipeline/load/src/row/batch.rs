@@ -69,7 +69,8 @@ impl Batch {
             .expect("rules name columns of their own table")
     }
 
-    fn place<T>(
+    /// Fills a column of the row in hand.
+    pub(crate) fn place<T>(
         &mut self,
         name: &str,
         fill: impl FnOnce(Place<'_, '_>) -> Result<T, String>,
