@@ -1,12 +1,13 @@
 //! One session of the engine: the lake's views, nothing else, and one query.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use duckdb::Connection;
 use serde_json::{Map, Value};
 
-use crate::views;
+use crate::views::{self, View, table::Table};
 
 /// What a query may use.
 #[derive(Clone, Debug)]
@@ -31,34 +32,76 @@ pub struct Answer {
 /// A session that reads one lake.
 pub struct Session {
     connection: Connection,
+    lake: PathBuf,
     limits: Limits,
 }
 
 impl Session {
-    /// Opens a session with the views of the lake. After this the engine can read no file outside the lake, write only
-    /// `output`, load no extension, and change no setting.
+    /// Opens a session on the lake. After this the engine can read no file outside the lake, write only `output`, load no
+    /// extension, and change no setting.
     pub fn open(lake: &Path, limits: &Limits, output: Option<&Path>) -> anyhow::Result<Session> {
         let lake = lake
             .canonicalize()
             .with_context(|| format!("open lake {}", lake.display()))?;
         let connection = Connection::open_in_memory().context("start the engine")?;
-        let views = views::statements(&lake);
         for statement in settings(&lake, limits, output)? {
             run(&connection, &statement)?;
         }
-        for statement in views {
-            run(&connection, &statement)?;
+        for experiment in views::experiments(&lake) {
+            for schema in [&experiment, &format!("{experiment}_intermediate")] {
+                run(
+                    &connection,
+                    &format!("CREATE SCHEMA IF NOT EXISTS {schema}"),
+                )?;
+            }
         }
         run(&connection, "SET lock_configuration = true")?;
         Ok(Session {
             connection,
+            lake,
             limits: limits.clone(),
         })
+    }
+
+    /// Makes the views that the query names, and those that they read. One that the engine cannot make of the columns that
+    /// there are is left out, with all that cannot do without it.
+    fn make_views(&self, sql: &str) {
+        let words = words(sql);
+        let is_named = |name: &str| words.contains(name) || asks_for_all(&words);
+        let views = views::of_lake(&self.lake);
+        let mut tables = HashMap::new();
+        let mut made = HashSet::new();
+        for view in views::wanted(&views, is_named) {
+            match self.make_view(view, &mut tables, &made) {
+                Ok(()) => drop(made.insert(view.name.as_str())),
+                Err(error) => eprintln!("groma-sql: {} left out: {error:#}", view.name),
+            }
+        }
+    }
+
+    fn make_view(
+        &self,
+        view: &View,
+        tables: &mut HashMap<String, Table>,
+        made: &HashSet<&str>,
+    ) -> anyhow::Result<()> {
+        if let Some(name) = &view.table
+            && !tables.contains_key(name)
+        {
+            let table = Table::open(&self.connection, &self.lake, name)
+                .with_context(|| format!("read the columns of {name}"))?;
+            tables.insert(name.clone(), table);
+        }
+        let table = view.table.as_ref().and_then(|name| tables.get(name));
+        let values = table.map(Table::values).unwrap_or_default();
+        let statement = view.statement(|name| made.contains(name), &values);
+        Ok(self.connection.execute_batch(&statement)?)
     }
 
     /// Answers one `SELECT`.
     pub fn query(&self, sql: &str) -> anyhow::Result<Answer> {
         let sql = self.one_select(sql)?;
+        self.make_views(sql);
         let limited = format!(
             "SELECT to_json(answer)::VARCHAR FROM (SELECT * FROM (\n{sql}\n) LIMIT {}) AS answer",
             self.limits.rows.saturating_add(1)
@@ -77,6 +120,7 @@ impl Session {
     /// Writes the answer to the output of [`Session::open`] as Parquet.
     pub fn write_parquet(&self, sql: &str, output: &Path) -> anyhow::Result<()> {
         let sql = self.one_select(sql)?;
+        self.make_views(sql);
         let path = quoted(output);
         run(
             &self.connection,
@@ -109,6 +153,23 @@ impl Session {
             _ => bail!("only one SELECT is answered at a time"),
         }
     }
+}
+
+/// The words of a query, in lower case: whatever way it names a view, the view's name is one of them.
+fn words(sql: &str) -> HashSet<String> {
+    sql.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .map(str::to_ascii_lowercase)
+        .collect()
+}
+
+/// Whether a query wants to know what views there are.
+fn asks_for_all(words: &HashSet<String>) -> bool {
+    words.iter().any(|word| {
+        ["show", "information_schema", "sqlite_master"].contains(&word.as_str())
+            || ["duckdb_", "pg_", "pragma_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+    })
 }
 
 fn settings(lake: &Path, limits: &Limits, output: Option<&Path>) -> anyhow::Result<Vec<String>> {

@@ -101,7 +101,7 @@ impl Workers {
             Some(_) if too_large => Outcome::TooLarge,
             Some(true) => Outcome::Answer {
                 body,
-                is_cut: message.starts_with(CUT),
+                is_cut: message.lines().any(|line| line.starts_with(CUT)),
             },
             Some(false) if message.is_empty() => {
                 Outcome::Refused("the query wanted more than its limits".to_owned())

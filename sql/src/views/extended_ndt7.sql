@@ -4,7 +4,7 @@ WITH test AS (
     SELECT id, date, a, archiver, raw, raw.{direction} AS measured,
         list_last(list_filter(raw.{direction}.ServerMeasurements, lambda m: m.TCPInfo IS NOT NULL)).TCPInfo AS tcp,
         epoch_us(raw.{direction}.EndTime) - epoch_us(raw.{direction}.StartTime) AS took_us,
-        [m.TCPInfo.{bytes} FOR m IN raw.{direction}.ServerMeasurements IF m.TCPInfo IS NOT NULL] AS counted
+        [m.TCPInfo.{bytes} FOR m IN raw.{direction}.ServerMeasurements IF m.TCPInfo.{bytes} IS NOT NULL] AS counted
     FROM ndt_intermediate.ndt7_once
     WHERE raw.{direction}.UUID IS NOT NULL
 )

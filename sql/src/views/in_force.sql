@@ -1,17 +1,14 @@
--- Rows in force, and where each stands: all of live and sealed, but for live files whose rows a part of the log took over.
-CREATE VIEW {schema}_intermediate.{table}_placed AS
-WITH part AS (
-    SELECT unnest(parts) AS part, regexp_extract(filename, 'date=([0-9-]+)', 1) AS day
-    FROM read_json('{root}/log/date=*/*.json', filename = true, columns = {
-        parts: 'STRUCT(path VARCHAR, merged VARCHAR[], sources STRUCT(stem VARCHAR)[])[]'})
-), in_place AS (
-    SELECT * FROM part
-    WHERE '{root}/' || part.path IN (SELECT file FROM glob('{root}/*/date=*/*.parquet'))
-), void AS (
-    SELECT '{root}/live/date=' || day || '/' || stem || '.parquet' AS file
-    FROM (SELECT day, unnest(list_concat(part.merged, [source.stem FOR source IN part.sources])) AS stem FROM in_place)
+-- The files whose rows are in force: all of live and sealed, but for live files whose rows a part of the log took over. The
+-- files are listed once, so that what is replaced meanwhile is neither lost nor counted twice.
+SET VARIABLE "{schema}.{table}" = (
+    WITH present AS MATERIALIZED (
+        SELECT file FROM glob(['{root}/live/date=*/*.parquet', '{root}/sealed/date=*/*.parquet'])
+    ), part AS (
+        {log}
+    ), void AS (
+        SELECT '{root}/live/date=' || day || '/' || unnest(list_concat(part.merged, [source.stem FOR source IN part.sources]))
+            || '.parquet' AS file
+        FROM part WHERE '{root}/' || part.path IN (SELECT file FROM present)
+    )
+    SELECT list(file ORDER BY file) FROM present ANTI JOIN void USING (file)
 )
-SELECT *
-FROM read_parquet('{root}/*/date=*/*.parquet', filename = true, file_row_number = true, hive_partitioning = true,
-    hive_types = {date: DATE}, union_by_name = true)
-WHERE filename NOT IN (SELECT file FROM void)

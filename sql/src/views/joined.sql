@@ -1,4 +1,5 @@
 -- The table with where both ends are, in the order of columns that analysts know.
 CREATE VIEW {schema}.{table}_joined AS
-SELECT test.id, test.date, test.archiver, places.server, places.client, test.* EXCLUDE (id, date, archiver)
-FROM {schema}_intermediate.{table}_once AS test LEFT JOIN {schema}_intermediate.places AS places USING (id)
+SELECT test.id, test.date, {archiver}places.server, places.client, test.* EXCLUDE ({archiver}id, date)
+FROM {schema}_intermediate.{table}_once AS test
+LEFT JOIN {schema}_intermediate.places AS places ON test.id::VARCHAR = places.id AND test.date = places.date

@@ -1,4 +1,1 @@
-    LEFT JOIN (
-        SELECT id, list({row} ORDER BY {order}) AS {part}
-        FROM {schema}_intermediate.{part}_once GROUP BY id
-    ) AS {part} USING (id)
+    LEFT JOIN {schema}_intermediate.{part}_beside AS {part} ON test.id = {part}.id AND test.date = {part}.date

@@ -1,3 +1,3 @@
 -- The table as it is.
 CREATE VIEW {schema}.{table} AS
-SELECT * EXCLUDE (filename, file_row_number) FROM {schema}_intermediate.{table}_placed
+SELECT * EXCLUDE (filename), {date} AS date FROM {files}

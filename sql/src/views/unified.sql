@@ -1,7 +1,7 @@
 -- The tests of one direction as analysts know them.
 CREATE VIEW ndt.unified_{name} AS
 WITH extended AS (
-    {extended}
+    {lists}
 ), judged AS (
     SELECT *, coalesce(
             filter.IsComplete AND filter.IsProduction AND NOT filter.IsError AND NOT filter.IsOAM
@@ -39,4 +39,4 @@ SELECT id, date,
     base_valid AND (NOT filter.IsShort OR filter.IsEarlyExit) AS IsValidBest,
     base_valid AND NOT filter.IsShort AS IsValid2023,
     coalesce(base_valid AND NOT filter.IsShort AND (filter._IsCongested OR filter._IsBloated), false) AS IsValid2021
-FROM judged LEFT JOIN ndt_intermediate.places AS places USING (id)
+FROM judged LEFT JOIN ndt_intermediate.places AS places USING (id, date)

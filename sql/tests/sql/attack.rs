@@ -83,7 +83,7 @@ fn lake() -> Lake {
     let lake = Lake::new();
     lake.put(
         "lab/probe1/live/date=2024-05-06/a.parquet",
-        "SELECT i AS id, {ArchiveURL: 'a'} AS archiver FROM range(5) AS t(i)",
+        "SELECT i AS id FROM range(5) AS t(i)",
     );
     lake
 }

@@ -2,5 +2,6 @@
 
 mod attack;
 mod joined;
+mod kept;
 mod support;
 mod views;

@@ -1,0 +1,72 @@
+//! The files and columns of a table, found out once for all the views that read it.
+
+use std::path::Path;
+
+use duckdb::Connection;
+
+use super::fill;
+use super::names::has_file;
+
+const IN_FORCE: &str = include_str!("in_force.sql");
+const LOG: &str = include_str!("log.sql");
+const NO_LOG: &str = include_str!("no_log.sql");
+
+/// The date of a file, which its rows do not repeat. Only in this form does the engine leave out files of other dates.
+const DATE: &str = "regexp_extract(filename, 'date=([0-9-]+)/[^/]*$', 1)::DATE";
+
+/// A table as views read it.
+pub struct Table {
+    files: String,
+    archiver: &'static str,
+}
+
+impl Table {
+    /// Lists the files in force of `<experiment>.<datatype>` and opens each for its columns.
+    pub fn open(connection: &Connection, lake: &Path, name: &str) -> duckdb::Result<Table> {
+        let (experiment, datatype) = name.split_once('.').unwrap_or((name, ""));
+        let folder = lake.join(experiment).join(datatype);
+        let has_log = has_file(&folder.join("log"), "json");
+        let in_force = fill(IN_FORCE, &[("log", if has_log { LOG } else { NO_LOG })]);
+        let root = folder.to_string_lossy().replace('\'', "''");
+        let values = [
+            ("schema", experiment),
+            ("table", datatype),
+            ("root", root.as_str()),
+        ];
+        connection.execute_batch(&fill(&in_force, &values))?;
+        let files = format!("getvariable('{name}')");
+        let describe = format!(
+            "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet({files}, union_by_name = true, hive_partitioning = false))"
+        );
+        let mut statement = connection.prepare(&describe)?;
+        let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let columns: Vec<(String, String)> = columns.collect::<Result<_, _>>()?;
+        let schema: Vec<String> = columns
+            .iter()
+            .map(|(name, kind)| {
+                let (name, kind) = (name.replace('\'', "''"), kind.replace('\'', "''"));
+                format!("'{name}': {{name: '{name}', type: '{kind}', default_value: NULL}}")
+            })
+            .collect();
+        Ok(Table {
+            // With the columns given, no view opens the files once more to learn them.
+            files: format!(
+                "read_parquet({files}, filename = true, schema = MAP {{{}}})",
+                schema.join(", ")
+            ),
+            archiver: match columns.iter().any(|(name, _)| name == "archiver") {
+                true => "archiver, ",
+                false => "",
+            },
+        })
+    }
+
+    /// What the texts of its views are filled with.
+    pub fn values(&self) -> [(&'static str, &str); 3] {
+        [
+            ("files", &self.files),
+            ("date", DATE),
+            ("archiver", self.archiver),
+        ]
+    }
+}
