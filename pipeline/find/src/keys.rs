@@ -7,7 +7,7 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use groma_lake::keys_path;
+use groma_lake::{are_keys_of, keys_path};
 use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::bloom_filter::Sbbf;
@@ -18,11 +18,16 @@ use parquet::file::metadata::{
 };
 use parquet::file::statistics::Statistics;
 
-/// The numbers of the rows with this `id`, from 0; none when the file has no keys that can be read.
-pub(crate) fn rows_of(lake: &LakeStore, table_file: &Path, id: &str) -> Option<Vec<u64>> {
+/// The numbers of the rows with this `id`, from 0; none when the file has no keys that can be read, or those of other bytes.
+pub(crate) fn rows_of(
+    lake: &LakeStore,
+    table_file: &Path,
+    sha256: &str,
+    id: &str,
+) -> Option<Vec<u64>> {
     let path = keys_path(table_file)?;
     let file = lake.open_file(&path).ok()?;
-    match read(&file, id) {
+    match read(&file, sha256, id) {
         Ok(rows) => Some(rows),
         Err(error) => {
             tracing::warn!(file = %path.display(), %error, "keys left out of the search");
@@ -31,9 +36,13 @@ pub(crate) fn rows_of(lake: &LakeStore, table_file: &Path, id: &str) -> Option<V
     }
 }
 
-fn read(file: &LakeFile, id: &str) -> Result<Vec<u64>, ParquetError> {
+fn read(file: &LakeFile, sha256: &str, id: &str) -> Result<Vec<u64>, ParquetError> {
     let mut rows = Vec::new();
-    let groups = groups_that_may_hold(file, id)?;
+    let metadata = footer(file)?;
+    if !are_keys_of(&metadata, sha256) {
+        return Err(ParquetError::General("keys of another part".to_owned()));
+    }
+    let groups = groups_of(&metadata, file, id)?;
     if groups.is_empty() {
         return Ok(rows);
     }
@@ -53,7 +62,14 @@ fn read(file: &LakeFile, id: &str) -> Result<Vec<u64>, ParquetError> {
 
 /// The row groups that statistics and Bloom filter do not rule out.
 pub(crate) fn groups_that_may_hold(file: &LakeFile, id: &str) -> Result<Vec<usize>, ParquetError> {
-    let metadata = footer(file)?;
+    groups_of(&footer(file)?, file, id)
+}
+
+fn groups_of(
+    metadata: &ParquetMetaData,
+    file: &LakeFile,
+    id: &str,
+) -> Result<Vec<usize>, ParquetError> {
     let columns = metadata.file_metadata().schema_descr().columns();
     let Some(key) = columns
         .iter()

@@ -43,8 +43,8 @@ pub(crate) fn find(
             continue;
         }
         let mut of_day = Search::default();
-        for_each_file(&table, date, &mut of_day.unreadable, &mut |file| {
-            let row = read_rows(lake, file, uuid, Columns::All, 1)?.pop();
+        for_each_file(&table, date, &mut of_day.unreadable, &mut |file, sha256| {
+            let row = read_rows(lake, file, sha256, uuid, Columns::All, 1)?.pop();
             of_day.found = row.map(|row| (file.to_owned(), with_date(row, date)));
             Ok(of_day.found.is_none())
         })?;
@@ -57,27 +57,28 @@ pub(crate) fn find(
     Ok(search)
 }
 
-/// Calls `visit` with every file in force until it says `false`; what it cannot read is noted. When a file was replaced
+/// Calls `visit` with every file in force, and the SHA-256 of a part, until it says `false`; what it cannot read is noted. When a file was replaced
 /// meanwhile, the date is begun again: `visit` may then see rows again.
 pub(crate) fn for_each_file(
     table: &Table,
     date: Date,
     unreadable: &mut Vec<PathBuf>,
-    visit: &mut dyn FnMut(&Path) -> Result<bool, String>,
+    visit: &mut dyn FnMut(&Path, Option<&str>) -> Result<bool, String>,
 ) -> Result<(), FindError> {
     for attempt in 1..=ATTEMPTS {
         let mut again = false;
-        for file in Day::read(table, date)?.files {
-            match visit(&file) {
+        let day = Day::read(table, date)?;
+        for file in &day.files {
+            match visit(file, day.sha256(file)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(_) if !table.store().exists(&file) && attempt < ATTEMPTS => {
+                Err(_) if !table.store().exists(file) && attempt < ATTEMPTS => {
                     again = true;
                     break;
                 }
                 Err(reason) => {
                     tracing::warn!(file = %file.display(), reason, "table file left out of the search");
-                    unreadable.push(file);
+                    unreadable.push(file.clone());
                 }
             }
         }

@@ -32,25 +32,28 @@ pub(crate) enum Columns {
     Some(fn(&[String]) -> bool),
 }
 
-/// The rows with this `id` as JSON, at most `most`; else what is wrong with the file.
+/// The rows with this `id` as JSON, at most `most`; else what is wrong with the file. Its keys are believed when they are those
+/// of a part with this SHA-256, and of the rows that they name only what has the `id`.
 pub(crate) fn read_rows(
     lake: &LakeStore,
     path: &Path,
+    sha256: Option<&str>,
     id: &str,
     columns: Columns,
     most: usize,
 ) -> Result<Vec<Value>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let rows = keys::rows_of(lake, path, id);
+    let rows = sha256.and_then(|sha256| keys::rows_of(lake, path, sha256, id));
     if rows.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
     let file = lake.open_file(path).map_err(|error| text(&error))?;
+    let groups_of_file = || keys::groups_that_may_hold(&file, id).map_err(|error| text(&error));
     let groups = match rows {
-        Some(_) => Vec::new(),
-        None => keys::groups_that_may_hold(&file, id).map_err(|error| text(&error))?,
+        Some(_) => None,
+        None => Some(groups_of_file()?),
     };
-    if rows.is_none() && groups.is_empty() {
+    if groups.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
@@ -59,15 +62,21 @@ pub(crate) fn read_rows(
         return Ok(Vec::new());
     };
     let table = Table {
-        file,
+        file: file.clone(),
         metadata,
         key,
         columns,
     };
-    let found = match rows {
-        Some(rows) => table.at(&rows[..rows.len().min(most)]),
-        None => table.find(groups, id, most),
-    };
+    if let Some(mut numbers) = rows {
+        numbers.truncate(most);
+        let found = table.at(&numbers).map_err(|error| text(&error))?;
+        if found.len() == numbers.len() && found.iter().all(|row| row[KEY] == id) {
+            return Ok(found);
+        }
+        tracing::warn!(file = %path.display(), "keys name other rows; the file itself is searched");
+    }
+    let groups = groups.map_or_else(groups_of_file, Ok)?;
+    let found = table.find(groups, id, most);
     found.map_err(|error| text(&error))
 }
 

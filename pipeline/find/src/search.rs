@@ -111,7 +111,7 @@ fn of_day(
     let mut found: Vec<Test> = Vec::new();
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut unreadable = Vec::new();
-    for_each_file(table, date, &mut unreadable, &mut |file| {
+    for_each_file(table, date, &mut unreadable, &mut |file, _| {
         if seen.is_empty() || seen.iter().any(|path| path == file) {
             // Begun again: another sealer replaced what was being read.
             seen.clear();

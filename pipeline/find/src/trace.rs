@@ -1,8 +1,10 @@
 //! What was recorded of a connection itself: the rows of `tcpinfo` with its UUID, one for each file of the recorder.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use groma_uuid::Uuid;
+use jiff::civil::Date;
 use serde_json::Value;
 
 use crate::lake::{days, for_each_file, with_date};
@@ -11,6 +13,9 @@ use crate::{Dirs, FindError, Stage, receipt, spool};
 
 /// The datatype of recorded connections.
 const TRACE: &str = "tcpinfo";
+
+/// A piece may be published again under a later date; behind a date with rows so many without any are looked at.
+const COPY_DAYS: i32 = 2;
 
 /// How much of the rows is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +75,21 @@ fn find_rows(
     columns: Columns,
     trace: &mut Trace,
 ) -> Result<(), FindError> {
+    let mut last_found: Option<Date> = None;
     for (date, table) in days(&dirs.lake)? {
         if !is_trace(table.datatype().as_str()) {
             continue;
         }
+        let is_far = last_found.is_some_and(|found| (found - date).get_days() > COPY_DAYS);
+        if is_far && is_whole(&trace.rows) {
+            break;
+        }
         let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
-        for_each_file(&table, date, &mut unreadable, &mut |file| {
+        for_each_file(&table, date, &mut unreadable, &mut |file, sha256| {
             rows.extend(read_rows(
                 &dirs.lake,
                 file,
+                sha256,
                 uuid.as_str(),
                 columns,
                 usize::MAX,
@@ -86,22 +97,40 @@ fn find_rows(
             Ok(true)
         })?;
         trace.unreadable.append(&mut unreadable);
+        if !rows.is_empty() {
+            last_found = Some(date);
+        }
         trace
             .rows
             .extend(rows.into_iter().map(|row| with_date(row, date)));
-        // Dates come newest first, and the first piece stands on the oldest of a connection.
-        if trace.rows.iter().any(|row| sequence(row) == 0) {
-            break;
-        }
     }
-    trace.rows.sort_by_key(sequence);
+    // Dates came newest first; of two copies the one of the first date stays, and what has no sequence stands last.
+    trace.rows.reverse();
+    trace
+        .rows
+        .sort_by_key(|row| sequence(row).unwrap_or(i64::MAX));
     // A date that was compacted while it was read may show a row twice.
-    trace.rows.dedup_by_key(|row| sequence(row));
+    trace.rows.dedup_by(|later, first| match sequence(first) {
+        None => later == first,
+        known => sequence(later) == known,
+    });
     Ok(())
 }
 
-fn sequence(row: &Value) -> i64 {
-    row["raw"]["Metadata"]["Sequence"].as_i64().unwrap_or(0)
+/// None when the row does not say.
+fn sequence(row: &Value) -> Option<i64> {
+    row["raw"]["Metadata"]["Sequence"].as_i64()
+}
+
+/// Whether every piece from the first to the last that was seen is there.
+fn is_whole(rows: &[Value]) -> bool {
+    let seen: BTreeSet<i64> = rows.iter().filter_map(sequence).collect();
+    !seen.is_empty()
+        && seen
+            .iter()
+            .copied()
+            .zip(0..)
+            .all(|(seen, wanted)| seen == wanted)
 }
 
 /// The columns of [`Detail::Summary`]. Between a list and its elements stand names that writers choose.

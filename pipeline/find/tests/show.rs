@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -211,20 +211,8 @@ fn a_row_is_found_among_many() {
 #[test]
 fn a_sealed_row_is_found_by_its_key() {
     let lab = tempfile::tempdir().unwrap();
-    let rows: Vec<_> = (0..20_000)
-        .map(|number| line(&id(number), number))
-        .collect();
-    load(lab.path(), "2024-05-06", &rows);
+    let (part, keys) = sealed(lab.path(), 0..20_000);
     let dirs = Dirs::of_lab(lab.path());
-    let settings = groma_lake::Settings {
-        linger: Duration::ZERO,
-        ..Default::default()
-    };
-    let later = "2024-05-08T00:00:00Z".parse().unwrap();
-    groma_lake::seal(dirs.lake.clone(), later, &settings, None).unwrap();
-    let table = dirs.lake.root().join("lab/probe1");
-    let part = table.join("sealed/date=2024-05-06/part-000000-0.parquet");
-    let keys = groma_lake::keys_path(&part).unwrap();
     let whole = fs::read(&keys).unwrap();
     let with_keys = |keys: Option<&[u8]>, path: &Path| match keys {
         Some(bytes) => fs::write(path, bytes).unwrap(),
@@ -245,6 +233,73 @@ fn a_sealed_row_is_found_by_its_key() {
     let report = show(&dirs, &id(20_000)).unwrap();
     assert_eq!(report.unreadable, [""; 0].map(std::path::PathBuf::from));
     assert_eq!(show(&dirs, &id(7)).unwrap().unreadable, [part]);
+}
+
+/// A sealed lake of these rows; gives the part and its keys.
+fn sealed(lab: &Path, numbers: impl Iterator<Item = usize>) -> (PathBuf, PathBuf) {
+    let rows: Vec<_> = numbers.map(|number| line(&id(number), number)).collect();
+    load(lab, "2024-05-06", &rows);
+    let settings = groma_lake::Settings {
+        linger: Duration::ZERO,
+        ..Default::default()
+    };
+    let later = "2024-05-08T00:00:00Z".parse().unwrap();
+    groma_lake::seal(lab.join("lake"), later, &settings, None).unwrap();
+    let part = lab.join("lake/lab/probe1/sealed/date=2024-05-06/part-000000-0.parquet");
+    let keys = groma_lake::keys_path(&part).unwrap();
+    (part, keys)
+}
+
+/// Keys of a part that had the name before, and keys that name the wrong rows, hide nothing and find nothing else.
+#[test]
+fn keys_that_are_wrong_are_not_believed() {
+    let (old, lab) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, stale) = sealed(old.path(), (50..150).rev());
+    let (_, keys) = sealed(lab.path(), 0..100);
+    let wrong = lab.path().join("wrong.keys");
+    shift_rows(&keys, &wrong);
+    let dirs = Dirs::of_lab(lab.path());
+    for bad in [stale, wrong] {
+        fs::copy(&bad, &keys).unwrap();
+        for number in [0, 10, 60, 99] {
+            let row = show(&dirs, &id(number)).unwrap().row.unwrap();
+            assert_eq!(row["raw"]["Count"], json!(number), "{}", bad.display());
+        }
+        assert_eq!(show(&dirs, &id(120)).unwrap().stage, Stage::Unknown);
+    }
+}
+
+/// The same keys of the same part, each with the row after its own.
+fn shift_rows(keys: &Path, wrong: &Path) {
+    use arrow_array::cast::AsArray as _;
+    use arrow_array::types::Int64Type;
+    use arrow_array::{Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::properties::WriterProperties;
+
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(keys).unwrap()).unwrap();
+    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let metadata = metadata.cloned().unwrap().into_iter();
+    let made_from = metadata.filter(|entry| entry.key == groma_lake::PART_SHA256);
+    let properties = WriterProperties::builder()
+        .set_key_value_metadata(Some(made_from.collect()))
+        .build();
+    let mut writer = ArrowWriter::try_new(
+        fs::File::create(wrong).unwrap(),
+        reader.schema().clone(),
+        Some(properties),
+    )
+    .unwrap();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let rows = batch.column(1).as_primitive::<Int64Type>();
+        let rows = Int64Array::from_iter_values(rows.values().iter().map(|row| row + 1));
+        let columns = vec![batch.column(0).clone(), Arc::new(rows) as _];
+        let shifted = RecordBatch::try_new(batch.schema(), columns).unwrap();
+        writer.write(&shifted).unwrap();
+    }
+    writer.close().unwrap();
 }
 
 #[test]
@@ -339,4 +394,26 @@ fn the_pieces_of_its_connection_are_found_and_are_no_result() {
         (report.stage, &report.row.unwrap()["raw"]["Count"]),
         (Stage::Loaded, &json!(9))
     );
+}
+
+/// A copy of the first piece under a later date ends no search; of two copies the first date's is shown.
+#[test]
+fn a_piece_published_again_hides_none() {
+    let lab = tempfile::tempdir().unwrap();
+    let dirs = Dirs::of_lab(lab.path());
+    let spool = ExperimentDir::open(lab.path().join("spool/lab"), "lab".parse().unwrap()).unwrap();
+    for (sequence, day) in [(0, "06"), (1, "07"), (0, "08")] {
+        let path = format!("tcpinfo/2024/05/{day}/{UUID}.{sequence:05}.jsonl");
+        let path = path.parse().unwrap();
+        spool.write(&path, piece(sequence, 2).as_bytes()).unwrap();
+    }
+    publish(lab.path());
+    assert_eq!(loader(lab.path()).sweep("").unwrap().rows, 3);
+    let rows = trace(&dirs, UUID, Detail::Whole).unwrap().rows;
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| (&row["raw"]["Metadata"]["Sequence"], &row["date"]))
+        .collect();
+    let (eve, day) = (json!("2024-05-06"), json!("2024-05-07"));
+    assert_eq!(found, [(&json!(0), &eve), (&json!(1), &day)]);
 }

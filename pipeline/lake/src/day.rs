@@ -1,7 +1,7 @@
 //! What is in force of a date: the one rule for every reader of live and sealed rows.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
@@ -53,6 +53,13 @@ impl Day {
             is_sealed: log.entries.iter().any(is_seal),
             log,
         })
+    }
+
+    /// The SHA-256 of a part in hexadecimal, as its log says; none for a live file that no sealer wrote.
+    pub fn sha256(&self, file: &Path) -> Option<&str> {
+        let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?;
+        let part = self.log.parts().find(|part| stem_of(part) == name)?;
+        Some(&part.sha256)
     }
 
     /// The archive objects whose rows were sealed.

@@ -3,17 +3,21 @@
 //! `<table>/keys/date=YYYY-MM-DD/<the part's stem>.keys` is Parquet with the columns `id` and `row` (from 0), sorted by `id`;
 //! not named so, lest somebody's pattern takes it for rows. Finding
 //! a row by reading the parts costs a footer of all columns for each of them; these files cost the same however many columns
-//! the table has. They follow from the parts: who finds none reads the part.
+//! the table has. They follow from the parts, and say in their metadata ([`PART_SHA256`]) from which bytes: who finds none, or
+//! those of another part, reads the part. Whatever is wrong with keys stops nothing.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -23,9 +27,14 @@ use crate::table::{Kind, Table};
 
 /// Keys of a row group, which is what a look-up decodes.
 const GROUP_ROWS: usize = 8192;
-/// Parts with more rows than this get no key file: sorting theirs would take more memory than all else.
-const MOST_ROWS: u64 = 4 << 20;
+/// Parts with more rows than this get no key file: sorting those takes about 150 MB, and theirs would take more than all else.
+const MOST_ROWS: u64 = 1 << 20;
+/// The key under which the file's metadata has the SHA-256 of the part, in hexadecimal.
+pub const PART_SHA256: &str = "groma.part_sha256";
 const ZSTD_LEVEL: i32 = 3;
+
+/// An `id` and the number of its row.
+type Key = (Box<str>, i64);
 
 /// Where the keys of this table file are, if it has any: `live/date=…/x.parquet` or `sealed/…` becomes `keys/date=…/x.keys`.
 pub fn keys_path(file: &Path) -> Option<PathBuf> {
@@ -36,25 +45,62 @@ pub fn keys_path(file: &Path) -> Option<PathBuf> {
     Some(keys.join(day.file_name()?).join(name))
 }
 
-/// Writes the keys of all parts of the log that are in place and have none.
-pub(crate) fn publish(table: &Table, log: &Log) -> Result<(), LakeError> {
+/// Whether a file of keys was made from the part with this SHA-256.
+pub fn are_keys_of(keys: &ParquetMetaData, part_sha256: &str) -> bool {
+    let metadata = keys.file_metadata().key_value_metadata();
+    let mut values = metadata.into_iter().flatten();
+    values.any(|entry| entry.key == PART_SHA256 && entry.value.as_deref() == Some(part_sha256))
+}
+
+/// Writes the keys of all parts of the log that are in place and have none of their own. What cannot be written is left for
+/// the next pass.
+pub(crate) fn publish(table: &Table, log: &Log) {
+    let store = table.store();
     for part in log.parts() {
         let file = table.dir().join(&part.path);
         let Some(keys) = keys_path(&file) else {
             continue;
         };
-        let store = table.store();
-        if part.rows > MOST_ROWS || store.exists(&keys) || !store.exists(&file) {
+        if part.rows > MOST_ROWS || !store.exists(&file) || is_written(table, part, &keys) {
             continue;
         }
         match write(table, part, &file, &keys) {
-            // A part that cannot be read, or was replaced meanwhile, has no keys.
-            Err(error @ LakeError::Parquet { .. }) => tracing::warn!(%error, "a part got no keys"),
-            Err(error) if error.is_gone() => {}
-            result => result?,
+            Err(error) if !error.is_gone() => tracing::warn!(%error, "a part got no keys"),
+            // It was replaced meanwhile.
+            _ => {}
         }
     }
-    Ok(())
+}
+
+/// Removes the keys of parts that are gone, and gives whether a sealed part has none.
+pub(crate) fn sweep(table: &Table, date: Date) -> Result<bool, LakeError> {
+    let store = table.store();
+    let stems = |dir: &Path, suffix: &str| -> Result<HashSet<String>, LakeError> {
+        let names = store.list(dir).map_err(LakeError::io("list", dir))?;
+        let stem = |name: &String| name.strip_suffix(suffix).map(str::to_owned);
+        Ok(names.iter().filter_map(stem).collect())
+    };
+    // Before the parts, which are in place before their keys.
+    let dir = table.day(Kind::Keys, date);
+    let keys = stems(&dir, ".keys")?;
+    let sealed = stems(&table.day(Kind::Sealed, date), ".parquet")?;
+    let live = stems(&table.day(Kind::Live, date), ".parquet")?;
+    for orphan in keys
+        .iter()
+        .filter(|stem| !sealed.contains(*stem) && !live.contains(*stem))
+    {
+        let path = dir.join(format!("{orphan}.keys"));
+        store
+            .remove(&path)
+            .map_err(LakeError::io("remove", &path))?;
+    }
+    Ok(!sealed.is_subset(&keys))
+}
+
+fn is_written(table: &Table, part: &Part, keys: &Path) -> bool {
+    let file = table.store().open_file(keys).ok();
+    let metadata = file.and_then(|file| ParquetMetaDataReader::new().parse_and_finish(&file).ok());
+    metadata.is_some_and(|metadata| are_keys_of(&metadata, &part.sha256))
 }
 
 fn write(table: &Table, part: &Part, file: &Path, keys: &Path) -> Result<(), LakeError> {
@@ -62,17 +108,14 @@ fn write(table: &Table, part: &Part, file: &Path, keys: &Path) -> Result<(), Lak
         return Ok(());
     };
     sorted.sort_unstable();
-    let bytes = encode(&sorted).map_err(LakeError::parquet("write", keys))?;
-    match table.store().create(keys, &bytes) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(LakeError::io("write", keys)(error))
-        }
-        _ => Ok(()),
-    }
+    let bytes = encode(&sorted, part).map_err(LakeError::parquet("write", keys))?;
+    // What stands there under this name is of another part.
+    let written = table.store().replace(keys, &bytes);
+    written.map_err(LakeError::io("write", keys))
 }
 
 /// Every key with its row; none when the table has no column `id` of text.
-fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<(String, i64)>>, LakeError> {
+fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<Key>>, LakeError> {
     let file = table.store().open_file(path);
     let file = file.map_err(LakeError::io("open", path))?;
     let wrong = LakeError::parquet("read", path);
@@ -94,24 +137,19 @@ fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<(String, i
             return Ok(None);
         };
         for id in ids {
-            keys.extend(id.map(|id| (id.to_owned(), row)));
+            keys.extend(id.map(|id| (id.into(), row)));
             row += 1;
         }
     }
     Ok(Some(keys))
 }
 
-fn encode(sorted: &[(String, i64)]) -> Result<Vec<u8>, ParquetError> {
-    let ids: ArrayRef = Arc::new(StringArray::from_iter_values(
-        sorted.iter().map(|(id, _)| id),
-    ));
-    let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(
-        sorted.iter().map(|(_, row)| *row),
-    ));
-    let batch = RecordBatch::try_from_iter([("id", ids), ("row", rows)])?;
+fn encode(sorted: &[Key], part: &Part) -> Result<Vec<u8>, ParquetError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
+    let made_from = KeyValue::new(PART_SHA256.to_owned(), part.sha256.clone());
     let properties = WriterProperties::builder()
         .set_created_by("groma-lake".to_owned())
+        .set_key_value_metadata(Some(vec![made_from]))
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_dictionary_enabled(false)
@@ -119,8 +157,18 @@ fn encode(sorted: &[(String, i64)]) -> Result<Vec<u8>, ParquetError> {
         .set_column_bloom_filter_enabled(ColumnPath::from("id"), true)
         .build();
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch(&[])?.schema(), Some(properties))?;
+    for group in sorted.chunks(GROUP_ROWS) {
+        writer.write(&batch(group)?)?;
+    }
     writer.close()?;
     Ok(bytes)
+}
+
+fn batch(keys: &[Key]) -> Result<RecordBatch, ParquetError> {
+    let ids: ArrayRef = Arc::new(StringArray::from_iter_values(keys.iter().map(|(id, _)| id)));
+    let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(
+        keys.iter().map(|(_, row)| *row),
+    ));
+    Ok(RecordBatch::try_from_iter([("id", ids), ("row", rows)])?)
 }

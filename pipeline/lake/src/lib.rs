@@ -28,7 +28,7 @@ pub use day::Day;
 pub use error::LakeError;
 pub use index::publish_index;
 pub use keep::keep;
-pub use keys::keys_path;
+pub use keys::{PART_SHA256, are_keys_of, keys_path};
 pub use log::{Act, Entry, Part, Source};
 pub use manifest::LICENCE;
 pub use seal::{Pass, seal};

@@ -77,9 +77,16 @@ fn tend(
     archived: &Archived<'_>,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
+    let lacks_keys = keys::sweep(table, date).unwrap_or_else(|error| {
+        tracing::warn!(%error, %date, "keys of a date could not be swept");
+        false
+    });
     let live = parquet_stems(table.store(), &table.day(Kind::Live, date))?;
     if live.is_empty() {
         // Its rows are sealed, and nothing came since: parts and manifests are older than the removal of live files.
+        if lacks_keys {
+            keys::publish(table, &Log::read(table, date)?);
+        }
         return Ok(());
     }
     let mut log = Log::read(table, date)?;
@@ -108,15 +115,16 @@ fn tend(
     Ok(())
 }
 
-/// Puts the parts of all entries in place with their keys, and then writes the manifests that say so.
+/// Puts the parts of all entries in place, and then writes the manifests that say so. Keys come last: they are only a help.
 fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
         if table.store().exists(&table.lake().join(&part.staged)) {
             staged::place(table, part)?;
         }
     }
-    keys::publish(table, log)?;
-    manifest::publish(table, date, log)
+    manifest::publish(table, date, log)?;
+    keys::publish(table, log);
+    Ok(())
 }
 
 /// What is to be done with the files that no entry replaced.
@@ -169,8 +177,8 @@ fn clear(table: &Table, date: Date, log: &Log, linger: Duration) -> Result<usize
         let path = dir.join(format!("{stem}.parquet"));
         removed += usize::from(remove(table, &path)?);
         // Only a compacted file has keys.
-        if let Some(keys) = keys::keys_path(&path) {
-            remove(table, &keys)?;
+        if let Some(Err(error)) = keys::keys_path(&path).map(|keys| remove(table, &keys)) {
+            tracing::warn!(%error, "keys of a replaced file stay until the next pass");
         }
     }
     Ok(removed)

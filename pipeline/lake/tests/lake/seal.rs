@@ -263,3 +263,31 @@ fn keys_stand_beside_parts() {
         assert_eq!(id.value(at), in_part.value(row));
     }
 }
+
+/// Keys are a help: where they cannot be written, a date is sealed all the same, and gets them when they can.
+#[test]
+fn keys_that_cannot_be_written_stop_no_sealing() {
+    let (_dir, lab) = lab(CLOSED, 3);
+    let keys = lab.table().dir().join("keys");
+    fs::write(&keys, "in the way").unwrap();
+    assert_eq!(run(&lab, &eager()).sealed, 1);
+    let sealed = ["_manifest.json", "part-000000-0.parquet"];
+    assert_eq!(lab.files("sealed", CLOSED), sealed);
+    fs::remove_file(keys).unwrap();
+    assert_eq!(run(&lab, &eager()), Pass::default());
+    assert_eq!(lab.files("keys", CLOSED), ["part-000000-0.keys"]);
+}
+
+#[test]
+fn keys_of_no_part_are_swept_and_those_of_another_replaced() {
+    let (_dir, lab) = lab(OPEN, 4);
+    assert_eq!(run(&lab, &eager()).compacted, 1);
+    let keys = lab.table().dir().join(format!("keys/date={OPEN}"));
+    let of_part = keys.join("compact-000000-0.keys");
+    let right = fs::read(&of_part).unwrap();
+    fs::write(&of_part, "of another part").unwrap();
+    fs::write(keys.join("part-000007-0.keys"), "of no part").unwrap();
+    run(&lab, &eager());
+    assert_eq!(lab.files("keys", OPEN), ["compact-000000-0.keys"]);
+    assert_eq!(fs::read(&of_part).unwrap(), right);
+}
