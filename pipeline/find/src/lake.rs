@@ -57,13 +57,16 @@ pub(crate) fn find(
     Ok(search)
 }
 
+/// What is called with a file and the SHA-256 of a part; whether to go on, or what is wrong with the file.
+pub(crate) type Visit<'a> = dyn FnMut(&Path, Option<&str>) -> Result<bool, String> + 'a;
+
 /// Calls `visit` with every file in force, and the SHA-256 of a part, until it says `false`; what it cannot read is noted. When a file was replaced
 /// meanwhile, the date is begun again: `visit` may then see rows again.
 pub(crate) fn for_each_file(
     table: &Table,
     date: Date,
     unreadable: &mut Vec<PathBuf>,
-    visit: &mut dyn FnMut(&Path, Option<&str>) -> Result<bool, String>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), FindError> {
     for attempt in 1..=ATTEMPTS {
         let mut again = false;

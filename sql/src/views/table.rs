@@ -54,9 +54,10 @@ impl Table {
                 "read_parquet({files}, filename = true, schema = MAP {{{}}})",
                 schema.join(", ")
             ),
-            archiver: match columns.iter().any(|(name, _)| name == "archiver") {
-                true => "archiver, ",
-                false => "",
+            archiver: if columns.iter().any(|(name, _)| name == "archiver") {
+                "archiver, "
+            } else {
+                ""
             },
         })
     }
