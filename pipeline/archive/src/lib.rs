@@ -63,7 +63,7 @@ pub enum StoreError {
     /// What was given is no place of an archive.
     #[error("archive {url}: {reason}")]
     Url {
-        /// As it was given.
+        /// As it was given, without user, password and query.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -100,6 +100,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What was given is no place of an archive; of a URL only what is no secret is kept.
+    pub fn url(url: &str, reason: &str) -> StoreError {
+        StoreError::Url {
+            url: open::shown(url),
+            reason: reason.to_owned(),
+        }
+    }
+
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_path_buf();
         move |source| StoreError::Io {

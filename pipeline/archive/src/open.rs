@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::{LocalStore, Store, StoreError, check_name};
 
 /// Where an archive is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A directory of this machine.
     Directory(PathBuf),
@@ -25,6 +25,20 @@ pub enum Location {
     },
     /// Objects that a web server gives by their names, below this URL.
     Web(String),
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Location::Bucket {
+                kind,
+                bucket,
+                prefix,
+            } => write!(f, "Bucket({}://{bucket}/{prefix})", kind.scheme()),
+            Location::Web(url) => f.debug_tuple("Web").field(&shown(url)).finish(),
+        }
+    }
 }
 
 /// The keepers of buckets.
@@ -105,10 +119,7 @@ impl Kind {
 impl Location {
     /// Reads a path, `file://…`, `s3://bucket/prefix`, `gs://bucket/prefix` or `https://…`.
     pub fn parse(text: &str) -> Result<Location, StoreError> {
-        let refuse = |reason: &str| StoreError::Url {
-            url: text.to_owned(),
-            reason: reason.to_owned(),
-        };
+        let refuse = |reason: &str| StoreError::url(text, reason);
         let Some((scheme, rest)) = text.split_once("://") else {
             return match text {
                 "" => Err(refuse("it is empty")),
@@ -215,6 +226,22 @@ fn open_bucket(
     }
 }
 
+/// A URL as an error may show it: without user, password, query and fragment. In doubt it shows less.
+pub(crate) fn shown(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (plain, query) = rest.split_at(end);
+    match plain.rsplit_once('@') {
+        Some((_, plain)) => format!("{scheme}{plain}"),
+        // The mark may stand in a password.
+        None if query.contains('@') && plain.contains(':') => format!("{scheme}…"),
+        None => format!("{scheme}{plain}"),
+    }
+}
+
 /// The bytes of a percent-encoded path; `None` if an escape is cut short or no hex.
 fn unescaped(path: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -272,6 +299,79 @@ mod tests {
             ("ftp://host/x", None),
         ] {
             assert_eq!(Location::parse(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_secret() {
+        for (url, expected) in [
+            ("s3://bucket/a/b", "s3://bucket/a/b"),
+            ("https://host:8080/x", "https://host:8080/x"),
+            ("https://user:pw@host/x?sig=1#f", "https://host/x"),
+            ("https://host/x?mail=a@b&sig=1", "https://host/x"),
+            ("s3://AKIA:se/cret@bucket/x", "s3://bucket/x"),
+            ("s3://AKIA:se?cret@bucket/x", "s3://…"),
+            ("user:pw@host", "host"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn secrets_stay_out_of_errors() {
+        for url in [
+            "s3://AKIA:SECRET@bucket/x",
+            "gs://bucket/a//b?token=SECRET",
+            "ftp://user:SECRET@host/x",
+            "file://relative?SECRET",
+        ] {
+            let error = Location::parse(url).unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("SECRET"), "{text}");
+        }
+        let web = Location::parse("https://user:SECRET@host/x?sig=SECRET").unwrap();
+        assert!(!format!("{web:?}").contains("SECRET"), "{web:?}");
+    }
+
+    /// Whatever of the environment is wrong, what is said of it holds nothing of its values.
+    #[cfg(feature = "remote")]
+    #[test]
+    fn secrets_of_the_environment_stay_out_of_errors() {
+        for (url, name, value) in [
+            (
+                "s3://b",
+                "AWS_ENDPOINT_URL",
+                "http://user:SECRET@127.0.0.1:1/?SECRET",
+            ),
+            ("s3://b", "AWS_ENDPOINT_URL", "http://user:SECRET@[::/"),
+            ("s3://b", "AWS_ENDPOINT_URL", "no url SECRET@"),
+            ("s3://b", "AWS_SERVER_SIDE_ENCRYPTION", "SECRET\n"),
+            ("s3://b", "AWS_SSE_KMS_KEY_ID", "SECRET\u{1}"),
+            (
+                "gs://b",
+                "STORAGE_EMULATOR_HOST",
+                "http://user:SECRET@127.0.0.1:1",
+            ),
+            ("gs://b", "STORAGE_EMULATOR_HOST", "http://user:SECRET@[::"),
+            ("https://user:SECRET@127.0.0.1:1/x?SECRET", "NONE", ""),
+            ("https://user:SECRET@[::/x?SECRET", "NONE", ""),
+        ] {
+            let mut opening = Opening::to_write();
+            opening.stall = Duration::from_millis(100);
+            opening.variables = [
+                ("AWS_ACCESS_KEY_ID", "SECRET"),
+                ("AWS_SECRET_ACCESS_KEY", "SECRET"),
+                ("AWS_SESSION_TOKEN", "SECRET"),
+                (name, value),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+            let error = match open(url, &opening) {
+                Ok(store) => store.stat("x").unwrap_err(),
+                Err(error) => error,
+            };
+            let text = format!("{error} {error:?} {opening:?}");
+            assert!(!text.contains("SECRET"), "{name}={value}: {text}");
         }
     }
 

@@ -223,8 +223,5 @@ impl LakeStore {
 }
 
 fn not_a_lake(location: &str) -> StoreError {
-    StoreError::Url {
-        url: location.to_owned(),
-        reason: "a lake is a directory or an s3:// bucket".to_owned(),
-    }
+    StoreError::url(location, "a lake is a directory or an s3:// bucket")
 }

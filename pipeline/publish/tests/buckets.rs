@@ -203,7 +203,11 @@ fn killed_again_and_again_and_the_store_too() {
             assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
             child.kill().unwrap();
             child.wait().unwrap();
-            objects.push(opened(&server, server.address()).list("").unwrap().len());
+            objects.push(match kind {
+                // Which cannot be asked for a list while it has half an object.
+                Kind::FakeGcs => server.files(),
+                _ => opened(&server, server.address()).list("").unwrap().len(),
+            });
         }
         done.store(true, Ordering::Relaxed);
         lab.written = writer.join().unwrap();

@@ -46,7 +46,7 @@ impl Progress {
         Progress(Arc::new(Mutex::new(Instant::now())))
     }
 
-    fn moved(&self) {
+    pub(crate) fn moved(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 

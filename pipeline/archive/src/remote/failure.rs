@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::open::shown;
+
 /// The reason of a failure. It never has a URL's query, a header or a whole answer in it, for these may hold signatures
 /// and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +21,9 @@ impl Failure {
         Failure(chain(&error.without_url()))
     }
 
-    /// What the library says, with the answers of the server cut down to their codes.
+    /// What the library says, with the answers of the server cut down to their codes, and URLs to what may be shown.
     pub fn of_library(error: &object_store::Error) -> Failure {
-        Failure(without_answers(&chain(error)))
+        Failure(without_secrets(&without_answers(&chain(error))))
     }
 
     /// An answer that is none of those expected: its status, and the code and message of its XML or JSON.
@@ -87,6 +89,21 @@ fn without_answers(text: &str) -> String {
     format!("{}{code}{}", &text[..begin], &text[end + 1..])
 }
 
+/// A text with its URLs as they may be shown.
+fn without_secrets(text: &str) -> String {
+    let words = text.split_inclusive(|c: char| c.is_whitespace() || "\"'()<>`".contains(c));
+    words
+        .map(|word| {
+            let url = word.trim_end_matches(|c: char| c.is_whitespace() || "\"'()<>`".contains(c));
+            if url.contains("://") {
+                shown(url) + &word[url.len()..]
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +126,10 @@ mod tests {
         assert_eq!(
             without_answers(&format!("403: {xml} - end")),
             "403: SignatureDoesNotMatch - end"
+        );
+        assert_eq!(
+            without_secrets("GET (https://u:p@host/x?sig=1): \"s3://b\" failed"),
+            "GET (https://host/x): \"s3://b\" failed"
         );
         assert_eq!(
             without_answers("plain > text < here"),

@@ -19,13 +19,12 @@ use reqwest::{Client, Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::body::{Body, Progress, Sent};
+use super::body::{Body, Sent};
 use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
-use crate::{Opening, Put, Store, StoreError};
+use crate::open::shown;
+use crate::{Opening, Store, StoreError};
 
 const HOST: &str = "https://storage.googleapis.com";
-/// Most of a page of names that is read.
-const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The archive in a bucket.
 pub(crate) fn open(
@@ -130,7 +129,7 @@ impl Inner {
     async fn request(&self, method: Method, url: &str) -> Result<Request, Failure> {
         let url = url
             .parse()
-            .map_err(|_| Failure::new(format!("{} is no URL", self.host)))?;
+            .map_err(|_| Failure::new(format!("{} is no URL", shown(&self.host))))?;
         let mut request = Request::new(method, url);
         if let Some(credentials) = &self.credentials {
             let credential = credentials.get_credential().await;
@@ -152,15 +151,11 @@ impl Inner {
     }
 
     async fn ask(&self, url: &str) -> Result<Response, Failure> {
-        let mut request = self.request(Method::GET, url).await?;
-        // Else an object that is marked as compressed comes decompressed.
-        request
-            .headers_mut()
-            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        client::send(&self.http, request, &Progress::begin(), self.stall).await
+        let request = self.request(Method::GET, url).await?;
+        client::ask(&self.http, request, self.stall).await
     }
 
-    async fn put(&self, key: &str, body: Sent) -> Result<Answer, Failure> {
+    async fn put(&self, key: &str, body: Sent, condition: bool) -> Result<Answer, Failure> {
         let description = serde_json::json!({
             "name": key,
             "md5Hash": BASE64_STANDARD.encode(body.md5),
@@ -174,9 +169,12 @@ impl Inner {
         );
         let after = format!("\r\n--{boundary}--\r\n");
         let (host, bucket) = (&self.host, &self.bucket);
-        let url = format!(
-            "{host}/upload/storage/v1/b/{bucket}/o?uploadType=multipart&ifGenerationMatch=0"
-        );
+        let condition = if condition {
+            "&ifGenerationMatch=0"
+        } else {
+            ""
+        };
+        let url = format!("{host}/upload/storage/v1/b/{bucket}/o?uploadType=multipart{condition}");
         let mut request = self.request(Method::POST, &url).await?;
         let size_bytes = body.size_bytes + (before.len() + after.len()) as u64;
         let value = HeaderValue::try_from(format!("multipart/related; boundary={boundary}"));
@@ -195,17 +193,9 @@ impl Inner {
                 let object: Object = self.json(answer).await?;
                 let is_ours = object.md5_hash == Some(BASE64_STANDARD.encode(body.md5))
                     && object.size == body.size_bytes.to_string();
-                Ok(Answer {
-                    put: Put::Created,
-                    tag: is_ours.then_some(object.generation),
-                })
+                Ok(Answer::Created(is_ours.then_some(object.generation)))
             }
-            // 409: somebody else's request for this name was on its way.
-            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(Answer {
-                put: Put::Exists,
-                tag: None,
-            }),
-            _ => Err(self.refusal(answer).await),
+            status => Answer::of_refusal(status, self.refusal(answer).await),
         }
     }
 
@@ -228,7 +218,13 @@ impl Inner {
     }
 
     async fn get(&self, key: &str) -> Result<Response, Failure> {
-        let answer = self.ask(&format!("{}?alt=media", self.object(key))).await?;
+        let url = format!("{}?alt=media", self.object(key));
+        let mut request = self.request(Method::GET, &url).await?;
+        // Else an object that is marked as compressed comes decompressed.
+        request
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let answer = client::ask(&self.http, request, self.stall).await?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND => Err(Failure::new("no such object")),
@@ -259,7 +255,7 @@ impl Inner {
     }
 
     async fn json<T: DeserializeOwned>(&self, answer: Response) -> Result<T, Failure> {
-        let text = client::text(answer, PAGE_BYTES, self.stall).await?;
+        let text = client::text(answer, client::PAGE_BYTES, self.stall).await?;
         serde_json::from_str(&text)
             .map_err(|error| Failure::new(format!("read the answer: {error}")))
     }
@@ -270,9 +266,9 @@ impl Inner {
 }
 
 impl Remote for Gcs {
-    fn put(&self, key: &str, body: &Body) -> Result<Answer, Failure> {
+    fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure> {
         let (inner, key, sent) = (Arc::clone(&self.0), key.to_owned(), body.send());
-        bridge::wait(async move { inner.put(&key, sent).await })?
+        bridge::wait(async move { inner.put(&key, sent, condition).await })?
     }
 
     fn head(&self, key: &str) -> Result<Option<Held>, Failure> {

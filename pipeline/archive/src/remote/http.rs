@@ -1,8 +1,9 @@
 //! The client, and requests that end when nothing moves.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Response};
 
@@ -10,6 +11,9 @@ use super::Failure;
 use super::body::Progress;
 
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// Most of a page of names that is read.
+pub(crate) const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Most of an error's answer that is read.
 const REFUSAL_BYTES: usize = 16 * 1024;
@@ -31,14 +35,46 @@ pub(crate) fn client() -> Result<Client, Failure> {
         .map_err(Failure::of_client)
 }
 
+/// After so many milliseconds each an answer that may pass is asked for again.
+const AGAIN_MS: [u64; 2] = [100, 400];
+
+/// Sends a request without a body, and again while the answer is one that passes (408, 429, 5xx) or none came; a third time
+/// is the last, and none begins after `stall`.
+pub(crate) async fn ask(
+    client: &Client,
+    request: Request,
+    stall: Duration,
+) -> Result<Response, Failure> {
+    let begin = Instant::now();
+    let once = || request.try_clone().expect("it has no body");
+    for pause_ms in AGAIN_MS {
+        let answer = send(client, once(), &Progress::begin(), stall).await;
+        let passes = match &answer {
+            Ok(answer) => may_pass(answer.status()),
+            Err(_) => true,
+        };
+        if !passes || begin.elapsed() >= stall {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    }
+    send(client, once(), &Progress::begin(), stall).await
+}
+
+fn may_pass(status: StatusCode) -> bool {
+    let limited = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_server_error() || limited.contains(&status)
+}
+
 /// Sends a request whose body tells its progress, and waits for the head of the answer. It fails when neither a byte was
-/// taken nor the answer came for `stall`.
+/// taken nor the answer came for `stall`, which begins now.
 pub(crate) async fn send(
     client: &Client,
     request: Request,
     progress: &Progress,
     stall: Duration,
 ) -> Result<Response, Failure> {
+    progress.moved();
     let mut answer = std::pin::pin!(client.execute(request));
     loop {
         let due = progress.last() + stall;
@@ -110,4 +146,66 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::super::bridge::wait;
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(30);
+
+    /// Answers each connection with the next of these statuses; gives the URL.
+    fn server(statuses: &'static [u16]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for status in statuses {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+            }
+        });
+        url
+    }
+
+    fn request(url: &str) -> Request {
+        Request::new(http::Method::GET, url.parse().unwrap())
+    }
+
+    #[test]
+    fn answers_that_pass_are_asked_for_again_and_not_for_ever() {
+        for (statuses, last) in [
+            (&[200][..], 200),
+            (&[503, 200], 200),
+            (&[429, 408, 200], 200),
+            (&[500, 500, 502, 200], 502),
+            (&[404, 200], 404),
+        ] {
+            let request = request(&server(statuses));
+            let client = client().unwrap();
+            let answer = wait(async move { ask(&client, request, STALL).await });
+            assert_eq!(answer.unwrap().unwrap().status(), last, "{statuses:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_begins_with_the_request() {
+        let request = request(&server(&[200]));
+        let client = client().unwrap();
+        let since_before = Progress::begin();
+        let answer = wait(async move {
+            // As long as credentials may take to come.
+            let stall = Duration::from_secs(2);
+            tokio::time::sleep(stall).await;
+            send(&client, request, &since_before, stall).await
+        });
+        assert!(answer.unwrap().is_ok());
+    }
 }

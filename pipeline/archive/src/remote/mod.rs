@@ -10,6 +10,8 @@ mod failure;
 pub(crate) mod gcs;
 mod http;
 #[cfg(feature = "s3")]
+mod listing;
+#[cfg(feature = "s3")]
 pub mod s3;
 pub(crate) mod web;
 
@@ -19,15 +21,43 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::{Put, Stat, Store, StoreError, check_name};
+use ::http::StatusCode;
 use body::Body;
 pub use bridge::wait;
 pub use failure::Failure;
 
-/// What of a bucket's answers counts.
-struct Answer {
-    put: Put,
-    /// Names this content of this object, where the keeper has told that its own checksum is that of the body.
-    tag: Option<String>,
+/// What of a bucket's answers to a put counts.
+enum Answer {
+    /// With a tag that names this content of this object, where the keeper has told that its own checksum is that of the
+    /// body.
+    Created(Option<String>),
+    /// There is one, and it was not touched: the answer to the condition, and nothing else.
+    Exists,
+    /// The request as such is refused, as it is by keepers that know no conditions.
+    Unknown(Failure),
+}
+
+impl Answer {
+    /// What an answer that is not "created" means. One of 409 is a failure that passes: somebody else's request for this
+    /// name is on its way, and may come to nothing.
+    fn of_refusal(status: StatusCode, failure: Failure) -> Result<Answer, Failure> {
+        match status {
+            StatusCode::PRECONDITION_FAILED => Ok(Answer::Exists),
+            StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED => Ok(Answer::Unknown(failure)),
+            _ => Err(failure),
+        }
+    }
+}
+
+/// What a bucket does when it is told to create and never to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    /// So it does.
+    CreateOnly,
+    /// It replaces.
+    Overwrites,
+    /// It refuses, so that it must not be told.
+    Refuses,
 }
 
 /// What a bucket says of an object.
@@ -41,8 +71,8 @@ struct Held {
 
 /// A bucket, as one keeper's protocol offers it. Keys are whole, with the prefix.
 trait Remote: Send + Sync {
-    /// Puts an object, and only a new one.
-    fn put(&self, key: &str, body: &Body) -> Result<Answer, Failure>;
+    /// Puts an object; with the `condition`, only a new one.
+    fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure>;
     fn head(&self, key: &str) -> Result<Option<Held>, Failure>;
     fn get(&self, key: &str) -> Result<Box<dyn Read + Send>, Failure>;
     fn list(&self, prefix: &str) -> Result<Vec<String>, Failure>;
@@ -64,8 +94,8 @@ struct BucketStore<R> {
     /// Empty, or ends with a slash.
     prefix: String,
     allow_weak: bool,
-    /// Whether it keeps to create-only, once that is known.
-    is_strong: Mutex<Option<bool>>,
+    /// Once it is known.
+    strength: Mutex<Option<Strength>>,
     /// Of objects that were just put: the tag, and the SHA-256 of what it stands for.
     put: Mutex<HashMap<String, (String, [u8; 32])>>,
 }
@@ -79,7 +109,7 @@ impl<R: Remote> BucketStore<R> {
                 prefix => format!("{prefix}/"),
             },
             allow_weak,
-            is_strong: Mutex::new(None),
+            strength: Mutex::new(None),
             put: Mutex::default(),
         }
     }
@@ -93,27 +123,39 @@ impl<R: Remote> BucketStore<R> {
     }
 
     /// Whether the bucket keeps to create-only: asked once, the other threads wait for the answer.
-    fn is_strong(&self) -> Result<bool, StoreError> {
-        let mut known = self
-            .is_strong
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(is_strong) = *known {
-            return Ok(is_strong);
+    fn strength(&self) -> Result<Strength, StoreError> {
+        let mut known = self.strength.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(strength) = *known {
+            return Ok(strength);
         }
-        let body = Body::of_bytes(PROBE_BODY);
         let key = format!("{}{PROBE}", self.prefix);
-        let mut is_strong = false;
+        let strength = self.try_create_only(&key);
+        let strength = strength.map_err(failed("try create-only with", &key))?;
+        *known = Some(strength);
+        Ok(strength)
+    }
+
+    fn try_create_only(&self, key: &str) -> Result<Strength, Failure> {
+        let body = Body::of_bytes(PROBE_BODY);
+        let mut strength = Strength::Overwrites;
         // The first time may create it; the second must not.
         for _ in 0..2 {
-            let answer = self.remote.put(&key, &body);
-            is_strong = answer.map_err(failed("try create-only with", &key))?.put == Put::Exists;
-            if is_strong {
-                break;
+            match self.remote.put(key, &body, true)? {
+                Answer::Created(_) => strength = Strength::Overwrites,
+                Answer::Exists => return Ok(Strength::CreateOnly),
+                Answer::Unknown(failure) if !self.allow_weak => {
+                    return Err(Failure::new(format!(
+                        "{failure} (if it knows no If-None-Match or ifGenerationMatch, --weak-store does without)"
+                    )));
+                }
+                // It is the condition only if it takes the same without.
+                Answer::Unknown(failure) => match self.remote.put(key, &body, false)? {
+                    Answer::Created(_) => strength = Strength::Refuses,
+                    _ => return Err(failure),
+                },
             }
         }
-        *known = Some(is_strong);
-        Ok(is_strong)
+        Ok(strength)
     }
 
     fn remember(&self, key: &str, tag: String, sha256: [u8; 32]) {
@@ -143,7 +185,7 @@ fn failed(operation: &'static str, name: &str) -> impl FnOnce(Failure) -> StoreE
 
 impl<R: Remote> Store for BucketStore<R> {
     fn probe(&self) -> Result<(), StoreError> {
-        if self.is_strong()? || self.allow_weak {
+        if self.strength()? == Strength::CreateOnly || self.allow_weak {
             return Ok(());
         }
         Err(StoreError::Overwrites {
@@ -156,18 +198,21 @@ impl<R: Remote> Store for BucketStore<R> {
         self.probe()?;
         let body = Body::of_file(body).map_err(StoreError::io("read body", body))?;
         let failed = |failure| failed("put", name)(failure);
-        if !self.is_strong()? && self.remote.head(&key).map_err(failed)?.is_some() {
+        let strength = self.strength()?;
+        let is_weak = strength != Strength::CreateOnly;
+        if is_weak && self.remote.head(&key).map_err(failed)?.is_some() {
             return Ok(Put::Exists);
         }
-        match self.remote.put(&key, &body) {
-            Ok(answer) => {
-                if let (Put::Created, Some(tag)) = (answer.put, answer.tag) {
+        match self.remote.put(&key, &body, strength != Strength::Refuses) {
+            Ok(Answer::Created(tag)) => {
+                if let Some(tag) = tag {
                     self.remember(&key, tag, body.sha256);
                 }
-                Ok(answer.put)
+                Ok(Put::Created)
             }
+            Ok(Answer::Exists) => Ok(Put::Exists),
             // The object may be there although the answer was lost; then it need not be sent again.
-            Err(failure) => match self.remote.head(&key) {
+            Ok(Answer::Unknown(failure)) | Err(failure) => match self.remote.head(&key) {
                 Ok(Some(_)) => Ok(Put::Exists),
                 _ => Err(failed(failure)),
             },
@@ -205,3 +250,6 @@ impl<R: Remote> Store for BucketStore<R> {
         self.remote.url(&format!("{}{name}", self.prefix))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Amazon S3 and what speaks like it.
 //!
-//! Credentials, signatures, listing and reading are those of `object_store`. Putting is our own: one request, so that an
+//! Credentials, signatures and reading are those of `object_store`. Listing is our own, and putting: one request, so that an
 //! object appears whole or not at all, with `If-None-Match: *`, its checksums in the head, and the body streamed from the
 //! file.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
@@ -15,14 +15,15 @@ use futures_util::TryStreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, AwsAuthorizer};
 use object_store::client::{ClientConfigKey, HttpRequest, HttpRequestBody};
-use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt as _, RetryConfig};
 use reqwest::{Client, Response};
 
-use super::body::{Body, Progress, Sent};
+use super::body::{Body, Sent};
+use super::listing::Page;
 use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
-use crate::{Kind, Location, Opening, Put, Store, StoreError};
+use crate::open::shown;
+use crate::{Kind, Location, Opening, Store, StoreError};
 
 /// One request puts at most so much; larger objects would need several, which are not create-only everywhere.
 const PUT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -54,10 +55,7 @@ pub fn bucket(url: &str, opening: &Opening) -> Result<S3Bucket, StoreError> {
         prefix,
     } = Location::parse(url)?
     else {
-        return Err(StoreError::Url {
-            url: url.to_owned(),
-            reason: "it is no s3:// URL".to_owned(),
-        });
+        return Err(StoreError::url(url, "it is no s3:// URL"));
     };
     let (client, _) = build(&bucket, opening)?;
     Ok(S3Bucket {
@@ -86,7 +84,7 @@ pub(crate) fn open(
 
 fn build(bucket: &str, opening: &Opening) -> Result<(AmazonS3, Settings), StoreError> {
     client::install_tls();
-    let (builder, settings) = configure(bucket, opening);
+    let (builder, settings) = configure(bucket, opening).map_err(super::failed("open", bucket))?;
     let client = builder
         .build()
         .map_err(|error| super::failed("open", bucket)(Failure::of_library(&error)))?;
@@ -106,7 +104,7 @@ struct Settings {
     encryption: HeaderMap,
 }
 
-fn configure(bucket: &str, opening: &Opening) -> (AmazonS3Builder, Settings) {
+fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settings), Failure> {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in &opening.variables {
         if name.starts_with("AWS_")
@@ -145,8 +143,9 @@ fn configure(bucket: &str, opening: &Opening) -> (AmazonS3Builder, Settings) {
             "x-amz-server-side-encryption-bucket-key-enabled",
         ),
     ] {
-        let given = key.parse().ok().and_then(value);
-        if let Some(given) = given.and_then(|given| HeaderValue::from_str(&given).ok()) {
+        if let Some(given) = key.parse().ok().and_then(value) {
+            let unfit = |_| Failure::new(format!("{} is no header", key.to_ascii_uppercase()));
+            let given = HeaderValue::from_str(&given).map_err(unfit)?;
             encryption.insert(HeaderName::from_static(name), given);
         }
     }
@@ -175,7 +174,7 @@ fn configure(bucket: &str, opening: &Opening) -> (AmazonS3Builder, Settings) {
         .with_region(region)
         .with_client_options(options)
         .with_retry(retry);
-    (builder, settings)
+    Ok((builder, settings))
 }
 
 struct S3(Arc<Inner>);
@@ -189,19 +188,33 @@ struct Inner {
 }
 
 impl Inner {
-    /// A request for an object, signed. `sha256` is that of the body; none means an empty one.
+    /// A request for an object, signed, as [`Inner::signed`].
     async fn request(
         &self,
         method: Method,
         key: &str,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         sha256: Option<[u8; 32]>,
     ) -> Result<reqwest::Request, Failure> {
         let url = format!("{}/{}", self.settings.base, client::escaped(key, "/"));
+        self.signed(method, &url, headers, sha256).await
+    }
+
+    /// A request, signed. `sha256` is that of the body; none means an empty one.
+    async fn signed(
+        &self,
+        method: Method,
+        url: &str,
+        mut headers: HeaderMap,
+        sha256: Option<[u8; 32]>,
+    ) -> Result<reqwest::Request, Failure> {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = method;
         *request.uri_mut() = url.parse().map_err(|error| {
-            Failure::new(format!("the endpoint {}: {error}", self.settings.base))
+            Failure::new(format!(
+                "the endpoint {}: {error}",
+                shown(&self.settings.base)
+            ))
         })?;
         std::mem::swap(request.headers_mut(), &mut headers);
         if !self.settings.anonymous {
@@ -214,13 +227,13 @@ impl Inner {
         let (parts, _) = request.into_parts();
         let url = url
             .parse()
-            .map_err(|_| Failure::new(format!("{} is no URL", self.settings.base)))?;
+            .map_err(|_| Failure::new(format!("{} is no URL", shown(&self.settings.base))))?;
         let mut request = reqwest::Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         Ok(request)
     }
 
-    async fn put(&self, key: &str, body: Sent) -> Result<Answer, Failure> {
+    async fn put(&self, key: &str, body: Sent, condition: bool) -> Result<Answer, Failure> {
         if body.size_bytes > PUT_MAX_BYTES {
             return Err(Failure::new(format!(
                 "{} bytes are more than the {PUT_MAX_BYTES} that S3 takes at once",
@@ -228,7 +241,9 @@ impl Inner {
             )));
         }
         let mut headers = self.settings.encryption.clone();
-        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        if condition {
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
         headers.insert(header::CONTENT_LENGTH, body.size_bytes.into());
         headers.insert(
             header::CONTENT_TYPE,
@@ -251,17 +266,9 @@ impl Inner {
                 let tag = header_text(&answer, "etag").map(str::to_owned);
                 // Of an object put at once the ETag is its MD5, except where a key of the customer encrypts it.
                 let is_ours = tag.as_deref() == Some(&format!("\"{}\"", client::hex(&body.md5)));
-                Ok(Answer {
-                    put: Put::Created,
-                    tag: tag.filter(|_| is_ours),
-                })
+                Ok(Answer::Created(tag.filter(|_| is_ours)))
             }
-            // 409: somebody else's request for this name was on its way.
-            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Ok(Answer {
-                put: Put::Exists,
-                tag: None,
-            }),
-            _ => Err(self.refusal(answer).await),
+            status => Answer::of_refusal(status, self.refusal(answer).await),
         }
     }
 
@@ -269,7 +276,7 @@ impl Inner {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
         let request = self.request(Method::HEAD, key, headers, None).await?;
-        let answer = client::send(&self.http, request, &Progress::begin(), self.stall).await?;
+        let answer = client::ask(&self.http, request, self.stall).await?;
         match answer.status() {
             StatusCode::OK => {
                 let size_bytes = header_text(&answer, "content-length")
@@ -306,30 +313,30 @@ impl Inner {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let prefix = (!prefix.is_empty()).then_some(prefix);
-        let mut options = PaginatedListOptions::default();
+        let (base, prefix) = (&self.settings.base, client::escaped(prefix, ""));
+        let mut token = String::new();
         let mut keys = Vec::new();
         loop {
-            let page = self.library.list_paginated(prefix, options).await;
-            let page = page.map_err(|error| Failure::of_library(&error))?;
-            let objects = page.result.objects.into_iter();
-            keys.extend(objects.map(|object| object.location.to_string()));
-            let Some(token) = page.page_token else {
+            let url = format!("{base}?list-type=2&prefix={prefix}{token}");
+            let request = self.signed(Method::GET, &url, HeaderMap::new(), None);
+            let answer = client::ask(&self.http, request.await?, self.stall).await?;
+            if answer.status() != StatusCode::OK {
+                return Err(self.refusal(answer).await);
+            }
+            let page = Page::parse(&client::text(answer, client::PAGE_BYTES, self.stall).await?)?;
+            keys.extend(page.keys);
+            let Some(next) = page.next else {
                 return Ok(keys);
             };
-            options = PaginatedListOptions {
-                page_token: Some(token),
-                ..PaginatedListOptions::default()
-            };
+            token = format!("&continuation-token={}", client::escaped(&next, ""));
         }
     }
 }
 
 impl Remote for S3 {
-    fn put(&self, key: &str, body: &Body) -> Result<Answer, Failure> {
-        let sent = body.send();
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
-        bridge::wait(async move { inner.put(&key, sent).await })?
+    fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure> {
+        let (inner, key, sent) = (Arc::clone(&self.0), key.to_owned(), body.send());
+        bridge::wait(async move { inner.put(&key, sent, condition).await })?
     }
 
     fn head(&self, key: &str) -> Result<Option<Held>, Failure> {

@@ -9,8 +9,8 @@ use futures_util::TryStreamExt as _;
 use http::{HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Request, Response};
 
-use super::body::Progress;
 use super::{Failure, bridge, failed, http as client};
+use crate::open::shown;
 use crate::{Opening, Put, Stat, Store, StoreError, check_name};
 
 /// A web server whose paths below `base` are names of objects.
@@ -24,7 +24,7 @@ struct Inner {
 
 /// Opens what stands below an `http://…` or `https://…`.
 pub(crate) fn open(base: &str, opening: &Opening) -> Result<Web, StoreError> {
-    let http = client::client().map_err(failed("open", base))?;
+    let http = client::client().map_err(failed("open", &shown(base)))?;
     Ok(Web(Arc::new(Inner {
         base: base.trim_end_matches('/').to_owned(),
         http,
@@ -63,7 +63,7 @@ impl Inner {
         let mut request = Request::new(method, url);
         let plain = HeaderValue::from_static("identity");
         request.headers_mut().insert(header::ACCEPT_ENCODING, plain);
-        let answer = client::send(&self.http, request, &Progress::begin(), self.stall).await?;
+        let answer = client::ask(&self.http, request, self.stall).await?;
         match answer.status() {
             StatusCode::OK => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
