@@ -89,7 +89,10 @@ pub(crate) struct Args {
     max_file_size: u64,
 
     /// Keep at most so much in quarantine; a datatype that needs more waits.
-    #[arg(long, env = "GROMA_QUARANTINE_SIZE", value_parser = parse_byte_count, default_value = "1GB")]
+    ///
+    /// Every file counts with what it takes of the disk, at least 8 KiB. One that
+    /// is larger than all of it stays claimed, and the others go on.
+    #[arg(long, env = "GROMA_QUARANTINE_SIZE", value_parser = parse_byte_count, default_value = "4GB")]
     quarantine_size: u64,
 
     /// Forget after this time where files went.

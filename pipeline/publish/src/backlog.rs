@@ -23,6 +23,16 @@ pub(crate) struct Limits {
     pub(crate) size_bytes: u64,
 }
 
+impl Batch {
+    fn due(&self, limits: Limits, now: Instant) -> Instant {
+        if self.is_asked_for || self.size_bytes >= limits.size_bytes {
+            return now;
+        }
+        let due = self.oldest.checked_add(limits.age);
+        due.unwrap_or(now + FOREVER)
+    }
+}
+
 /// Stands for an age that no clock reaches.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
 
@@ -60,6 +70,21 @@ impl Backlog {
         });
         batch.oldest = batch.oldest.min(since);
         batch.size_bytes += size_bytes;
+        self.changed.notify_all();
+    }
+
+    /// Takes a batch back of which something is left. Who asked not to wait for it still does.
+    pub(crate) fn put_back(&self, date: Date, left: Batch) {
+        let mut state = self.lock();
+        let batch = state.batches.entry(date).or_insert(Batch {
+            size_bytes: 0,
+            ..left
+        });
+        *batch = Batch {
+            oldest: batch.oldest.min(left.oldest),
+            size_bytes: batch.size_bytes + left.size_bytes,
+            is_asked_for: batch.is_asked_for || left.is_asked_for,
+        };
         self.changed.notify_all();
     }
 
@@ -113,20 +138,10 @@ impl Backlog {
                 return None;
             }
             let stopping = state.deadline.is_some();
-            let due = |batch: &Batch| {
-                if stopping || batch.is_asked_for || batch.size_bytes >= limits.size_bytes {
-                    now
-                } else {
-                    batch
-                        .oldest
-                        .checked_add(limits.age)
-                        .unwrap_or(now + FOREVER)
-                }
-            };
             let Some((date, at)) = state
                 .batches
                 .iter()
-                .map(|(date, batch)| (*date, due(batch)))
+                .map(|(date, batch)| (*date, if stopping { now } else { batch.due(limits, now) }))
                 .min_by_key(|(_, at)| *at)
             else {
                 if stopping {
@@ -187,6 +202,14 @@ mod tests {
         size_bytes: 100,
     };
 
+    impl Backlog {
+        fn is_due(&self, limits: Limits) -> bool {
+            let now = Instant::now();
+            let state = self.lock();
+            state.batches.values().any(|batch| batch.due(limits, now) <= now)
+        }
+    }
+
     fn day(day: i8) -> Date {
         Date::constant(2026, 1, day)
     }
@@ -205,6 +228,28 @@ mod tests {
         };
         assert_eq!(backlog.take(old).unwrap().0, day(1));
         assert_eq!(backlog.dates(), 0);
+    }
+
+    #[test]
+    fn a_flush_holds_for_what_waits_and_for_what_is_left_of_it() {
+        let backlog = Backlog::default();
+        backlog.add(day(1), 5, Instant::now());
+        backlog.flush();
+        // Five files in bundles of two, the first of which fails.
+        for left in [5, 3, 1] {
+            let (date, mut batch) = backlog.take(LIMITS).unwrap();
+            batch.size_bytes = left;
+            backlog.put_back(date, batch);
+        }
+        let (date, batch) = backlog.take(LIMITS).unwrap();
+        assert_eq!((date, batch.size_bytes), (day(1), 1));
+        // What comes now is not what was asked for.
+        backlog.add(day(1), 1, Instant::now());
+        backlog.add(day(2), LIMITS.size_bytes, Instant::now());
+        assert_eq!(backlog.take(LIMITS).unwrap().0, day(2));
+        assert!(!backlog.is_due(LIMITS), "a new file was flushed");
+        backlog.put_back(date, batch);
+        assert!(backlog.is_due(LIMITS), "it waits beside a newer file");
     }
 
     #[test]

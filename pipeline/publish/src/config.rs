@@ -73,7 +73,8 @@ pub struct Config {
     pub settle: Duration,
     /// Lets a file whose closing was not seen be picked up as soon as no writer has it open, whatever its age.
     pub writer_probe: Option<WriterProbe>,
-    /// Files in quarantine may have so many bytes; while there is no room for one more, the datatype that needs it waits.
+    /// Files in quarantine, with their reasons, may take so many bytes of the disk; while there is no room for one more, the
+    /// datatype that needs it waits. A file that would not fit if it were empty stays claimed, and nothing waits for it.
     pub quarantine_max_bytes: u64,
     /// Bytes set aside in the state directory for the day when the disk is full. While less than that is free beside
     /// them the experiment is told to admit no tests. Zero is none.
@@ -113,7 +114,7 @@ impl Config {
             git_commit: String::new(),
             settle: Duration::from_hours(2),
             writer_probe: None,
-            quarantine_max_bytes: 1024 * 1024 * 1024,
+            quarantine_max_bytes: 4 * 1024 * 1024 * 1024,
             reserve_bytes: 0,
             receipts_kept: Duration::from_hours(90 * 24),
             grace: Duration::from_secs(30),

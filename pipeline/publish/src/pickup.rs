@@ -215,7 +215,7 @@ impl Picker {
         let is_old = found.age() >= self.shared.config.settle;
         if let Some(has_writer) = self.shared.config.writer_probe {
             let file = self.shared.tree.open_file(dir, name)?;
-            if tree::look_open(&file)? != *found {
+            if !tree::look_open(&file)?.is(found) {
                 return Ok(Some(Claim::Later));
             }
             // Where the file system or our rights do not let the kernel tell, only the age is left.

@@ -5,7 +5,7 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,7 +18,7 @@ use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
 use crate::files::{hex, visible_entries};
 use crate::shared::{Lane, Shared};
-use crate::tree::Found;
+use crate::tree::{Found, STAT_BLOCK_BYTES};
 
 const PRIVATE: u32 = 0o600;
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
@@ -35,6 +35,10 @@ struct Note<'a> {
     path: String,
     reason: &'a str,
 }
+
+/// What a file takes at least, and its reason always: one block of most file systems. So files without content are
+/// bounded, too.
+const BLOCK_BYTES: u64 = 4096;
 
 /// How much room is left in quarantine.
 #[derive(Debug)]
@@ -54,8 +58,8 @@ impl Budget {
         })
     }
 
-    /// Takes room for a file; false if there is none, also after a look at what an operator took out meanwhile.
-    fn take(&self, bytes: u64) -> Result<bool, PublishError> {
+    /// Takes room for a file, if there is any, also after a look at what an operator took out meanwhile.
+    fn take(&self, bytes: u64, file: &SpoolPath) -> Result<(), PublishError> {
         let mut used = self
             .used_bytes
             .lock()
@@ -64,15 +68,18 @@ impl Budget {
             *used = size_of(&self.dir)?;
         }
         let after = used.saturating_add(bytes);
-        let fits = after <= self.max_bytes;
-        if fits {
-            *used = after;
+        if after > self.max_bytes {
+            return Err(PublishError::QuarantineFull {
+                file: file.to_string(),
+                max_bytes: self.max_bytes,
+            });
         }
-        Ok(fits)
+        *used = after;
+        Ok(())
     }
 }
 
-/// Bytes of the files in `<datatype>/<date>/` below a directory.
+/// What the files in `<datatype>/<date>/` below a directory take of the disk.
 fn size_of(dir: &Path) -> Result<u64, PublishError> {
     let mut bytes = 0;
     for datatype in visible_entries(dir)? {
@@ -81,14 +88,18 @@ fn size_of(dir: &Path) -> Result<u64, PublishError> {
         }
         for date in visible_entries(&datatype)? {
             for file in visible_entries(&date)? {
-                bytes += file.symlink_metadata().map_or(0, |found| found.len());
+                bytes += file.symlink_metadata().map_or(0, |found| {
+                    let disk_bytes = found.blocks().saturating_mul(STAT_BLOCK_BYTES);
+                    disk_bytes.max(BLOCK_BYTES)
+                });
             }
         }
     }
     Ok(bytes)
 }
 
-/// Moves a claimed file into quarantine. `opened` is the file if it may be read; what may not is moved unread.
+/// Moves a claimed file into quarantine. `opened` is the file if it may be read; what may not is moved unread. Of a file
+/// that is larger than the whole quarantine only the reason goes there; the file itself stays, and nothing waits for it.
 pub(crate) fn put(
     shared: &Shared,
     lane: &Lane,
@@ -97,9 +108,9 @@ pub(crate) fn put(
     opened: Option<&File>,
     reason: &str,
 ) -> Result<(), PublishError> {
-    let disk = &shared.config.disk;
-    let state_dir = &shared.config.state_dir;
-    let dir = state_dir
+    let (config, budget) = (&shared.config, &shared.quarantine);
+    let dir = config
+        .state_dir
         .join(QUARANTINE_DIR)
         .join(path.datatype.as_str())
         .join(path.date.to_string());
@@ -110,34 +121,80 @@ pub(crate) fn put(
     let Some(found) = found else {
         return Ok(());
     };
-    if !shared.quarantine.take(found.identity.size_bytes)? {
-        lane.hold_for_quarantine(true);
-        return Err(PublishError::QuarantineFull {
-            file: path.to_string(),
-            max_bytes: shared.config.quarantine_max_bytes,
-        });
+    let moved_bytes = with_reason(found.disk_bytes);
+    if moved_bytes > budget.max_bytes {
+        return keep_misfit(shared, lane, &dir, path, &found, reason);
     }
-    lane.hold_for_quarantine(false);
-    disk.create_dirs(state_dir, &dir, 0o700)
-        .map_err(PublishError::io("create", &dir))?;
-    let target = free_name(&dir, path.file.as_str());
+    budget.take(moved_bytes, path)?;
+    let target = write_reason(&config.disk, &config.state_dir, &dir, path, reason)?;
+    let failed = || PublishError::io("quarantine to", &target);
+    let name = path.file.as_str();
+    let is_moved = move_there(&config.disk, claimed, name, opened, &found, &target);
+    if let (false, Some(file)) = (is_moved.map_err(failed())?, opened) {
+        // A copy has no holes.
+        let copied_bytes = with_reason(found.disk_bytes.max(found.identity.size_bytes));
+        if copied_bytes > budget.max_bytes {
+            return keep_misfit(shared, lane, &dir, path, &found, reason);
+        }
+        budget.take(copied_bytes - moved_bytes, path)?;
+        copy_durable(&config.disk, file, &target)
+            .and_then(|()| config.disk.remove(Place::at(claimed, name)))
+            .map_err(failed())?;
+    }
+    // The move is not made durable: after a power cut the file stands in the one place or the other.
+    lane.metrics.quarantined();
+    tracing::warn!(file = %path, reason, "a file went to quarantine");
+    reach(config, CrashPoint::Quarantined);
+    Ok(())
+}
+
+/// What a file and its reason take of the quarantine.
+fn with_reason(bytes: u64) -> u64 {
+    bytes.max(BLOCK_BYTES).saturating_add(BLOCK_BYTES)
+}
+
+/// Puts on record why a file is not published that has no place in quarantine, and leaves it among the claimed ones.
+fn keep_misfit(
+    shared: &Shared,
+    lane: &Lane,
+    dir: &Path,
+    path: &SpoolPath,
+    found: &Found,
+    reason: &str,
+) -> Result<(), PublishError> {
+    let config = &shared.config;
+    let max_bytes = config.quarantine_max_bytes;
+    shared.quarantine.take(BLOCK_BYTES, path)?;
+    let reason = format!(
+        "{reason}; it is larger than the quarantine of {max_bytes} bytes and stays among the claimed files"
+    );
+    write_reason(&config.disk, &config.state_dir, dir, path, &reason)?;
+    tracing::error!(file = %path, reason, "delete the file, or start again with a larger quarantine");
+    lane.misfits().insert(path.clone(), found.identity);
+    Ok(())
+}
+
+/// Makes the reason of a file durable, and answers where the file is to go.
+fn write_reason(
+    disk: &Disk,
+    state_dir: &Path,
+    dir: &Path,
+    path: &SpoolPath,
+    reason: &str,
+) -> Result<PathBuf, PublishError> {
+    disk.create_dirs(state_dir, dir, 0o700)
+        .map_err(PublishError::io("create", dir))?;
+    let target = free_name(dir, path.file.as_str());
     let note = Note {
         file: path.file.as_str(),
         path: path.to_string(),
         reason,
     };
     let note = serde_json::to_vec(&note).expect("a reason has string keys only");
-    let note_path = note_path(&target);
     // The reason first: a file without one would be a riddle, a reason without a file is written again.
-    disk.write_durable(&note_path, &note, PRIVATE)
+    disk.write_durable(&note_path(&target), &note, PRIVATE)
         .map_err(PublishError::io("write reason of quarantine", &target))?;
-    move_there(disk, claimed, path.file.as_str(), opened, found, &target)
-        .map_err(PublishError::io("quarantine to", &target))?;
-    // The move is not made durable: after a power cut the file stands in the one place or the other.
-    lane.metrics.quarantined();
-    tracing::warn!(file = %path, reason, "a file went to quarantine");
-    reach(&shared.config, CrashPoint::Quarantined);
-    Ok(())
+    Ok(target)
 }
 
 /// The name of the reason of a file in quarantine. Of a long name it has the beginning and a checksum.
@@ -163,34 +220,27 @@ fn free_name(dir: &Path, name: &str) -> PathBuf {
     path
 }
 
+/// Moves a file by one rename; false if only a copy can do it.
 fn move_there(
     disk: &Disk,
     claimed: &OwnedFd,
     name: &str,
     opened: Option<&File>,
-    found: Found,
+    found: &Found,
     target: &Path,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     if let Some(file) = opened {
         match file.set_permissions(Permissions::from_mode(PRIVATE)) {
             // Only the owner may change a mode; a copy is ours.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                copy_durable(disk, file, target)?;
-                return disk.remove(Place::at(claimed, name));
-            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
             other => other?,
         }
     }
-    match (
-        disk.rename(Place::at(claimed, name), Place::path(target), Taken::Refuse),
-        opened,
-    ) {
-        (Ok(()), _) => Ok(()),
+    let renamed = disk.rename(Place::at(claimed, name), Place::path(target), Taken::Refuse);
+    match (renamed, opened) {
+        (Ok(()), _) => Ok(true),
         // The state directory may be another file system than the spool.
-        (Err(error), Some(file)) if error.kind() == io::ErrorKind::CrossesDevices => {
-            copy_durable(disk, file, target)?;
-            disk.remove(Place::at(claimed, name))
-        }
+        (Err(error), Some(_)) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
         // What has no bytes of its own, or other names for them, is known by its reason.
         (Err(error), None)
             if error.kind() == io::ErrorKind::CrossesDevices && found.objection().is_some() =>
@@ -198,7 +248,8 @@ fn move_there(
             let file = disk.create_file(Place::path(target), PRIVATE, Taken::Refuse)?;
             file.sync()?;
             disk.sync_dir(Place::path(target).dir)?;
-            disk.remove(Place::at(claimed, name))
+            disk.remove(Place::at(claimed, name))?;
+            Ok(true)
         }
         (Err(error), _) => Err(error),
     }

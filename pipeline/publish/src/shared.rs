@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
 use groma_archive::disk::{Disk, Place};
-use groma_spool::Name;
+use groma_spool::{Name, SpoolPath};
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::backlog::Backlog;
 use crate::events::{Breach, Events};
 use crate::files::abandon;
+use crate::journal::Identity;
 use crate::metrics::{DatatypeMetrics, Metrics};
 use crate::naming::{self, Moments};
 use crate::quarantine::Budget;
@@ -35,11 +36,19 @@ pub(crate) struct Lane {
     unclean: Mutex<Vec<PathBuf>>,
     /// Nothing more is picked up while the quarantine has no room for a file that is waiting.
     is_held: AtomicBool,
+    /// Claimed files that the quarantine could not take if it were empty: they stay where they are.
+    misfits: Mutex<BTreeMap<SpoolPath, Identity>>,
 }
 
 impl Lane {
     pub(crate) fn unclean(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.unclean
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn misfits(&self) -> MutexGuard<'_, BTreeMap<SpoolPath, Identity>> {
+        self.misfits
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -128,6 +137,7 @@ impl Shared {
                 metrics: metrics.for_datatype(datatype.name.as_str()),
                 unclean: Mutex::default(),
                 is_held: AtomicBool::new(false),
+                misfits: Mutex::default(),
             };
             if lanes.insert(datatype.name.clone(), lane).is_some() {
                 return Err(PublishError::Twice {

@@ -26,6 +26,9 @@ pub(crate) struct Tree {
     is_old_kernel: AtomicBool,
 }
 
+/// The unit of `st_blocks` (stat(2)).
+pub(crate) const STAT_BLOCK_BYTES: u64 = 512;
+
 /// How often a way is tried that changes while it is gone.
 const RACES: usize = 10;
 
@@ -34,6 +37,8 @@ const RACES: usize = 10;
 pub(crate) struct Found {
     pub(crate) kind: FileType,
     pub(crate) links: u64,
+    /// What it takes of its disk.
+    pub(crate) disk_bytes: u64,
     pub(crate) identity: Identity,
 }
 
@@ -216,6 +221,7 @@ impl Found {
         Found {
             kind: FileType::from_raw_mode(stat.st_mode),
             links: stat.st_nlink as u64,
+            disk_bytes: (stat.st_blocks as u64).saturating_mul(STAT_BLOCK_BYTES),
             identity: Identity {
                 dev: stat.st_dev as u64,
                 inode: stat.st_ino as u64,
@@ -224,6 +230,11 @@ impl Found {
                 mtime_ns: stat.st_mtime_nsec as u32,
             },
         }
+    }
+
+    /// Whether it is the same file with the same content. Its blocks may be placed at any time.
+    pub(crate) fn is(&self, other: &Found) -> bool {
+        (self.kind, self.links, self.identity) == (other.kind, other.links, other.identity)
     }
 
     /// How long ago it was modified. What is from the future is as good as new.

@@ -61,22 +61,24 @@ impl Worker {
             size_bytes: config.flush_bytes,
         };
         let (mut failures, mut cap) = (0, config.max_members);
-        while let Some((date, batch)) = self.lane().backlog.take(limits) {
+        while let Some((date, mut batch)) = self.lane().backlog.take(limits) {
             match seal(&self.shared, self.lane(), &self.held, date, &mut cap) {
                 Ok(sealed) => {
                     failures = 0;
+                    self.lane().hold_for_quarantine(false);
                     if sealed.more {
-                        let left = batch.size_bytes.saturating_sub(sealed.listed_bytes);
-                        self.lane().backlog.add(date, left, batch.oldest);
+                        batch.size_bytes = batch.size_bytes.saturating_sub(sealed.listed_bytes);
+                        self.lane().backlog.put_back(date, batch);
                     }
                     if let Some((bundle, dir)) = sealed.bundle {
                         self.carry(bundle, &dir)?;
                     }
                 }
                 Err(error) => {
-                    self.lane()
-                        .backlog
-                        .add(date, batch.size_bytes, batch.oldest);
+                    if matches!(error, PublishError::QuarantineFull { .. }) {
+                        self.lane().hold_for_quarantine(true);
+                    }
+                    self.lane().backlog.put_back(date, batch);
                     failures += 1;
                     self.rest("seal", failures, &error)?;
                 }

@@ -33,15 +33,13 @@ impl Sealer<'_> {
             return Ok(None);
         };
         if let Some(reason) = found.objection() {
-            self.refuse(file, reason);
-            return Ok(None);
+            return self.refuse(file, reason).map(|()| None);
         }
         let opened = match self.shared.tree.open_file(&self.claimed, file.as_str()) {
             Ok(opened) => opened,
             // It would hold up the others for ever.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.refuse(file, "it may not be read");
-                return Ok(None);
+                return self.refuse(file, "it may not be read").map(|()| None);
             }
             Err(error) => return Err(failed("open")(error)),
         };
@@ -68,11 +66,15 @@ impl Sealer<'_> {
     }
 
     /// Sends a file to quarantine that is not to be read. Whoever put it there must not be able to stop the others by
-    /// making even this fail.
-    fn refuse(&self, file: &FileName, reason: &str) {
-        if let Err(error) = self.quarantine(file, None, reason) {
-            self.lane.metrics.error("quarantine");
-            tracing::warn!(file = %self.spool_path(file), reason, %error, "left among the claimed files");
+    /// making even this fail, unless it is room that is missing: for that everything waits.
+    fn refuse(&self, file: &FileName, reason: &str) -> Result<(), PublishError> {
+        match self.quarantine(file, None, reason) {
+            Err(error) if !matches!(error, PublishError::QuarantineFull { .. }) => {
+                self.lane.metrics.error("quarantine");
+                tracing::warn!(file = %self.spool_path(file), reason, %error, "left among the claimed files");
+                Ok(())
+            }
+            done => done,
         }
     }
 

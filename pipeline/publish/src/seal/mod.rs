@@ -111,12 +111,19 @@ impl Sealer<'_> {
     /// Claimed files up to the limits of a bundle, sorted; their bytes; and whether there are more.
     fn list(&self, held: &BTreeSet<String>, cap: usize) -> io::Result<(Vec<FileName>, u64, bool)> {
         let config = &self.shared.config;
+        let misfits = self.lane.misfits();
         let (mut files, mut bytes, mut more) = (Vec::new(), 0, false);
         self.shared.tree.each_entry(&self.claimed, |name, _| {
             let Ok(file) = name.parse::<FileName>() else {
                 return Ok(true);
             };
-            if held.contains(&self.spool_path(&file).to_string()) {
+            let path = self.spool_path(&file);
+            if held.contains(&path.to_string()) {
+                return Ok(true);
+            }
+            let found = self.shared.tree.look(&self.claimed, name)?;
+            let found = found.map(|found| found.identity);
+            if found.is_some() && misfits.get(&path) == found.as_ref() {
                 return Ok(true);
             }
             // One file always fits, whatever the limits are.
@@ -124,11 +131,7 @@ impl Sealer<'_> {
                 more = true;
                 return Ok(false);
             }
-            bytes += self
-                .shared
-                .tree
-                .look(&self.claimed, name)?
-                .map_or(0, |found| found.identity.size_bytes);
+            bytes += found.map_or(0, |found| found.size_bytes);
             files.push(file);
             Ok(true)
         })?;
