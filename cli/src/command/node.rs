@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use groma_manifest::Manifest;
@@ -33,7 +34,19 @@ impl ManifestArgs {
 
 /// The admin port of a part, on a runtime of its own beside blocking work.
 pub(crate) struct Admin {
-    runtime: Runtime,
+    /// Until the end.
+    runtime: Option<Runtime>,
+}
+
+/// A page that is still being made does not hold up the end of the process.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(CLOSING_TIME);
+        }
+    }
 }
 
 impl Admin {
@@ -65,12 +78,20 @@ impl Admin {
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
         let (registry, lifecycle) = (Arc::new(registry), lifecycle.clone());
         runtime.spawn(serve_admin_with(listener, registry, lifecycle, pages));
-        Ok(Self { runtime })
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
     }
 
     /// Runs `act` each time that the process gets SIGUSR1.
     pub(crate) fn on_user_signal(&self, act: impl Fn() + Send + 'static) {
-        self.runtime.spawn(async move {
+        self.spawn(async move {
             match signal(SignalKind::user_defined1()) {
                 Ok(mut signals) => {
                     while signals.recv().await.is_some() {
@@ -84,7 +105,7 @@ impl Admin {
 
     /// Runs `act` once when the process is asked to end.
     pub(crate) fn on_signal(&self, act: impl FnOnce() + Send + 'static) {
-        self.runtime.spawn(async move {
+        self.spawn(async move {
             let signal = until_signal().await;
             tracing::info!(signal, "stopping");
             act();

@@ -5,8 +5,8 @@ mod compat;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -160,6 +160,7 @@ pub(crate) fn run(notation: &Notation) -> anyhow::Result<ExitCode> {
 /// Where files went, by `?file=` or `?uuid=`.
 fn receipts_page(state: &Path) -> Page {
     let state = state.to_path_buf();
+    let turn = Mutex::new(());
     let answer = move |asked: &Parameters| {
         let wanted = match (asked.get("file"), asked.get("uuid")) {
             (Some(file), None) => Wanted::File(file.clone()),
@@ -168,6 +169,15 @@ fn receipts_page(state: &Path) -> Page {
                 let usage = serde_json::json!({"error": "ask for ?file=NAME or for ?uuid=UUID"});
                 return (400, usage.to_string());
             }
+        };
+        if !wanted.has_key() {
+            let usage = serde_json::json!({"error": "a UUID ends in _<boot time>_<16 hex digits>"});
+            return (400, usage.to_string());
+        }
+        // Each reads thousands of files; however many ask, the disk is the publisher's.
+        let Ok(_turn) = turn.try_lock() else {
+            let busy = serde_json::json!({"error": "another look-up is under way; ask again"});
+            return (503, busy.to_string());
         };
         match find_receipts(&state, &wanted) {
             Ok(found) if found.is_empty() => (404, "[]".to_owned()),

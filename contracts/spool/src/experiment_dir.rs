@@ -60,7 +60,8 @@ impl ExperimentDir {
     }
 
     /// While a file of this name is there, the experiment admits no new tests: the publisher puts it there when the disk
-    /// is nearly full, and takes it away when there is room again. Its text says why; that it is there is what counts.
+    /// is nearly full, renews its modification time every second or so, and takes it away when there is room again. One that
+    /// was not renewed for some 90 seconds is void. Its text says why.
     pub fn admission_stop_file(&self) -> PathBuf {
         self.path.join(".admission-stopped")
     }

@@ -110,6 +110,12 @@ impl Backlog {
         self.lock().batches.len()
     }
 
+    /// Whether nothing waits and the worker has nothing in hand.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.batches.is_empty() && state.in_hand.is_none()
+    }
+
     /// For how long the oldest file has been waiting, those included that the worker has in hand.
     pub(crate) fn oldest(&self) -> Duration {
         let state = self.lock();
@@ -141,7 +147,16 @@ impl Backlog {
             let Some((date, at)) = state
                 .batches
                 .iter()
-                .map(|(date, batch)| (*date, if stopping { now } else { batch.due(limits, now) }))
+                .map(|(date, batch)| {
+                    (
+                        *date,
+                        if stopping {
+                            now
+                        } else {
+                            batch.due(limits, now)
+                        },
+                    )
+                })
                 .min_by_key(|(_, at)| *at)
             else {
                 if stopping {
@@ -206,7 +221,10 @@ mod tests {
         fn is_due(&self, limits: Limits) -> bool {
             let now = Instant::now();
             let state = self.lock();
-            state.batches.values().any(|batch| batch.due(limits, now) <= now)
+            state
+                .batches
+                .values()
+                .any(|batch| batch.due(limits, now) <= now)
         }
     }
 

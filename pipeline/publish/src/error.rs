@@ -62,14 +62,9 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether a disk has no room left.
+    /// Whether a disk of ours has no room left. To an archive's the reserve would be no help.
     pub(crate) fn is_full(&self) -> bool {
-        let (PublishError::Io { source, .. } | PublishError::Store(StoreError::Io { source, .. })) =
-            self
-        else {
-            return false;
-        };
-        is_full(source)
+        matches!(self, PublishError::Io { source, .. } if is_full(source))
     }
 
     pub(crate) fn io(

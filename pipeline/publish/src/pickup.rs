@@ -42,6 +42,8 @@ const RENAME_ATTEMPTS: usize = 10;
 pub(crate) struct Picker {
     pub(crate) shared: Arc<Shared>,
     warned: BTreeSet<String>,
+    /// A claim found no room.
+    has_found_full: bool,
     blocked: BTreeSet<SpoolPath>,
     /// The directories of the last file and of its claim: files come in swarms.
     from: Option<(String, OwnedFd)>,
@@ -53,6 +55,7 @@ impl Picker {
         Picker {
             shared,
             warned: BTreeSet::new(),
+            has_found_full: false,
             blocked: BTreeSet::new(),
             from: None,
             to: None,
@@ -63,6 +66,11 @@ impl Picker {
     pub(crate) fn forget_dirs(&mut self) {
         self.from = None;
         self.to = None;
+    }
+
+    /// Whether a claim found no room since this was asked last.
+    pub(crate) fn found_full(&mut self) -> bool {
+        std::mem::take(&mut self.has_found_full)
     }
 
     /// Takes what the watch told: an absolute path, and whether its writer was seen to close it.
@@ -124,6 +132,7 @@ impl Picker {
             Ok(Claim::Refused(reason)) => self.breach(Breach::Kind, relative, reason),
             Err(error) => {
                 if is_full(&error) {
+                    self.has_found_full = true;
                     shared.reserve.release();
                 }
                 lane.metrics.error("claim");

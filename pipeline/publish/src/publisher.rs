@@ -124,6 +124,10 @@ impl Publisher {
             }
             if scanned.elapsed() >= SCAN_EVERY {
                 picker.scan();
+                let mut lanes = self.shared.lanes.values();
+                if !picker.found_full() && lanes.all(|lane| lane.backlog.is_idle()) {
+                    self.shared.reserve.succeeded();
+                }
                 scanned = Instant::now();
             }
             if expired.is_none_or(|at: Instant| at.elapsed() >= EXPIRE_EVERY) {
@@ -170,6 +174,7 @@ impl Publisher {
         let State {
             is_held,
             is_stopped,
+            ..
         } = self.shared.reserve.tend();
         self.shared.metrics.show_reserve(is_held, is_stopped);
     }

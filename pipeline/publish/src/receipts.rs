@@ -22,7 +22,7 @@ use crate::PublishError;
 use crate::files::{remove_dir, visible_entries};
 use crate::journal::{Bundle, STATE_MODE, read_json};
 
-const RECEIPTS_DIR: &str = "receipts";
+pub(crate) const RECEIPTS_DIR: &str = "receipts";
 const MAGIC: &[u8; 8] = b"gromkey1";
 const ENTRY_BYTES: usize = 12;
 /// A look-up ends with so many receipts: whoever asks for a file wants few.
@@ -58,6 +58,12 @@ impl Wanted {
             Wanted::File(path) => path.rsplit('/').next(),
             Wanted::Uuid(uuid) => uuid_tails(uuid).next(),
         }
+    }
+
+    /// Whether the receipts' keys tell where it is. Without, every receipt is read: a UUID that does not end in
+    /// `_<boot time>_<cookie>`.
+    pub fn has_key(&self) -> bool {
+        self.key().is_some()
     }
 
     fn is(&self, path: &str) -> bool {

@@ -10,7 +10,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, Timespec, Timestamps, UTIME_NOW, fallocate, statvfs, utimensat,
+};
 use rustix::io::Errno;
 
 use crate::Config;
@@ -32,6 +34,8 @@ pub(crate) struct State {
     pub(crate) is_held: bool,
     /// Whether the experiment is told to admit no tests.
     pub(crate) is_stopped: bool,
+    /// A step found no room and none has succeeded since. What `statvfs` says is not all: a quota may be used up.
+    awaits_success: bool,
 }
 
 impl Reserve {
@@ -55,6 +59,7 @@ impl Reserve {
             state: Mutex::new(State {
                 is_held,
                 is_stopped,
+                awaits_success: false,
             }),
         };
         reserve.tend();
@@ -73,6 +78,7 @@ impl Reserve {
             return;
         }
         let mut state = self.lock();
+        state.awaits_success = true;
         if state.is_held {
             match fs::remove_file(&self.path) {
                 Ok(()) => tracing::error!(
@@ -86,6 +92,11 @@ impl Reserve {
         self.stop(&mut state);
     }
 
+    /// A step that takes room has succeeded, or nothing waits that needs any.
+    pub(crate) fn succeeded(&self) {
+        self.lock().awaits_success = false;
+    }
+
     /// Makes the reserve again if there is room, and tells the experiment how things are. To be called now and then.
     pub(crate) fn tend(&self) -> State {
         let mut state = self.lock();
@@ -96,10 +107,14 @@ impl Reserve {
             return *state;
         }
         let dir = self.path.parent().unwrap_or(&self.path);
-        let (Ok(in_state), Ok(in_spool)) = (free_bytes(dir), free_bytes(&self.spool)) else {
+        let (Ok(in_state), Ok(in_spool)) = (free(dir), free(&self.spool)) else {
             return *state;
         };
-        if !state.is_held && in_state >= self.size_bytes.saturating_mul(2) {
+        if state.awaits_success {
+            self.stop(&mut state);
+            return *state;
+        }
+        if !state.is_held && in_state.bytes >= self.size_bytes.saturating_mul(2) {
             match self.make() {
                 Ok(()) => state.is_held = true,
                 Err(error) => {
@@ -108,15 +123,16 @@ impl Reserve {
                 }
             }
         }
-        let in_state = free_bytes(dir).unwrap_or(0);
-        let free = in_state.min(in_spool);
+        let in_state = free(dir).unwrap_or_default();
+        let free_bytes = in_state.bytes.min(in_spool.bytes);
+        let has_inodes = in_state.has_inodes && in_spool.has_inodes;
         // More room is asked for to begin again than to go on, or tests would come and go by the second.
         let needed = if state.is_stopped {
             self.size_bytes.saturating_add(self.size_bytes / 2)
         } else {
             self.size_bytes
         };
-        if state.is_held && free >= needed {
+        if state.is_held && has_inodes && free_bytes >= needed {
             self.admit(&mut state);
         } else {
             self.stop(&mut state);
@@ -148,9 +164,15 @@ impl Reserve {
     }
 
     fn stop(&self, state: &mut State) {
-        if state.is_stopped {
+        if self.renew().is_ok() {
+            if !state.is_stopped {
+                tracing::error!(file = %self.stop_file.display(), "the disk is nearly full: still no tests are admitted");
+                state.is_stopped = true;
+            }
             return;
         }
+        // It is ours to say, whoever left a file there that cannot be renewed.
+        let _ = fs::remove_file(&self.stop_file);
         let text = format!(
             "{{\"reason\":\"disk_full\",\"since\":\"{}\"}}\n",
             jiff::Timestamp::now()
@@ -172,6 +194,20 @@ impl Reserve {
         }
     }
 
+    /// Says that the stop still holds: one that nobody renews is soon void.
+    fn renew(&self) -> io::Result<()> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        utimensat(CWD, &self.stop_file, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(())
+    }
+
     fn admit(&self, state: &mut State) {
         if !state.is_stopped {
             return;
@@ -189,7 +225,18 @@ impl Reserve {
 }
 
 /// What an unprivileged writer may still fill.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
+#[derive(Clone, Copy, Debug, Default)]
+struct Free {
+    bytes: u64,
+    /// More than a hundredth is left, or ten thousand.
+    has_inodes: bool,
+}
+
+fn free(dir: &Path) -> io::Result<Free> {
     let found = statvfs(dir)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    Ok(Free {
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        // Where inodes are made as they are needed, their number is zero.
+        has_inodes: found.f_favail >= (found.f_files / 100).min(10_000),
+    })
 }

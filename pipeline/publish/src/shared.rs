@@ -22,8 +22,10 @@ use crate::files::abandon;
 use crate::journal::Identity;
 use crate::metrics::{DatatypeMetrics, Metrics};
 use crate::naming::{self, Moments};
-use crate::quarantine::Budget;
+use crate::quarantine::{Budget, QUARANTINE_DIR};
+use crate::receipts::RECEIPTS_DIR;
 use crate::reserve::Reserve;
+use crate::table::TABLES_DIR;
 use crate::tree::Tree;
 use crate::{Config, DatatypeConfig, PublishError};
 
@@ -102,10 +104,7 @@ impl Shared {
         let state_dir = &config.state_dir;
         let bundles = state_dir.join(BUNDLES_DIR);
         let claimed = config.spool.claimed_dir();
-        std::fs::create_dir_all(state_dir).map_err(PublishError::io("create", state_dir))?;
-        // Receipts and quarantine are the operator's alone.
-        std::fs::set_permissions(state_dir, Permissions::from_mode(0o700))
-            .map_err(PublishError::io("set the mode of", state_dir))?;
+        make_state_dir(state_dir)?;
         // The first moment makes these durable, and the first bundle what is claimed.
         for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
             match config.disk.create_dir(Place::path(dir), 0o700) {
@@ -170,6 +169,35 @@ impl Shared {
         self.metrics.violation(breach.as_str());
         self.events.record(breach, file, detail);
     }
+}
+
+/// Receipts and quarantine are the operator's alone. A directory that others made may have things of others in it, so only
+/// what is the publisher's below it is closed.
+fn make_state_dir(dir: &Path) -> Result<(), PublishError> {
+    let close = |dir: &Path| {
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+            .map_err(PublishError::io("set the mode of", dir))
+    };
+    let Ok(found) = std::fs::metadata(dir) else {
+        std::fs::create_dir_all(dir).map_err(PublishError::io("create", dir))?;
+        return close(dir);
+    };
+    if found.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(dir = %dir.display(), "others may look into the state directory; `chmod 700` closes it");
+    }
+    for name in [
+        BUNDLES_DIR,
+        CONFLICT_DIR,
+        QUARANTINE_DIR,
+        RECEIPTS_DIR,
+        TABLES_DIR,
+    ] {
+        let own = dir.join(name);
+        if own.symlink_metadata().is_ok_and(|own| own.is_dir()) {
+            close(&own)?;
+        }
+    }
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File, PublishError> {

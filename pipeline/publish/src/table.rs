@@ -9,6 +9,7 @@ use crate::journal::STATE_MODE;
 use crate::shared::{Lane, Shared};
 use crate::{Form, PublishError, naming};
 
+pub(crate) const TABLES_DIR: &str = "tables";
 /// A schema object larger than this is not ours.
 const TABLE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -49,7 +50,7 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
 
 fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, PublishError> {
     let (disk, state_dir) = (&shared.config.disk, &shared.config.state_dir);
-    let dir = state_dir.join("tables");
+    let dir = state_dir.join(TABLES_DIR);
     disk.create_dirs(state_dir, &dir, 0o700)
         .map_err(PublishError::io("create", &dir))?;
     let body = dir.join(format!("{}.table.json", lane.datatype.name));

@@ -71,6 +71,7 @@ impl Worker {
                         self.lane().backlog.put_back(date, batch);
                     }
                     if let Some((bundle, dir)) = sealed.bundle {
+                        self.shared.reserve.succeeded();
                         self.carry(bundle, &dir)?;
                     }
                 }
@@ -94,6 +95,7 @@ impl Worker {
             self.publish_table();
             match deliver(&self.shared, self.lane(), &mut bundle, dir) {
                 Ok(Delivery::Done) => {
+                    self.shared.reserve.succeeded();
                     tracing::debug!(
                         bundle = bundle.id,
                         files = bundle.members.len(),

@@ -132,7 +132,6 @@ fn the_state_is_the_operators_alone() {
         .write(&format!("{DAY}/bad.json").parse().unwrap(), b"{")
         .unwrap();
     let state = dir.path().join("state");
-    fs::create_dir(&state).unwrap();
     let config = lab.config();
     Running::start(config, Arc::new(lab.store()))
         .stop()
@@ -149,6 +148,30 @@ fn the_state_is_the_operators_alone() {
             dir = dir.parent().unwrap();
         }
     }
+}
+
+#[test]
+fn a_state_directory_that_was_there_stays_open_and_what_is_made_in_it_is_closed() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Tgz);
+    lab.write(&format!("{DAY}/good.json"), b"{}");
+    let state = dir.path().join("state");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let open = |path: &Path| {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    for path in [&state, &state.join("another's"), &state.join("receipts")] {
+        open(path);
+    }
+    Running::start(lab.config(), Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    assert_eq!(mode(&state), 0o755);
+    assert_eq!(mode(&state.join("another's")), 0o755);
+    assert_eq!(mode(&state.join("receipts")), 0o700);
+    assert_eq!(mode(&state.join("bundles")), 0o700);
+    lab.assert_exactly_once();
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::time::Duration;
 use groma_spool::ExperimentDir;
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// A publisher that lives renews its stop every second; one that is gone stops nobody for ever.
+const STOP_HOLDS: Duration = Duration::from_secs(90);
 const CHUNK_BYTES: usize = 64 * 1024;
 // Enough for any result file of a test; a huge one must not fill what others need.
 const MAX_PROBE_BYTES: usize = 16 * 1024 * 1024;
@@ -39,7 +41,17 @@ impl Disk {
     /// Whether our own writes found no room, or the publisher has asked for no more tests
     /// ([`ExperimentDir::admission_stop_file`]).
     pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed) || self.stop_file.symlink_metadata().is_ok()
+        self.full.load(Ordering::Relaxed) || self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        let stop = self.stop_file.symlink_metadata();
+        let Ok(told) = stop.and_then(|stop| stop.modified()) else {
+            return false;
+        };
+        // Also a time to come is of another day's clock: who lives tells it anew.
+        let ago = told.elapsed().unwrap_or_else(|ahead| ahead.duration());
+        ago <= STOP_HOLDS
     }
 
     /// A write of this size found no room. From now on a thread tries the disk every

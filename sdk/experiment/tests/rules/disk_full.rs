@@ -96,6 +96,13 @@ fn the_publisher_stops_admission_by_a_file() {
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
     assert_eq!(Refusal::DiskFull.http_status(), 503);
     assert_eq!(lab.sample("disk_full", ""), "1");
+    // A stop that nobody renews any more is that of a publisher that is gone.
+    let old = std::time::SystemTime::now() - Duration::from_mins(3);
+    let file = File::options().write(true).open(&stop).unwrap();
+    file.set_modified(old).unwrap();
+    experiment.admit(&[]).unwrap().finish("okay", None).unwrap();
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
     fs::remove_file(stop).unwrap();
     experiment.admit(&[]).unwrap();
     assert_eq!(lab.sample("disk_full", ""), "0");
