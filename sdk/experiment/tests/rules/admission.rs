@@ -1,9 +1,6 @@
-use std::time::Duration;
-
 use groma_experiment::{Refusal, Settings};
-use groma_service::{Drained, Phase, drain};
 
-use crate::common::{Lab, query, result_file};
+use crate::common::{Lab, query};
 
 #[test]
 fn every_phase_but_the_last_admits() {
@@ -82,27 +79,4 @@ fn a_refusal_has_a_status_that_clients_understand() {
     for (refusal, status) in cases {
         assert_eq!(refusal.http_status(), status);
     }
-}
-
-#[tokio::test]
-async fn drain_waits_until_the_last_result_is_written() {
-    let mut lab = Lab::new();
-    let experiment = lab.experiment();
-    lab.lifecycle.ready();
-    let test = experiment.admit(&[]).unwrap();
-    let draining = tokio::spawn({
-        let (lifecycle, active) = (lab.lifecycle.clone(), experiment.active().clone());
-        async move { drain(&lifecycle, &active, Duration::from_hours(1)).await }
-    });
-    lab.lifecycle.reached(Phase::LameDuck).await;
-    let late = experiment.admit(&[]).unwrap();
-    drop(late);
-    tokio::task::yield_now().await;
-    assert_eq!(lab.lifecycle.phase(), Phase::LameDuck);
-    let file = result_file("rows", "row.json", b"{}");
-    let finished = tokio::task::spawn_blocking(move || test.finish("okay", Some(file)));
-    assert_eq!(draining.await.unwrap(), Drained::Idle);
-    assert_eq!(lab.lifecycle.phase(), Phase::Stopped);
-    assert!(lab.data_dir().join("rows/2026/11/22/row.json").exists());
-    finished.await.unwrap().unwrap();
 }
