@@ -208,15 +208,13 @@ fn server(
         ..ServerConfig::default()
     };
     server.build.git_short_commit.clone_from(&config.commit);
-    // Each test has its socket twice and a result file; the rest is for the other parts.
-    need_descriptors(
-        server
-            .max_connections
-            .saturating_add(config.max_tests * 2)
-            .saturating_add(200) as u64,
-    )?;
+    let descriptors = server.descriptors(config.max_tests);
+    need_descriptors(descriptors.saturating_add(PARTS_DESCRIPTORS) as u64)?;
     Ok(Server::start(server, experiment, registry)?)
 }
+
+/// For all parts of the lab but the measurement server.
+const PARTS_DESCRIPTORS: usize = 200;
 
 fn listen(address: SocketAddr) -> Result<TcpListener, LabError> {
     TcpListener::bind(address).map_err(|source| LabError::Listen { address, source })

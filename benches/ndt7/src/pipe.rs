@@ -11,8 +11,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, Error, ServerConfig,
-    ServerConnection, SideData, SignatureScheme,
+    CipherSuite, ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, Error,
+    ServerConfig, ServerConnection, SideData, SignatureScheme,
 };
 
 /// What may be varied, and in which direction the bytes go.
@@ -24,6 +24,9 @@ pub(crate) struct Shape {
     /// How long the sender sends.
     #[arg(long)]
     seconds: f64,
+    /// `ring`, or in a build with that feature `aws-lc-rs`.
+    #[arg(long, default_value = "ring")]
+    provider: String,
     /// `aes128`, `aes256` or `chacha20`.
     #[arg(long, default_value = "aes128")]
     suite: String,
@@ -39,22 +42,27 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn provider(&self) -> Arc<CryptoProvider> {
-        let mut provider = ring::default_provider();
-        let suite = match self.suite.as_str() {
-            "aes256" => ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
-            "chacha20" => ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-            _ => ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    fn provider(&self) -> anyhow::Result<Arc<CryptoProvider>> {
+        let mut provider = match self.provider.as_str() {
+            "ring" => ring::default_provider(),
+            #[cfg(feature = "aws-lc-rs")]
+            "aws-lc-rs" => rustls::crypto::aws_lc_rs::default_provider(),
+            other => anyhow::bail!("this build has no provider {other:?}"),
         };
-        provider.cipher_suites = vec![suite];
-        Arc::new(provider)
+        let suite = match self.suite.as_str() {
+            "aes256" => CipherSuite::TLS13_AES_256_GCM_SHA384,
+            "chacha20" => CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+            _ => CipherSuite::TLS13_AES_128_GCM_SHA256,
+        };
+        provider.cipher_suites.retain(|one| one.suite() == suite);
+        Ok(Arc::new(provider))
     }
 }
 
 /// The server's end.
 pub(crate) fn serve(certificate: &Path, key: &Path, shape: &Shape) -> anyhow::Result<()> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
-    let mut config = ServerConfig::builder_with_provider(shape.provider())
+    let mut config = ServerConfig::builder_with_provider(shape.provider()?)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
@@ -68,7 +76,7 @@ pub(crate) fn serve(certificate: &Path, key: &Path, shape: &Shape) -> anyhow::Re
 
 /// The client's end.
 pub(crate) fn connect(server: SocketAddr, shape: &Shape) -> anyhow::Result<()> {
-    let mut config = ClientConfig::builder_with_provider(shape.provider())
+    let mut config = ClientConfig::builder_with_provider(shape.provider()?)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody))

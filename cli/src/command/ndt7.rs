@@ -104,6 +104,9 @@ pub(crate) struct Args {
     admin: Listen,
 }
 
+/// For the program itself: metrics, logs, the runtime.
+const OWN_DESCRIPTORS: usize = 100;
+
 /// How long running tests are waited for.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -187,11 +190,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
         ..Config::default()
     };
     COMMIT.clone_into(&mut config.build.git_short_commit);
-    // Each test has its socket twice and a result file; the rest is for the program itself.
-    let descriptors = config
-        .max_connections
-        .saturating_add(args.max_tests * 2)
-        .saturating_add(100);
-    need_descriptors(descriptors as u64)?;
+    let descriptors = config.descriptors(args.max_tests);
+    need_descriptors(descriptors.saturating_add(OWN_DESCRIPTORS) as u64)?;
     Ok(config)
 }

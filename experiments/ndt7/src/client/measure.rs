@@ -1,11 +1,10 @@
 //! One test over an open WebSocket.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Mutex;
 
-use groma_sock::tcp_info;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -66,9 +65,10 @@ async fn exchange(
         on_event,
         start,
         bytes: 0,
+        acked: None,
         last: None,
     });
-    let mut pilot = ClientPilot::new(direction, &inbox, &progress);
+    let mut pilot = ClientPilot::new(direction, &socket, &inbox, &progress);
     let mut watch = Watch {
         progress: &progress,
         direction,
@@ -108,16 +108,17 @@ async fn exchange(
 
     let summary = |own| {
         let progress = lock(&progress);
+        let own = progress.acked.unwrap_or(own);
         Summary::new(direction, (server, client), own, progress.last.as_ref())
     };
     let Some((end, own)) = ended else {
-        let own = counted(&progress, direction, &socket);
+        let own = counted(&progress);
         return own.map(summary).ok_or(ClientError::Timeout { direction });
     };
     match end {
         PeerEnd::Closed(close::NORMAL | close::NO_STATUS) if own.num_bytes > 0 => Ok(summary(own)),
         PeerEnd::Closed(close::NORMAL | close::NO_STATUS) => Err(ClientError::NoLoad { direction }),
-        PeerEnd::Gone if start.elapsed() >= RUNTIME => counted(&progress, direction, &socket)
+        PeerEnd::Gone if start.elapsed() >= RUNTIME => counted(&progress)
             .map(summary)
             .ok_or(ClientError::Lost { direction }),
         PeerEnd::Closed(code) => Err(ClientError::Closed { direction, code }),
@@ -131,14 +132,8 @@ async fn exchange(
 
 /// What a test counted whose time is over without a close frame: on a very slow path that is still behind the load, or
 /// behind the measurements. `None` when nothing moved.
-fn counted<F>(
-    progress: &Mutex<Progress<F>>,
-    direction: Direction,
-    socket: &OwnedFd,
-) -> Option<AppInfo> {
-    let mut own = lock(progress).app_info();
-    if direction == Direction::Upload {
-        own.num_bytes = tcp_info(socket).map_or(0, |info| info.bytes_acked);
-    }
+fn counted<F>(progress: &Mutex<Progress<F>>) -> Option<AppInfo> {
+    let progress = lock(progress);
+    let own = progress.acked.unwrap_or_else(|| progress.app_info());
     (own.num_bytes > 0).then_some(own)
 }

@@ -1,9 +1,11 @@
 //! Decides when a client answers, tells its progress, and ends.
 
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use groma_sock::tcp_info;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Event;
@@ -22,6 +24,9 @@ pub(crate) struct Progress<F> {
     pub(crate) on_event: F,
     pub(crate) start: Instant,
     pub(crate) bytes: u64,
+    /// What the server's kernel had acknowledged when an upload's nominal time was last seen not to be over: the same
+    /// bytes and the same time as in the server's own last sample.
+    pub(crate) acked: Option<AppInfo>,
     /// The last measurement of the server.
     pub(crate) last: Option<Measurement>,
 }
@@ -31,6 +36,18 @@ impl<F> Progress<F> {
         AppInfo {
             num_bytes: self.bytes as i64,
             elapsed_us: self.start.elapsed().as_micros() as i64,
+        }
+    }
+
+    fn note_acked(&mut self, socket: &OwnedFd) {
+        let elapsed = self.start.elapsed();
+        if elapsed <= RUNTIME
+            && let Ok(info) = tcp_info(socket)
+        {
+            self.acked = Some(AppInfo {
+                num_bytes: info.bytes_acked,
+                elapsed_us: elapsed.as_micros() as i64,
+            });
         }
     }
 }
@@ -63,6 +80,7 @@ pub(crate) struct ClientPilot<'a, F> {
     direction: Direction,
     ticker: Ticker,
     over: Pin<Box<Sleep>>,
+    socket: &'a OwnedFd,
     inbox: &'a Inbox,
     progress: &'a Mutex<Progress<F>>,
     ping: Option<Vec<u8>>,
@@ -79,6 +97,7 @@ enum Happened {
 impl<'a, F: FnMut(Event)> ClientPilot<'a, F> {
     pub(crate) fn new(
         direction: Direction,
+        socket: &'a OwnedFd,
         inbox: &'a Inbox,
         progress: &'a Mutex<Progress<F>>,
     ) -> Self {
@@ -90,6 +109,7 @@ impl<'a, F: FnMut(Event)> ClientPilot<'a, F> {
             direction,
             ticker: Ticker::new(),
             over: Box::pin(sleep_until(lock(progress).start + longest)),
+            socket,
             inbox,
             progress,
             ping: None,
@@ -138,6 +158,9 @@ impl<F: FnMut(Event) + Send> Pilot for ClientPilot<'_, F> {
         match self.happened().await {
             Happened::Tick => {
                 let mut progress = lock(self.progress);
+                if self.direction == Direction::Upload {
+                    progress.note_acked(self.socket);
+                }
                 let app_info = progress.app_info();
                 (progress.on_event)(Event::Progress(app_info));
             }

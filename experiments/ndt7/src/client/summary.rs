@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 
 use crate::protocol::{AppInfo, Direction, Measurement};
 
+/// A measurement of the server that is this much older than our own count says nothing of the whole test: on a very slow
+/// path all but the first are still on their way when the time is over, and so are acknowledgements. What is then known to
+/// have arrived is the most that either tells. Longer than between any two samples.
+const STALE_US: i64 = 1_000_000;
+
 /// What a test found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
@@ -11,13 +16,15 @@ pub struct Summary {
     pub direction: Direction,
     /// The UUID that the server gave the connection: the key to everything published about it.
     pub uuid: Option<String>,
-    /// Mean rate in Mbit/s: of a download what we received, of an upload what the server's kernel received.
+    /// Mean rate in Mbit/s: of a download what we received, of an upload what the server's kernel received, as it tells or, when the
+    /// path is too slow for that, as it acknowledged.
     pub mean_mbps: f64,
     /// Smallest round-trip time in milliseconds, from the server's kernel.
     pub min_rtt_ms: Option<f64>,
     /// Of the bytes that the server sent in a download, the part it sent again: 0 to 1.
     pub retransmission_ratio: Option<f64>,
-    /// Bytes of load: received by us in a download, by the server in an upload as far as it tells, else written by us.
+    /// Bytes of load: received by us in a download, by the server in an upload, as far as it or its
+    /// acknowledgements tell, else written by us.
     pub bytes: u64,
     /// Microseconds in which these bytes passed.
     pub elapsed_us: u64,
@@ -28,7 +35,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// `own` is our count of load, `last` the last measurement of the server.
+    /// `own` is our count of load, in an upload of what was acknowledged if that is known, `last` the last measurement of the server.
     pub(crate) fn new(
         direction: Direction,
         (server, client): (SocketAddr, SocketAddr),
@@ -45,7 +52,16 @@ impl Summary {
                     elapsed_us: tcp.elapsed_us,
                 })
                 .or_else(|| last.and_then(|measurement| measurement.app_info))
-                .filter(|app_info| app_info.elapsed_us > 0)
+                .filter(|told| told.elapsed_us > 0)
+                .map(|told| {
+                    if told.elapsed_us + STALE_US >= own.elapsed_us {
+                        return told;
+                    }
+                    AppInfo {
+                        num_bytes: told.num_bytes.max(own.num_bytes),
+                        ..own
+                    }
+                })
                 .unwrap_or(own),
         };
         let ratio = info
@@ -129,5 +145,23 @@ mod tests {
         assert_eq!((app.mean_mbps, app.bytes), (6.0, 3_000_000));
         let own = summary(Direction::Upload, "{}");
         assert_eq!((own.mean_mbps, own.bytes), (8.0, 1_000_000));
+    }
+
+    #[test]
+    fn the_first_burst_is_not_taken_for_the_whole_upload() {
+        let early = r#"{"TCPInfo":{"BytesReceived":1600,"ElapsedTime":100000}}"#;
+        let last = Measurement::from_json(early.as_bytes()).unwrap();
+        let ends = (
+            "192.0.2.1:80".parse().unwrap(),
+            "192.0.2.2:5".parse().unwrap(),
+        );
+        for (acked, known) in [(3_000, 3_000), (300, 1_600)] {
+            let own = AppInfo {
+                num_bytes: acked,
+                elapsed_us: 9_800_000,
+            };
+            let summary = Summary::new(Direction::Upload, ends, own, Some(&last));
+            assert_eq!((summary.bytes, summary.elapsed_us), (known, 9_800_000));
+        }
     }
 }

@@ -72,6 +72,15 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// File descriptors that the server may have open at one time with so many tests: one per connection, and of each test
+    /// a second one of its socket and its result file.
+    pub fn descriptors(&self, max_tests: usize) -> usize {
+        self.max_connections
+            .saturating_add(max_tests.saturating_mul(2))
+    }
+}
+
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
