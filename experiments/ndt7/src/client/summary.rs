@@ -53,7 +53,7 @@ impl Summary {
                 })
                 .or_else(|| last.and_then(|measurement| measurement.app_info))
                 .filter(|told| told.elapsed_us > 0)
-                .map(|told| {
+                .map_or(own, |told| {
                     if told.elapsed_us + STALE_US >= own.elapsed_us {
                         return told;
                     }
@@ -61,8 +61,7 @@ impl Summary {
                         num_bytes: told.num_bytes.max(own.num_bytes),
                         ..own
                     }
-                })
-                .unwrap_or(own),
+                }),
         };
         let ratio = info
             .filter(|info| direction == Direction::Download && info.bytes_sent > 0)

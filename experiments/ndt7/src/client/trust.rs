@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::crypto::ring::default_provider;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -11,8 +13,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use tokio_rustls::TlsConnector;
 
 use super::ClientError;
-use crate::protocol::provider::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use crate::protocol::provider::default_provider;
 
 /// Whose certificates a client believes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Trust {
     Anybody,
 }
 
-/// The provider with the suite first that measures fastest on processors with AES: the server follows our order.
+/// ring with the suite first that measures fastest on processors with AES: the server follows our order.
 fn cheapest_first() -> CryptoProvider {
     let mut provider = default_provider();
     provider

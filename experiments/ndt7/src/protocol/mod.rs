@@ -14,12 +14,6 @@ mod tls;
 pub(crate) mod transport;
 pub(crate) mod wake;
 
-/// Who does the cryptography of TLS.
-#[cfg(feature = "aws-lc-rs")]
-pub(crate) use rustls::crypto::aws_lc_rs as provider;
-#[cfg(not(feature = "aws-lc-rs"))]
-pub(crate) use rustls::crypto::ring as provider;
-
 pub use measurement::{AppInfo, BbrSample, ConnectionInfo, Measurement, TcpSample};
 
 use std::fmt;

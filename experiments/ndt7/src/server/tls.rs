@@ -7,12 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-
-use crate::protocol::provider::default_provider;
 
 /// How often, at most, the files are looked at. A look is two `stat(2)`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
