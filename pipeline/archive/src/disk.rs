@@ -297,6 +297,14 @@ impl WritableFile {
             .step(step, Location::caller(), || self.file.sync_all())
     }
 
+    /// Appends what a file still gives; the kernel copies where it can. Answers how many bytes that were.
+    pub fn copy_from(&mut self, mut source: &File) -> io::Result<u64> {
+        match &self.disk.faults {
+            None => io::copy(&mut source, &mut self.file),
+            Some(_) => io::copy(&mut source, self),
+        }
+    }
+
     /// The file itself.
     pub fn file(&self) -> &File {
         &self.file

@@ -14,7 +14,6 @@ mod name;
 mod open;
 #[cfg(feature = "remote")]
 pub mod remote;
-mod sync;
 mod temporary;
 
 pub use local::LocalStore;

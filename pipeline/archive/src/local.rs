@@ -4,45 +4,47 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::sync::{sync_dir, sync_up_to};
+use crate::disk::{Dir, Disk, Place, Taken};
 use crate::temporary::{Temporary, clear_abandoned};
 use crate::{Put, Stat, Store, StoreError, check_name};
 
 const TEMPORARY_DIR: &str = ".tmp";
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Whoever may read the archive's directory may read what is in it; the umask says who that is.
+const DIR_MODE: u32 = 0o777;
 
 /// An archive in a local directory. Several processes may put into one directory at once.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     root: PathBuf,
+    disk: Disk,
 }
 
 impl LocalStore {
     /// Opens the archive at `root`, creating it where it is missing, and clears what writers that died have left.
     pub fn open(root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
+        LocalStore::open_on(Disk::default(), root)
+    }
+
+    /// The same on a disk with faults, for tests.
+    pub fn open_on(disk: Disk, root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
         let root = root.as_ref();
-        let is_new = !root.exists();
-        fs::create_dir_all(root).map_err(StoreError::io("create archive", root))?;
-        let root = root
-            .canonicalize()
-            .map_err(StoreError::io("resolve archive", root))?;
-        if let (true, Some(parent)) = (is_new, root.parent()) {
-            sync_dir(parent).map_err(StoreError::io("sync", parent))?;
-        }
+        let root = create_root(&disk, root).map_err(StoreError::io("create archive", root))?;
         let temporary = root.join(TEMPORARY_DIR);
-        fs::create_dir_all(&temporary).map_err(StoreError::io("create", &temporary))?;
-        let cleared = clear_abandoned(&temporary).map_err(StoreError::io("clear", &temporary))?;
+        create_dir(&disk, &temporary).map_err(StoreError::io("create", &temporary))?;
+        let cleared =
+            clear_abandoned(&disk, &temporary).map_err(StoreError::io("clear", &temporary))?;
         if cleared > 0 {
             tracing::info!(cleared, dir = %temporary.display(), "removed the unfinished objects of writers that died");
         }
-        Ok(LocalStore { root })
+        Ok(LocalStore { root, disk })
     }
 
     /// The archive that is at `root`, for reading: nothing is created or cleared there. Putting into it fails unless a
@@ -52,7 +54,10 @@ impl LocalStore {
         let root = root
             .canonicalize()
             .map_err(StoreError::io("open archive", root))?;
-        Ok(LocalStore { root })
+        Ok(LocalStore {
+            root,
+            disk: Disk::default(),
+        })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -69,7 +74,10 @@ impl LocalStore {
     }
 
     /// Opens a regular file, `None` when the name holds no object.
-    fn open_object(path: &Path) -> Result<Option<File>, StoreError> {
+    fn open_object(&self, path: &Path) -> Result<Option<File>, StoreError> {
+        self.disk
+            .reading()
+            .map_err(StoreError::io("open object", path))?;
         // Non-blocking, because a FIFO put here by someone else would otherwise hold us for ever.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
             .bits()
@@ -84,6 +92,65 @@ impl LocalStore {
             .map_err(StoreError::io("stat object", path))?;
         Ok(metadata.is_file().then_some(file))
     }
+
+    /// Writes an object beside the others, and gives it its name, unless that is taken, when its bytes are durable.
+    fn write_new(&self, path: &Path, body: &Path) -> Result<Put, StoreError> {
+        let source = File::open(body).map_err(StoreError::io("open body", body))?;
+        let dir = self.root.join(TEMPORARY_DIR);
+        let mut temporary = Temporary::create(&self.disk, &dir)
+            .map_err(StoreError::io("create a file in", &dir))?;
+        let put = temporary
+            .file
+            .copy_from(&source)
+            .map_err(StoreError::io("write object", &temporary.path))
+            .and_then(|_| {
+                let synced = temporary.file.sync();
+                synced.map_err(StoreError::io("sync object", &temporary.path))
+            })
+            .and_then(|()| {
+                let (from, to) = (Place::path(&temporary.path), Place::path(path));
+                match self.disk.rename(from, to, Taken::Refuse) {
+                    Ok(()) => Ok(Put::Created),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
+                    Err(error) => Err(StoreError::io("name object", path)(error)),
+                }
+            });
+        if !matches!(put, Ok(Put::Created)) {
+            // If it stays, the next opening clears it.
+            let _ = self.disk.remove(Place::path(&temporary.path));
+        }
+        put
+    }
+}
+
+fn create_dir(disk: &Disk, dir: &Path) -> io::Result<()> {
+    match disk.create_dir(Place::path(dir), DIR_MODE) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }
+}
+
+/// Creates what lacks of the way to `root`, makes all of it durable, and answers it without symbolic links.
+fn create_root(disk: &Disk, root: &Path) -> io::Result<PathBuf> {
+    let root = std::path::absolute(root)?;
+    let missing: Vec<_> = root.ancestors().take_while(|dir| !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        create_dir(disk, dir)?;
+    }
+    let root = root.canonicalize()?;
+    let device = root.metadata()?.dev();
+    // Also what existed: whoever created it may have died before this.
+    for above in root.ancestors().skip(1) {
+        if above.metadata()?.dev() != device {
+            break;
+        }
+        match disk.sync_dir(Dir::Path(above)) {
+            // Where nothing may be listed, somebody else has seen to it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(root)
 }
 
 fn is_no_object(error: &io::Error) -> bool {
@@ -99,30 +166,29 @@ impl Store for LocalStore {
         let dir = path
             .parent()
             .expect("a checked name has a parent below the root");
-        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+        self.disk
+            .create_dirs(&self.root, dir, DIR_MODE)
+            .map_err(StoreError::io("create", dir))?;
         let put = if path.symlink_metadata().is_ok() {
             Put::Exists
         } else {
-            let mut source = File::open(body).map_err(StoreError::io("open body", body))?;
-            let temporary = self.root.join(TEMPORARY_DIR);
-            let mut target = Temporary::create(&temporary)
-                .map_err(StoreError::io("create a file in", &temporary))?;
-            io::copy(&mut source, &mut target.file)
-                .map_err(StoreError::io("write object", &target.path))?;
-            target
-                .file
-                .sync_all()
-                .map_err(StoreError::io("sync object", &target.path))?;
-            name_new(&mut target, &path).map_err(StoreError::io("name object", &path))?
+            self.write_new(&path, body)?
         };
         // Also for an object that exists: the writer that named it may have died before this.
-        sync_up_to(&self.root, dir).map_err(StoreError::io("sync", dir))?;
+        self.disk
+            .sync_dir(Dir::Path(dir))
+            .map_err(StoreError::io("sync", dir))?;
+        // The place it came from, too: else a file system may forget the whole move.
+        let temporary = self.root.join(TEMPORARY_DIR);
+        self.disk
+            .sync_dir(Dir::Path(&temporary))
+            .map_err(StoreError::io("sync", &temporary))?;
         Ok(put)
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
         let path = self.path(name)?;
-        let Some(mut file) = Self::open_object(&path)? else {
+        let Some(mut file) = self.open_object(&path)? else {
             return Ok(None);
         };
         let (size_bytes, sha256) =
@@ -135,7 +201,7 @@ impl Store for LocalStore {
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
         let path = self.path(name)?;
-        match Self::open_object(&path)? {
+        match self.open_object(&path)? {
             Some(file) => Ok(Box::new(file)),
             None => Err(StoreError::io("open object", &path)(
                 io::ErrorKind::NotFound.into(),
@@ -149,6 +215,9 @@ impl Store for LocalStore {
         if !above.is_empty() && check_name(above).is_err() {
             return Ok(Vec::new());
         }
+        self.disk
+            .reading()
+            .map_err(StoreError::io("list", &self.root))?;
         let mut names = Vec::new();
         let mut pending = vec![above.to_owned()];
         while let Some(dir) = pending.pop() {
@@ -193,24 +262,6 @@ impl Store for LocalStore {
             }
         }
         url
-    }
-}
-
-/// Gives the temporary file its final name unless that is taken.
-fn name_new(temporary: &mut Temporary, path: &Path) -> io::Result<Put> {
-    match renameat_with(CWD, &temporary.path, CWD, path, RenameFlags::NOREPLACE) {
-        Ok(()) => {
-            temporary.renamed = true;
-            Ok(Put::Created)
-        }
-        Err(Errno::EXIST) => Ok(Put::Exists),
-        // File systems without this flag (NFS among them) still refuse to link over a name.
-        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(&temporary.path, path) {
-            Ok(()) => Ok(Put::Created),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
-            Err(error) => Err(error),
-        },
-        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -1,56 +1,48 @@
 //! Files being written: named in `.tmp/`, locked while their writer lives, so that the dead are told from the living.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A temporary file that this process owns. Dropping it removes the name, unless it got another.
+use crate::disk::{Disk, Place, Taken, WritableFile};
+
+/// Whoever may read the archive's directory may read its objects; the umask says who that is.
+const MODE: u32 = 0o666;
+
+/// A temporary file that this process owns for as long as it has it open.
 #[derive(Debug)]
 pub(crate) struct Temporary {
-    pub(crate) file: File,
+    pub(crate) file: WritableFile,
     pub(crate) path: PathBuf,
-    pub(crate) renamed: bool,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Temporary {
-    pub(crate) fn create(dir: &Path) -> io::Result<Temporary> {
+    pub(crate) fn create(disk: &Disk, dir: &Path) -> io::Result<Temporary> {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = dir.join(format!("{}-{number}", std::process::id()));
-            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            let file = match disk.create_file(Place::path(&path), MODE, Taken::Refuse) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
             // A cleaner may have taken the name for abandoned between the creation and the lock: then start over.
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && rustix::fs::fstat(&file)?.st_nlink == 1
+            if flock(file.file(), FlockOperation::NonBlockingLockExclusive).is_ok()
+                && rustix::fs::fstat(file.file())?.st_nlink == 1
             {
-                return Ok(Temporary {
-                    file,
-                    path,
-                    renamed: false,
-                });
+                return Ok(Temporary { file, path });
             }
         }
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.renamed {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// Removes the temporary files of writers that are gone. Answers how many there were.
-pub(crate) fn clear_abandoned(dir: &Path) -> io::Result<usize> {
+pub(crate) fn clear_abandoned(disk: &Disk, dir: &Path) -> io::Result<usize> {
     let mut cleared = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -62,7 +54,7 @@ pub(crate) fn clear_abandoned(dir: &Path) -> io::Result<usize> {
             continue;
         };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-            && fs::remove_file(entry.path()).is_ok()
+            && disk.remove(Place::path(&entry.path())).is_ok()
         {
             cleared += 1;
         }

@@ -261,7 +261,7 @@ fn copy_durable(disk: &Disk, mut file: &File, target: &Path) -> io::Result<()> {
     let temporary = target.with_file_name(format!(".{short}.partial"));
     let mut copy = disk.create_file(Place::path(&temporary), PRIVATE, Taken::Replace)?;
     file.rewind()?;
-    io::copy(&mut file, &mut copy)?;
+    copy.copy_from(file)?;
     copy.sync()?;
     let target = Place::path(target);
     disk.rename(Place::path(&temporary), target, Taken::Refuse)?;

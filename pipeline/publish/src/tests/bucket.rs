@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use flate2::read::MultiGzDecoder;
-use groma_archive::{Put, Stat, Store, StoreError};
+use groma_archive::{LocalStore, Put, Stat, Store, StoreError};
 use sha2::{Digest, Sha256};
 
 use super::common::Line;
@@ -44,6 +44,21 @@ fn failed(name: &str, reason: &str) -> StoreError {
 }
 
 impl Objects {
+    /// What an archive in a directory holds, without its own faults.
+    pub(super) fn of_directory(root: &Path) -> Objects {
+        let mut objects = Objects::default();
+        let Ok(store) = LocalStore::existing(root) else {
+            return objects;
+        };
+        for name in store.list("").unwrap() {
+            let mut bytes = Vec::new();
+            let mut object = store.open(&name).unwrap();
+            object.read_to_end(&mut bytes).unwrap();
+            objects.put(&name, &bytes);
+        }
+        objects
+    }
+
     fn put(&mut self, name: &str, bytes: &[u8]) -> Put {
         if self.objects.contains_key(name) {
             return Put::Exists;

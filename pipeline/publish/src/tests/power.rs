@@ -25,13 +25,6 @@ use rand::{RngExt, SeedableRng};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, statat};
 use rustix::io::Errno;
 
-/// How a life ends by injection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Death {
-    Kill,
-    PowerCut,
-}
-
 /// What unwinds out of a life that was ended.
 pub(super) struct Died;
 
@@ -98,10 +91,14 @@ struct State {
     answers_left: u32,
     /// Syncs until it dies before one.
     dies_at_sync: u64,
+    /// The name of a sync, and how often that is come by until it dies before it.
+    dies_at_site: Option<(String, u32)>,
     /// Syncs until one fails, soon after which it dies.
     fails_at_sync: u64,
     between: Option<(u64, Between)>,
     overruled: Option<String>,
+    /// Something was overruled in this life.
+    has_overruled: bool,
     seen: BTreeSet<String>,
 }
 
@@ -146,9 +143,11 @@ impl PowerDisk {
                 only_syncs: false,
                 answers_left: 0,
                 dies_at_sync: u64::MAX,
+                dies_at_site: None,
                 fails_at_sync: u64::MAX,
                 between: None,
                 overruled: None,
+                has_overruled: false,
                 seen: BTreeSet::new(),
             }),
         }
@@ -181,13 +180,33 @@ impl PowerDisk {
         state.only_syncs = only_syncs;
         state.answers_left = 4;
         state.dies_at_sync = u64::MAX;
+        state.dies_at_site = None;
         state.fails_at_sync = u64::MAX;
         state.between = None;
+        state.has_overruled = false;
     }
 
     /// Lets this life end right before its sync of this number, if not earlier.
     pub(super) fn die_at_sync(&self, number: u64) {
         self.lock().dies_at_sync = number;
+    }
+
+    /// Lets this life end right before one of the syncs that earlier lives came by: each is as likely, however rare it is.
+    pub(super) fn die_at_a_site(&self) {
+        let mut state = self.lock();
+        let seen = state.seen.iter();
+        let mut sites: Vec<_> = seen.filter(|what| is_sync(what)).cloned().collect();
+        if sites.is_empty() {
+            return;
+        }
+        let site = sites.swap_remove(state.rng.random_range(0..sites.len()));
+        let times = state.rng.random_range(1..3);
+        state.dies_at_site = Some((site, times));
+    }
+
+    /// Whether this life went on without something that it should have done.
+    pub(super) fn has_overruled(&self) -> bool {
+        self.lock().has_overruled
     }
 
     /// Lets the sync of this number fail, and this life end in the middle of what is done about it.
@@ -243,6 +262,14 @@ impl PowerDisk {
     fn is_overruled(&self, what: String) -> bool {
         let mut state = self.lock();
         let overruled = state.overruled.as_ref() == Some(&what);
+        if overruled && !state.has_overruled {
+            state.has_overruled = true;
+            // Most of what is left out is missed in the next few steps or not at all.
+            if state.dies_after < u64::MAX && state.rng.random() {
+                let soon = 1 << state.rng.random_range(0..7);
+                state.dies_after = state.steps + state.rng.random_range(0..soon);
+            }
+        }
         state.seen.insert(what);
         overruled
     }
@@ -328,6 +355,13 @@ impl PowerDisk {
             }
         }
     }
+}
+
+const SYNC_OF_FILE: &str = "sync of a file in ";
+const SYNC_OF_DIR: &str = "sync of a directory in ";
+
+fn is_sync(what: &str) -> bool {
+    what.starts_with(SYNC_OF_FILE) || what.starts_with(SYNC_OF_DIR)
 }
 
 fn keep(state: &mut State) -> OsString {
@@ -437,10 +471,23 @@ impl Faults for PowerDisk {
         }
         self.instant();
         let is_read = matches!(step, Step::Read);
-        let is_sync = matches!(step, Step::SyncFile(_) | Step::SyncDir(_));
+        let name = match step {
+            Step::SyncFile(_) => format!("{SYNC_OF_FILE}{}:{}", site.file(), site.line()),
+            Step::SyncDir(_) => format!("{SYNC_OF_DIR}{}:{}", site.file(), site.line()),
+            _ => String::new(),
+        };
+        let is_sync = !name.is_empty();
         if is_sync {
             let mut state = self.lock();
             state.dies_at_sync = state.dies_at_sync.saturating_sub(1);
+            if let Some((site, times)) = &mut state.dies_at_site
+                && *site == name
+            {
+                *times -= 1;
+                if *times == 0 {
+                    state.dies_at_sync = 0;
+                }
+            }
             if state.dies_at_sync == 0 {
                 state.dead = true;
                 drop(state);
@@ -478,7 +525,6 @@ impl Faults for PowerDisk {
         match step {
             Step::SyncFile(file) => {
                 drop(guard);
-                let name = format!("sync of a file in {}:{}", site.file(), site.line());
                 if !self.is_overruled(name) {
                     let metadata = file.metadata()?;
                     if let Some(body) = self.lock().bodies.get_mut(&metadata.ino()) {
@@ -489,7 +535,6 @@ impl Faults for PowerDisk {
             }
             Step::SyncDir(dir) => {
                 drop(guard);
-                let name = format!("sync of a directory in {}:{}", site.file(), site.line());
                 if !self.is_overruled(name) {
                     let mut state = self.lock();
                     let dir = state.dir(dir)?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use groma_archive::disk::Disk;
+use groma_archive::{LocalStore, Store, StoreError};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use rand::rngs::StdRng;
@@ -16,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::bucket::{Bucket, Objects};
 use super::common::{self, Lab, files_below};
-use super::power::{Death, Died, PowerDisk};
+use super::power::{Died, PowerDisk};
 use crate::journal::Bundle;
 use crate::pickup::Picker;
 use crate::recover::recover;
@@ -41,24 +42,71 @@ struct World {
     root: PathBuf,
     lab: Lab,
     disk: Arc<PowerDisk>,
-    objects: Arc<Mutex<Objects>>,
+    archive: Archive,
     written: Written,
     bad: BTreeSet<String>,
-    knows_checksums: bool,
-    may_cut_short: bool,
+}
+
+#[derive(Clone)]
+enum Archive {
+    Bucket {
+        objects: Arc<Mutex<Objects>>,
+        knows_checksums: bool,
+        may_cut_short: bool,
+    },
+    /// On the same disk as the publisher's own files.
+    Directory(PathBuf),
+}
+
+impl Archive {
+    fn new(root: &Path, rng: &mut StdRng) -> Archive {
+        if rng.random() {
+            return Archive::Directory(root.join("archive"));
+        }
+        Archive::Bucket {
+            objects: Arc::default(),
+            knows_checksums: rng.random(),
+            may_cut_short: rng.random_bool(0.2),
+        }
+    }
+
+    fn open(&self, disk: &Arc<PowerDisk>) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match self {
+            Archive::Bucket {
+                objects,
+                knows_checksums,
+                may_cut_short,
+            } => Arc::new(Bucket {
+                objects: Arc::clone(objects),
+                disk: Arc::clone(disk),
+                knows_checksums: *knows_checksums,
+                may_cut_short: *may_cut_short,
+            }),
+            Archive::Directory(root) => {
+                let disk = Disk::with_faults(Arc::clone(disk) as _);
+                Arc::new(LocalStore::open_on(disk, root)?)
+            }
+        })
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&Objects) -> T) -> T {
+        match self {
+            Archive::Bucket { objects, .. } => at(&objects.lock().unwrap()),
+            Archive::Directory(root) => at(&Objects::of_directory(root)),
+        }
+    }
 }
 
 impl World {
     fn new(root: &Path, rng: &mut StdRng) -> World {
         let form = [Form::Tgz, Form::Jsonl][rng.random_range(0..2)];
         let lab = Lab::new(root, form);
-        let objects = Arc::new(Mutex::new(Objects::default()));
-        let seen = Arc::clone(&objects);
+        let archive = Archive::new(root, rng);
+        let seen = archive.clone();
         let may_remove = move |name: &str, bytes: &[u8]| {
             let content = (name.to_owned(), bytes.to_vec());
-            let objects = seen.lock().unwrap();
             assert!(
-                objects.contents.contains(&content),
+                seen.look(|objects| objects.contents.contains(&content)),
                 "{name} is removed and not in the archive"
             );
         };
@@ -68,11 +116,9 @@ impl World {
             root: root.to_path_buf(),
             lab,
             disk: Arc::new(disk),
-            objects,
+            archive,
             written: Written::default(),
             bad: BTreeSet::new(),
-            knows_checksums: rng.random(),
-            may_cut_short: rng.random_bool(0.2),
         }
     }
 
@@ -133,13 +179,10 @@ impl World {
 
     /// One life of the publisher, all in this thread; false if it died.
     fn live(&self, config: Config) -> bool {
-        let store = Arc::new(Bucket {
-            objects: Arc::clone(&self.objects),
-            disk: Arc::clone(&self.disk),
-            knows_checksums: self.knows_checksums,
-            may_cut_short: self.may_cut_short,
-        });
         let life = || {
+            let Ok(store) = self.archive.open(&self.disk) else {
+                return;
+            };
             let Ok(shared) = Shared::open(config, store, &mut Registry::default()) else {
                 return;
             };
@@ -164,7 +207,12 @@ impl World {
     }
 
     fn assert_all_is_well(&self) {
-        let objects = self.objects.lock().unwrap();
+        self.archive
+            .look(|objects| self.assert_all_arrived(objects));
+        self.assert_nothing_is_left();
+    }
+
+    fn assert_all_arrived(&self, objects: &Objects) {
         assert_eq!(objects.doubled, [], "in two objects");
         let (receipted, set_aside) = (self.receipts(), self.set_aside());
         assert!(
@@ -190,6 +238,10 @@ impl World {
                 "{name} is not found in the index of receipts"
             );
         }
+    }
+
+    fn assert_nothing_is_left(&self) {
+        let set_aside = self.set_aside();
         let left: Vec<_> = files_below(self.lab.spool.path())
             .into_iter()
             .filter(|path| !set_aside.contains(&*path.file_name().unwrap().to_string_lossy()))
@@ -213,10 +265,10 @@ impl World {
                 assert!(reason.exists(), "{name} has no reason");
             }
         }
-        assert_eq!(
-            files_below(&self.root.join("state/bundles")),
-            Vec::<PathBuf>::new()
-        );
+        for dir in ["state/bundles", "archive/.tmp"] {
+            let left = files_below(&self.root.join(dir));
+            assert_eq!(left, Vec::<PathBuf>::new(), "left in {dir}");
+        }
     }
 
     /// File and checksum of everything that has a receipt.
@@ -287,16 +339,17 @@ fn run(seed: u64, overruled: Option<&str>) -> BTreeSet<String> {
         let chance = [0.0, 0.02, 0.15, 0.3][rng.random_range(0..4)];
         world.disk.begin(dies_after, chance, chance > 0.2);
         match rng.random_range(0..10) {
-            0..3 => world.disk.die_at_sync(rng.random_range(1..60)),
-            3..5 => world.disk.fail_at_sync(rng.random_range(1..60)),
+            0..2 => world.disk.die_at_sync(rng.random_range(1..60)),
+            2..4 => world.disk.die_at_a_site(),
+            4..6 => world.disk.fail_at_sync(rng.random_range(1..60)),
             _ => {}
         }
         if rng.random_bool(0.3) {
             world.meddle(&mut rng);
         }
         world.live(world.config(&mut rng));
-        let death = [Death::Kill, Death::PowerCut][rng.random_range(0..2)];
-        if death == Death::PowerCut {
+        // A kill forgives a sync that was left out.
+        if rng.random() || world.disk.has_overruled() {
             world.disk.cut();
         }
     }
