@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array as _, ArrayRef, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_schema::DataType;
 use groma_archive::{LocalStore, Store as _};
 use groma_lake::{Settings, seal};
 use groma_load::{Lake, LoadDatatype, Loader};
@@ -100,7 +103,13 @@ fn write(template: &RecordBatch, path: &Path, first: usize, rows: usize) -> anyh
         let from = (first + done) % template.num_rows();
         let count = (template.num_rows() - from).min(rows - done);
         let ids = (first + done..first + done + count).map(id);
-        let mut columns = template.slice(from, count).columns().to_vec();
+        let copy = i64::try_from((first + done) / template.num_rows())?;
+        let copied = template.slice(from, count);
+        let mut columns: Vec<ArrayRef> = copied
+            .columns()
+            .iter()
+            .map(|column| vary(column, copy))
+            .collect();
         columns[0] = Arc::new(StringArray::from_iter_values(ids)) as ArrayRef;
         writer.write(&RecordBatch::try_new(template.schema(), columns)?)?;
         done += count;
@@ -110,4 +119,37 @@ fn write(template: &RecordBatch, path: &Path, first: usize, rows: usize) -> anyh
     }
     writer.close()?;
     Ok(())
+}
+
+/// Counters, times and sizes moved by this much, so that copies of a row are not the same to a compressor.
+fn vary(column: &ArrayRef, by: i64) -> ArrayRef {
+    /// What is less counts few things, and does so in every row.
+    const LARGE: i64 = 1000;
+    match column.data_type() {
+        DataType::Int64 => {
+            let moved = |value| if value > LARGE { value + by } else { value };
+            Arc::new(
+                column
+                    .as_primitive::<Int64Type>()
+                    .unary::<_, Int64Type>(moved),
+            )
+        }
+        DataType::Struct(fields) => {
+            let record = column.as_struct();
+            let columns = record.columns().iter().map(|column| vary(column, by));
+            let nulls = record.nulls().cloned();
+            Arc::new(StructArray::new(fields.clone(), columns.collect(), nulls))
+        }
+        DataType::List(item) => {
+            let list = column.as_list::<i32>();
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Arc::new(ListArray::new(
+                item.clone(),
+                offsets,
+                vary(list.values(), by),
+                nulls,
+            ))
+        }
+        _ => column.clone(),
+    }
 }

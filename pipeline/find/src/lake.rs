@@ -75,7 +75,7 @@ pub(crate) fn for_each_file(
             match visit(file, day.sha256(file)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(_) if !table.store().exists(file) && attempt < ATTEMPTS => {
+                Err(_) if is_gone(table, file) && attempt < ATTEMPTS => {
                     again = true;
                     break;
                 }
@@ -91,6 +91,11 @@ pub(crate) fn for_each_file(
         unreadable.clear();
     }
     Ok(())
+}
+
+/// A store that does not say leaves the file unreadable.
+fn is_gone(table: &Table, file: &Path) -> bool {
+    matches!(table.store().try_exists(file), Ok(false))
 }
 
 /// The row with the partition's date, which its file does not repeat.

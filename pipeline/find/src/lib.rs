@@ -8,6 +8,8 @@ mod error;
 mod keys;
 mod lake;
 mod network;
+mod one_row;
+mod pages;
 mod row;
 mod search;
 mod spool;

@@ -9,14 +9,17 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_json::LineDelimitedWriter;
 use groma_lake_store::{LakeFile, LakeStore};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-    RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
 use serde_json::Value;
 
 use crate::keys;
+use crate::one_row::OneRow;
+use crate::pages::Pages;
 
 /// The column that is searched.
 const KEY: &str = "id";
@@ -56,8 +59,7 @@ pub(crate) fn read_rows(
     if groups.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-        .map_err(|error| text(&error))?;
+    let metadata = ArrowReaderMetadata::load(&file, options()).map_err(|error| text(&error))?;
     let Some(key) = key_column(&metadata) else {
         return Ok(Vec::new());
     };
@@ -78,6 +80,15 @@ pub(crate) fn read_rows(
     let groups = groups.map_or_else(groups_of_file, Ok)?;
     let found = table.find(groups, id, most);
     found.map_err(|error| text(&error))
+}
+
+/// What columns say of their values is of no use here, where their pages are is.
+fn options() -> ArrowReaderOptions {
+    ArrowReaderOptions::new()
+        .with_offset_index_policy(PageIndexPolicy::Optional)
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
 }
 
 fn key_column(metadata: &ArrowReaderMetadata) -> Option<usize> {
@@ -161,20 +172,22 @@ impl Table {
 
     fn row(&self, group: usize, offset: usize) -> Fallible<Option<Value>> {
         let selection = RowSelection::from(vec![RowSelector::skip(offset), RowSelector::select(1)]);
-        let reader = self.reader();
+        let schema = self.metadata.parquet_schema();
         let mask = match self.columns {
             Columns::All => ProjectionMask::all(),
             Columns::Some(wanted) => {
-                let columns = reader.parquet_schema().columns().iter().enumerate();
+                let columns = schema.columns().iter().enumerate();
                 let leaves = columns.filter(|(_, column)| wanted(column.path().parts()));
-                ProjectionMask::leaves(reader.parquet_schema(), leaves.map(|(leaf, _)| leaf))
+                ProjectionMask::leaves(schema, leaves.map(|(leaf, _)| leaf))
             }
         };
-        let mut batches = reader
-            .with_projection(mask)
-            .with_row_groups(vec![group])
-            .with_row_selection(selection)
-            .build()?;
+        let metadata = self.metadata.metadata();
+        let pages = Pages::of_row(&self.file, metadata, &mask, group, offset)?;
+        let one = OneRow::new(metadata, group, pages)?;
+        let fields = self.metadata.schema().fields();
+        let levels = parquet_to_arrow_field_levels(schema, mask, Some(fields))?;
+        let mut batches =
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &one, 1, Some(selection))?;
         batches
             .next()
             .transpose()?

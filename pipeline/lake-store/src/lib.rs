@@ -147,13 +147,7 @@ impl LakeStore {
         }
     }
 
-    /// Whether there is such a file. In doubt there is: who goes on will be told.
-    pub fn exists(&self, path: &Path) -> bool {
-        self.try_exists(path).unwrap_or(true)
-    }
-
-    /// Whether there is such a file, for those who would take its being there for work done: a store that does not say
-    /// is an error.
+    /// Whether there is such a file. A store that does not say is an error: to somebody either answer would be work done.
     pub fn try_exists(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
             Inner::Directory(_) => path.try_exists(),

@@ -113,7 +113,7 @@ impl Unsealed {
         let date = key.2;
         // The next number is free as long as nothing was done since.
         let seen = known.get(&key).map_or(0, |known| known.entries);
-        if log::has(&table, date, seen) {
+        if log::has(&table, date, seen)? {
             let log = Log::read(&table, date)?;
             let stems = log.replaced().into_iter().map(str::to_owned).collect();
             let entries = log.entries.len();

@@ -29,10 +29,12 @@ impl Day {
         let live_dir = table.day(Kind::Live, date);
         let live = parquet_stems(table.store(), &live_dir)?;
         let log = Log::read(table, date)?;
-        let placed: Vec<&Part> = log
-            .parts()
-            .filter(|part| table.store().exists(&table.dir().join(&part.path)))
-            .collect();
+        let mut placed: Vec<&Part> = Vec::new();
+        for part in log.parts() {
+            if table.has(&table.dir().join(&part.path))? {
+                placed.push(part);
+            }
+        }
         let void: HashSet<&str> = placed.iter().flat_map(|part| part.replaced()).collect();
         let compacted: HashSet<&str> = log.parts().map(stem_of).collect();
         let in_force = |stem: &&String| !void.contains(stem.as_str());

@@ -55,18 +55,17 @@ pub fn are_keys_of(keys: &ParquetMetaData, part_sha256: &str) -> bool {
 /// Writes the keys of all parts of the log that are in place and have none of their own. What cannot be written is left for
 /// the next pass.
 pub(crate) fn publish(table: &Table, log: &Log) {
-    let store = table.store();
     for part in log.parts() {
         let file = table.dir().join(&part.path);
         let Some(keys) = keys_path(&file) else {
             continue;
         };
-        if part.rows > MOST_ROWS || !store.exists(&file) || is_written(table, part, &keys) {
+        if part.rows > MOST_ROWS || is_written(table, part, &keys) {
             continue;
         }
         match write(table, part, &file, &keys) {
             Err(error) if !error.is_gone() => tracing::warn!(%error, "a part got no keys"),
-            // It was replaced meanwhile.
+            // It is not in place yet, or was replaced.
             _ => {}
         }
     }

@@ -161,6 +161,6 @@ fn read_entry(table: &Table, path: &Path) -> Result<Option<Entry>, LakeError> {
 }
 
 /// Whether the log of a date has an entry of this number.
-pub(crate) fn has(table: &Table, date: Date, number: usize) -> bool {
-    table.store().exists(&path(table, date, number))
+pub(crate) fn has(table: &Table, date: Date, number: usize) -> Result<bool, LakeError> {
+    table.has(&path(table, date, number))
 }

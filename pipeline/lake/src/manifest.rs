@@ -60,7 +60,7 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
         let objects = sources().count() as u64;
         objects_so_far += objects;
         let path = dir.join(file_name(number));
-        if table.store().exists(&path) {
+        if table.has(&path)? {
             continue;
         }
         let archived = entry.objects_archived;

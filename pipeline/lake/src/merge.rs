@@ -21,8 +21,11 @@ use crate::{LakeError, Settings};
 const CREATED_BY: &str = "groma-lake";
 /// Parts are written once and read for years, so they get more effort than live files.
 const ZSTD_LEVEL: i32 = 6;
-/// Finding one row decompresses one page of each column.
-const PAGE_BYTES: usize = 64 << 10;
+/// Finding one row decodes one page of each column up to the row, and the dictionary before it. With these bounds that is a
+/// third of what it is with the library's, in files that are no larger: `benches/lake/README.md`.
+const PAGE_BYTES: usize = 16 << 10;
+const PAGE_ROWS: usize = 500;
+const DICTIONARY_BYTES: usize = 16 << 10;
 /// How many values are encoded before the page size is looked at.
 const PAGE_CHECK_VALUES: usize = 64;
 /// Rows decoded at a time.
@@ -142,6 +145,8 @@ fn properties(settings: &Settings) -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(settings.row_group_rows))
         .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_write_batch_size(PAGE_CHECK_VALUES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(id(), EnabledStatistics::Page)

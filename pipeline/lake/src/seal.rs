@@ -118,7 +118,7 @@ fn tend(
 /// Puts the parts of all entries in place, and then writes the manifests that say so. Keys come last: they are only a help.
 fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
-        if table.store().exists(&table.lake().join(&part.staged)) {
+        if table.has(&table.lake().join(&part.staged))? {
             staged::place(table, part)?;
         }
     }

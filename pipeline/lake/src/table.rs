@@ -96,6 +96,12 @@ impl Table {
         self.dir().join(kind.as_str()).join(format!("date={date}"))
     }
 
+    /// Whether there is such a file.
+    pub(crate) fn has(&self, path: &Path) -> Result<bool, LakeError> {
+        let there = self.store.try_exists(path);
+        there.map_err(LakeError::io("look for", path))
+    }
+
     /// Every date of which the table has rows, oldest first.
     pub fn dates(&self) -> Result<Vec<Date>, LakeError> {
         let mut dates = Vec::new();
