@@ -12,4 +12,5 @@ mod kill;
 mod lab;
 mod parts;
 mod publish;
+mod readers;
 mod stored;

@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod measure;
 pub(crate) mod ndt7;
 mod node;
+mod notation;
 pub(crate) mod publish;
 pub(crate) mod quarantine;
 pub(crate) mod seal;

@@ -12,7 +12,7 @@ use groma_service::{Lifecycle, need_descriptors, parse_duration, until_signal};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
-use super::node::{Admin, COMMIT, ManifestArgs};
+use super::node::{Admin, COMMIT, ManifestArgs, PrefixArgs};
 use crate::listen::Listen;
 
 /// Run only the ndt7 measurement server, as a node does.
@@ -62,14 +62,8 @@ pub(crate) struct Args {
     #[arg(long, env = "KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// The file that holds what the UUIDs of this boot begin with. All
-    /// processes of a node must be given the same.
-    #[arg(
-        long = "uuid-prefix-file",
-        env = "UUID_PREFIX_FILE",
-        value_name = "FILE"
-    )]
-    uuid_prefix_file: Option<PathBuf>,
+    #[command(flatten)]
+    prefix: PrefixArgs,
 
     /// Refuse tests whose client does not send the version of the accepted policy.
     #[arg(long, env = "GROMA_REQUIRE_POLICY")]
@@ -150,7 +144,7 @@ fn experiment(
     lifecycle: &Lifecycle,
     registry: &mut Registry,
 ) -> anyhow::Result<Experiment> {
-    let prefix = match &args.uuid_prefix_file {
+    let prefix = match &args.prefix.uuid_prefix_file {
         Some(path) => Prefix::read(path)?,
         None => Prefix::fallback(),
     };

@@ -10,6 +10,7 @@ use groma_manifest::Manifest;
 use groma_service::{
     Build, Lifecycle, Page, register_process_metrics, serve_admin_with, until_signal,
 };
+use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -30,6 +31,43 @@ impl ManifestArgs {
             None => Ok(groma_lab::built_in_manifest()?),
         }
     }
+}
+
+/// Which experiment a part serves beside the experiment itself, and where that leaves its files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExperimentArgs {
+    #[command(flatten)]
+    manifest: ManifestArgs,
+
+    /// The experiment's directory in the spool.
+    #[arg(
+        long,
+        env = "DIRECTORY",
+        value_name = "DIR",
+        default_value = "/var/spool/ndt"
+    )]
+    directory: PathBuf,
+}
+
+impl ExperimentArgs {
+    /// The manifest, and the directory of the experiment that it names.
+    pub(crate) fn open(&self) -> anyhow::Result<(Manifest, ExperimentDir)> {
+        let manifest = self.manifest.read()?;
+        let spool = ExperimentDir::open(&self.directory, manifest.name.clone())?;
+        Ok((manifest, spool))
+    }
+}
+
+/// Which file holds the UUIDs' prefix.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PrefixArgs {
+    /// The file that holds what the UUIDs of this boot begin with. All processes of a node must be given the same.
+    #[arg(
+        long = "uuid-prefix-file",
+        env = "UUID_PREFIX_FILE",
+        value_name = "FILE"
+    )]
+    pub(crate) uuid_prefix_file: Option<PathBuf>,
 }
 
 /// The admin port of a part, on a runtime of its own beside blocking work.

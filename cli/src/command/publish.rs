@@ -17,13 +17,12 @@ use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
 use groma_service::{
     Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
 };
-use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::compat::Notation;
 use self::compat::Plan;
 use super::archive::ArchiveArgs;
-use super::node::{Admin, ManifestArgs};
+use super::node::{Admin, ExperimentArgs};
 
 /// Bundle closed files of one experiment and put them into the archive.
 ///
@@ -35,16 +34,7 @@ use super::node::{Admin, ManifestArgs};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    manifest: ManifestArgs,
-
-    /// The experiment's directory in the spool.
-    #[arg(
-        long,
-        env = "DIRECTORY",
-        value_name = "DIR",
-        default_value = "/var/spool/ndt"
-    )]
-    directory: PathBuf,
+    experiment: ExperimentArgs,
 
     #[command(flatten)]
     archive: ArchiveArgs,
@@ -195,8 +185,7 @@ fn receipts_page(state: &Path) -> Page {
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
-    let manifest = args.manifest.read()?;
-    let spool = ExperimentDir::open(&args.directory, manifest.name.clone())?;
+    let (manifest, spool) = args.experiment.open()?;
     let mut config = Config::new(spool, &args.state, args.node.node().clone());
     config.organization.clone_from(&args.organization);
     config.flush_age = args.flush_age;

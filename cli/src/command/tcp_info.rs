@@ -28,7 +28,7 @@ pub(crate) struct Args {
     action: Option<Action>,
 
     #[command(flatten)]
-    record: record::RecordArgs,
+    record: record::Notation,
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +47,6 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Some(Action::Decode(args)) => decode::run(args),
-        None => record::run(&args.record),
+        None => record::run(&args.record.0),
     }
 }

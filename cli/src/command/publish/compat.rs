@@ -1,13 +1,10 @@
 //! `groma publish --compat`: the flags of M-Lab's publishers instead of our own.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use groma_archive::{Store, open_to_put};
 use groma_publish::Config;
@@ -15,8 +12,8 @@ use groma_publish::compat::{self, Program};
 use groma_service::parse_listen_address;
 
 use super::Args;
+use crate::command::notation::{COMPAT, refuse_own};
 
-const COMPAT: &str = "compat";
 /// What M-Lab's programs have no flag for; it may stand before `--compat`.
 const ALONGSIDE: [&str; 3] = ["archive", "weak_store", "state"];
 
@@ -111,19 +108,7 @@ impl FromArgMatches for Notation {
         let Some(given) = matches.get_many::<String>(COMPAT) else {
             return Args::from_arg_matches(matches).map(|args| Self::Own(Box::new(args)));
         };
-        let own = <Args as clap::Args>::augment_args(Command::new(COMPAT));
-        let own: BTreeSet<_> = own
-            .get_arguments()
-            .map(|arg| arg.get_id().as_str())
-            .collect();
-        let is_stray = |id: &&str| {
-            !ALONGSIDE.contains(id) && matches.value_source(id) == Some(ValueSource::CommandLine)
-        };
-        if let Some(stray) = own.iter().copied().find(is_stray) {
-            let reason =
-                format!("--compat cannot be used with our own {stray}; give M-Lab's flag for it\n");
-            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, reason));
-        }
+        refuse_own::<Args>(matches, &ALONGSIDE)?;
         let mut flags = given.cloned();
         Ok(Self::Compat(Compat {
             program: flags.next().unwrap_or_default(),

@@ -7,6 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::{ArgMatches, Command, FromArgMatches};
 use groma_manifest::{Manifest, Transport};
 use groma_service::{Lifecycle, need_descriptors, parse_duration, parse_listen_address};
 use groma_spool::ExperimentDir;
@@ -14,21 +15,13 @@ use groma_tcp_info::compat::{self, Compat};
 use groma_tcp_info::{Anonymize, Collector, Config, Namespace, Prefix, Scope};
 use prometheus_client::registry::Registry;
 
-use crate::command::node::{Admin, ManifestArgs};
+use crate::command::node::{Admin, ExperimentArgs, PrefixArgs};
+use crate::command::notation::refuse_own;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
     #[command(flatten)]
-    manifest: ManifestArgs,
-
-    /// The experiment's directory in the spool.
-    #[arg(
-        long,
-        env = "DIRECTORY",
-        value_name = "DIR",
-        default_value = "/var/spool/ndt"
-    )]
-    directory: PathBuf,
+    experiment: ExperimentArgs,
 
     /// Where the recorder keeps its journal, by which a restart goes on where it was. Outside the spool; one per
     /// recorder. It has to outlive the process, not the machine.
@@ -40,13 +33,8 @@ pub(super) struct RecordArgs {
     )]
     state: PathBuf,
 
-    /// The file that holds what the UUIDs of this boot begin with. All processes of a node must be given the same.
-    #[arg(
-        long = "uuid-prefix-file",
-        env = "UUID_PREFIX_FILE",
-        value_name = "FILE"
-    )]
-    uuid_prefix_file: Option<PathBuf>,
+    #[command(flatten)]
+    prefix: PrefixArgs,
 
     /// Record sockets with these local ports only; without it, the ports of the manifest.
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',', conflicts_with_all = ["whole", "netns"])]
@@ -125,10 +113,38 @@ pub(super) struct RecordArgs {
         long,
         value_name = "FLAG",
         num_args = 0..,
-        allow_hyphen_values = true,
-        exclusive = true
+        allow_hyphen_values = true
     )]
     compat: Option<Vec<String>>,
+}
+
+/// What stands on the command line of a recorder, in one notation.
+#[derive(Debug)]
+pub(super) struct Notation(pub(super) RecordArgs);
+
+impl clap::Args for Notation {
+    fn augment_args(command: Command) -> Command {
+        RecordArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        RecordArgs::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for Notation {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let args = RecordArgs::from_arg_matches(matches)?;
+        if args.compat.is_some() {
+            refuse_own::<RecordArgs>(matches, &[])?;
+        }
+        Ok(Self(args))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// What a recorder is told, whichever notation it came in.
@@ -190,12 +206,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn own_plan(args: &RecordArgs) -> anyhow::Result<Plan> {
-    let manifest = args.manifest.read()?;
-    let spool = ExperimentDir::open(&args.directory, manifest.name.clone())?;
+    let (manifest, spool) = args.experiment.open()?;
     let mut config = Config::new(
         spool,
         &args.state,
-        prefix(args.uuid_prefix_file.as_deref())?,
+        prefix(args.prefix.uuid_prefix_file.as_deref())?,
         namespaces(args, || tcp_ports(&manifest))?,
     );
     config.event_socket.clone_from(&args.event_socket);
