@@ -5,13 +5,12 @@
 //! credentials, a service account's file, or the instance's metadata server.
 //! <https://cloud.google.com/storage/docs/json_api/v1/objects/insert>
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientOptions, RetryConfig};
@@ -19,8 +18,9 @@ use reqwest::{Client, Request, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::body::{Body, Sent};
-use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
+use super::body::Sent;
+use super::protocol::Protocol;
+use super::{Answer, BucketStore, Failure, Held, http as client};
 use crate::open::shown;
 use crate::{Opening, Store, StoreError};
 
@@ -34,10 +34,10 @@ pub(crate) fn open(
 ) -> Result<impl Store + use<>, StoreError> {
     client::install_tls();
     let gcs = configure(bucket, opening).map_err(super::failed("open", bucket))?;
-    Ok(BucketStore::new(Gcs(Arc::new(gcs)), prefix, opening.weak))
+    Ok(BucketStore::new(Arc::new(gcs), prefix, opening.weak))
 }
 
-fn configure(bucket: &str, opening: &Opening) -> Result<Inner, Failure> {
+fn configure(bucket: &str, opening: &Opening) -> Result<Gcs, Failure> {
     let variable = |wanted: &str| {
         let found = opening.variables.iter().find(|(name, _)| name == wanted);
         found
@@ -83,7 +83,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<Inner, Failure> {
         let built = built.map_err(|error| Failure::of_library(&error))?;
         Some(Arc::clone(built.credentials()))
     };
-    Ok(Inner {
+    Ok(Gcs {
         host: emulator.unwrap_or_else(|| HOST.to_owned()),
         http: client::client()?,
         credentials,
@@ -92,9 +92,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<Inner, Failure> {
     })
 }
 
-struct Gcs(Arc<Inner>);
-
-struct Inner {
+struct Gcs {
     host: String,
     http: Client,
     /// None where nobody asks for them.
@@ -125,7 +123,7 @@ struct Named {
     name: String,
 }
 
-impl Inner {
+impl Gcs {
     async fn request(&self, method: Method, url: &str) -> Result<Request, Failure> {
         let url = url
             .parse()
@@ -155,6 +153,18 @@ impl Inner {
         client::ask(&self.http, request, self.stall).await
     }
 
+    async fn json<T: DeserializeOwned>(&self, answer: Response) -> Result<T, Failure> {
+        let text = client::text(answer, client::PAGE_BYTES, self.stall).await?;
+        serde_json::from_str(&text)
+            .map_err(|error| Failure::new(format!("read the answer: {error}")))
+    }
+
+    async fn refusal(&self, answer: Response) -> Failure {
+        client::refusal(answer, self.stall).await
+    }
+}
+
+impl Protocol for Gcs {
     async fn put(&self, key: &str, body: Sent, condition: bool) -> Result<Answer, Failure> {
         let description = serde_json::json!({
             "name": key,
@@ -217,7 +227,10 @@ impl Inner {
         }
     }
 
-    async fn get(&self, key: &str) -> Result<Response, Failure> {
+    async fn get(
+        &self,
+        key: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + 'static, Failure> {
         let url = format!("{}?alt=media", self.object(key));
         let mut request = self.request(Method::GET, &url).await?;
         // Else an object that is marked as compressed comes decompressed.
@@ -226,7 +239,7 @@ impl Inner {
             .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         let answer = client::ask(&self.http, request, self.stall).await?;
         match answer.status() {
-            StatusCode::OK => Ok(answer),
+            StatusCode::OK => Ok(answer.bytes_stream().map_err(Failure::of_client)),
             StatusCode::NOT_FOUND => Err(Failure::new("no such object")),
             _ => Err(self.refusal(answer).await),
         }
@@ -254,41 +267,11 @@ impl Inner {
         }
     }
 
-    async fn json<T: DeserializeOwned>(&self, answer: Response) -> Result<T, Failure> {
-        let text = client::text(answer, client::PAGE_BYTES, self.stall).await?;
-        serde_json::from_str(&text)
-            .map_err(|error| Failure::new(format!("read the answer: {error}")))
-    }
-
-    async fn refusal(&self, answer: Response) -> Failure {
-        client::refusal(answer, self.stall).await
-    }
-}
-
-impl Remote for Gcs {
-    fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure> {
-        let (inner, key, sent) = (Arc::clone(&self.0), key.to_owned(), body.send());
-        bridge::wait(async move { inner.put(&key, sent, condition).await })?
-    }
-
-    fn head(&self, key: &str) -> Result<Option<Held>, Failure> {
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
-        bridge::wait(async move { inner.head(&key).await })?
-    }
-
-    fn get(&self, key: &str) -> Result<Box<dyn Read + Send>, Failure> {
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
-        let answer = bridge::wait(async move { inner.get(&key).await })??;
-        let stream = answer.bytes_stream().map_err(Failure::of_client);
-        Ok(Box::new(bridge::reader(stream, self.0.stall)?))
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let (inner, prefix) = (Arc::clone(&self.0), prefix.to_owned());
-        bridge::wait(async move { inner.list(&prefix).await })?
-    }
-
     fn url(&self, key: &str) -> String {
-        format!("gs://{}/{key}", self.0.bucket)
+        format!("gs://{}/{key}", self.bucket)
+    }
+
+    fn stall(&self) -> Duration {
+        self.stall
     }
 }

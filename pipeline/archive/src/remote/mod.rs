@@ -11,6 +11,7 @@ pub(crate) mod gcs;
 mod http;
 #[cfg(feature = "s3")]
 mod listing;
+mod protocol;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub(crate) mod web;

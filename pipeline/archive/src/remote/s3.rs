@@ -6,12 +6,12 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
 use std::fmt;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Key, AwsAuthorizer};
 use object_store::client::{ClientConfigKey, HttpRequest, HttpRequestBody};
@@ -19,9 +19,10 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt as _, RetryConfig};
 use reqwest::{Client, Response};
 
-use super::body::{Body, Sent};
+use super::body::Sent;
 use super::listing::Page;
-use super::{Answer, BucketStore, Failure, Held, Remote, bridge, http as client};
+use super::protocol::Protocol;
+use super::{Answer, BucketStore, Failure, Held, http as client};
 use crate::open::shown;
 use crate::{Kind, Location, Opening, Store, StoreError};
 
@@ -72,14 +73,14 @@ pub(crate) fn open(
     opening: &Opening,
 ) -> Result<impl Store + use<>, StoreError> {
     let (library, settings) = build(bucket, opening)?;
-    let s3 = S3(Arc::new(Inner {
+    let s3 = S3 {
         library,
         http: client::client().map_err(super::failed("open", bucket))?,
         bucket: bucket.to_owned(),
         settings,
         stall: opening.stall,
-    }));
-    Ok(BucketStore::new(s3, prefix, opening.weak))
+    };
+    Ok(BucketStore::new(Arc::new(s3), prefix, opening.weak))
 }
 
 fn build(bucket: &str, opening: &Opening) -> Result<(AmazonS3, Settings), StoreError> {
@@ -177,9 +178,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
     Ok((builder, settings))
 }
 
-struct S3(Arc<Inner>);
-
-struct Inner {
+struct S3 {
     library: AmazonS3,
     http: Client,
     bucket: String,
@@ -187,8 +186,8 @@ struct Inner {
     stall: Duration,
 }
 
-impl Inner {
-    /// A request for an object, signed, as [`Inner::signed`].
+impl S3 {
+    /// A request for an object, signed, as [`S3::signed`].
     async fn request(
         &self,
         method: Method,
@@ -233,6 +232,20 @@ impl Inner {
         Ok(request)
     }
 
+    async fn refusal(&self, answer: Response) -> Failure {
+        if let Some(region) = header_text(&answer, "x-amz-bucket-region")
+            && region != self.settings.region
+        {
+            return Failure::new(format!(
+                "the bucket is in {region}, not in {}: set AWS_REGION",
+                self.settings.region
+            ));
+        }
+        client::refusal(answer, self.stall).await
+    }
+}
+
+impl Protocol for S3 {
     async fn put(&self, key: &str, body: Sent, condition: bool) -> Result<Answer, Failure> {
         if body.size_bytes > PUT_MAX_BYTES {
             return Err(Failure::new(format!(
@@ -300,16 +313,18 @@ impl Inner {
         }
     }
 
-    async fn refusal(&self, answer: Response) -> Failure {
-        if let Some(region) = header_text(&answer, "x-amz-bucket-region")
-            && region != self.settings.region
-        {
-            return Failure::new(format!(
-                "the bucket is in {region}, not in {}: set AWS_REGION",
-                self.settings.region
-            ));
+    async fn get(
+        &self,
+        key: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + 'static, Failure> {
+        let path = Path::parse(key).map_err(|error| Failure::new(error.to_string()))?;
+        match self.library.get(&path).await {
+            Ok(got) => Ok(got
+                .into_stream()
+                .map_err(|error| Failure::of_library(&error))),
+            Err(object_store::Error::NotFound { .. }) => Err(Failure::new("no such object")),
+            Err(error) => Err(Failure::of_library(&error)),
         }
-        client::refusal(answer, self.stall).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
@@ -331,41 +346,13 @@ impl Inner {
             token = format!("&continuation-token={}", client::escaped(&next, ""));
         }
     }
-}
-
-impl Remote for S3 {
-    fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure> {
-        let (inner, key, sent) = (Arc::clone(&self.0), key.to_owned(), body.send());
-        bridge::wait(async move { inner.put(&key, sent, condition).await })?
-    }
-
-    fn head(&self, key: &str) -> Result<Option<Held>, Failure> {
-        let (inner, key) = (Arc::clone(&self.0), key.to_owned());
-        bridge::wait(async move { inner.head(&key).await })?
-    }
-
-    fn get(&self, key: &str) -> Result<Box<dyn Read + Send>, Failure> {
-        let path = Path::parse(key).map_err(|error| Failure::new(error.to_string()))?;
-        let inner = Arc::clone(&self.0);
-        let got = bridge::wait(async move { inner.library.get(&path).await })?;
-        let stream = match got {
-            Ok(got) => got.into_stream(),
-            Err(object_store::Error::NotFound { .. }) => {
-                return Err(Failure::new("no such object"));
-            }
-            Err(error) => return Err(Failure::of_library(&error)),
-        };
-        let stream = stream.map_err(|error| Failure::of_library(&error));
-        Ok(Box::new(bridge::reader(stream, self.0.stall)?))
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let (inner, prefix) = (Arc::clone(&self.0), prefix.to_owned());
-        bridge::wait(async move { inner.list(&prefix).await })?
-    }
 
     fn url(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.0.bucket)
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    fn stall(&self) -> Duration {
+        self.stall
     }
 }
 
