@@ -1,7 +1,6 @@
 //! One object on its way into the lake.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::civil::Date;
 
@@ -9,6 +8,7 @@ use crate::datatype::Measurement;
 use groma_lake_store::Committed;
 
 use crate::lake::{Account, ErrorLog, Lake, ParquetFile};
+use crate::object::Object;
 use crate::row::Batch;
 use crate::source::{Content, Member};
 use crate::table::Table;
@@ -25,6 +25,16 @@ pub(crate) struct Load<'a> {
     failed: u64,
     damaged: bool,
     skipped: u64,
+}
+
+/// How a load ended.
+pub(crate) enum Outcome {
+    /// The rows are there now.
+    Created(Counts),
+    /// Another loader was faster.
+    Existed,
+    /// Another loader was faster and claimed this date; nothing was written.
+    OtherDate(Date),
 }
 
 /// What became of the members.
@@ -112,14 +122,18 @@ impl<'a> Load<'a> {
         self.parquet.write(&batch)
     }
 
-    /// Puts the error list and the account in place, then the table, whose name says that all of it is done.
+    /// Claims the date, puts the error list and the account in place, then the table, whose name says that all of it is done.
     pub(crate) fn commit(
         mut self,
         lake: &Lake,
-        account_path: PathBuf,
-        object: &str,
-    ) -> Result<(Committed, Counts), LoadError> {
+        object: &Object,
+        name: &str,
+    ) -> Result<Outcome, LoadError> {
         self.flush()?;
+        let date = lake.claim(object, self.date)?;
+        if date != self.date {
+            return Ok(Outcome::OtherDate(date));
+        }
         let counts = Counts {
             rows: self.parquet.rows(),
             errors: self.errors.count(),
@@ -127,7 +141,7 @@ impl<'a> Load<'a> {
             unknown_fields: self.batch.report().unknown.clone(),
         };
         let account = Account {
-            object,
+            object: name,
             members: self.loaded + self.failed + self.skipped,
             loaded: self.loaded,
             failed: self.failed,
@@ -138,7 +152,14 @@ impl<'a> Load<'a> {
             unknown_fields: &counts.unknown_fields,
         };
         self.errors.commit()?;
-        account.write(lake, account_path)?;
-        Ok((self.parquet.commit()?, counts))
+        let (experiment, datatype) = (&object.experiment, &object.datatype);
+        account.write(
+            lake,
+            lake.account_path(experiment, datatype, date, &object.stem),
+        )?;
+        Ok(match self.parquet.commit()? {
+            Committed::Created => Outcome::Created(counts),
+            Committed::Existed => Outcome::Existed,
+        })
     }
 }

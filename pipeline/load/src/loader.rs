@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use groma_archive::Store;
-use groma_lake_store::Committed;
 use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::lake::{ErrorLog, Lake, ParquetFile};
-use crate::load::Load;
+use crate::load::{Load, Outcome};
 use crate::object::{Form, Object};
 use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
@@ -112,16 +111,52 @@ impl Loader {
                 name: name.to_owned(),
             });
         }
-        let date = self.lake.date_of(&object, date, name)?;
+        let mut settled = self.lake.date_of(&object)?;
+        loop {
+            let asked = date.unwrap_or(object.date);
+            match (settled, date) {
+                (Some(other), Some(asked)) if other != asked => {
+                    return Err(self.other_date(name, &object, asked, other));
+                }
+                _ => {}
+            }
+            match self.load_as(name, &object, table, settled.unwrap_or(asked))? {
+                Ok(loaded) => return Ok(loaded),
+                // A claim never changes, so that there is no third time.
+                Err(other) => settled = Some(other),
+            }
+        }
+    }
+
+    fn other_date(&self, name: &str, object: &Object, asked: Date, other: Date) -> LoadError {
+        let (experiment, datatype) = (&object.experiment, &object.datatype);
+        LoadError::OtherDate {
+            name: name.to_owned(),
+            asked,
+            other,
+            path: self
+                .lake
+                .live_path(experiment, datatype, other, &object.stem),
+        }
+    }
+
+    /// Loads an object under a date, or gives the one that another loader claimed for it meanwhile.
+    fn load_as(
+        &self,
+        name: &str,
+        object: &Object,
+        table: &Table,
+        date: Date,
+    ) -> Result<Result<Loaded, Date>, LoadError> {
         let Object {
             experiment,
             datatype,
             stem,
             ..
-        } = &object;
+        } = object;
         let path = self.lake.live_path(experiment, datatype, date, stem);
         if self.lake.exists(&path)? {
-            return Ok(Loaded::already(path));
+            return Ok(Ok(Loaded::already(path)));
         }
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
         let errors = ErrorLog::new(&self.lake, errors_path, name);
@@ -134,11 +169,11 @@ impl Loader {
         )?;
         let mut load = Load::new(table, date, self.limits, parquet, errors);
         self.read(name, object.form, table.rules, &mut load)?;
-        let account_path = self.lake.account_path(experiment, datatype, date, stem);
-        let (committed, counts) = load.commit(&self.lake, account_path, name)?;
-        if committed == Committed::Existed {
-            return Ok(Loaded::already(path));
-        }
+        let counts = match load.commit(&self.lake, object, name)? {
+            Outcome::Created(counts) => counts,
+            Outcome::Existed => return Ok(Ok(Loaded::already(path))),
+            Outcome::OtherDate(date) => return Ok(Err(date)),
+        };
         if !counts.unknown_fields.is_empty() {
             let fields = &counts.unknown_fields;
             tracing::warn!(
@@ -147,14 +182,14 @@ impl Loader {
                 "fields that the schema does not know were left out"
             );
         }
-        Ok(Loaded {
+        Ok(Ok(Loaded {
             rows: counts.rows,
             errors: counts.errors,
             skipped: counts.skipped,
             already: false,
             path,
             unknown_fields: counts.unknown_fields,
-        })
+        }))
     }
 
     /// Experiment and datatype of an object that holds rows, by its name.

@@ -5,9 +5,11 @@
 //! being written are in `<root>/.tmp`.
 
 mod account;
+mod claim;
 mod errors;
-mod moved;
 mod parquet;
+#[cfg(test)]
+mod schedules;
 
 pub(crate) use account::Account;
 pub(crate) use errors::ErrorLog;
@@ -21,6 +23,13 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::LoadError;
+
+/// Before each step that another loader may see, or by which it is seen; where tests let one loader wait for another.
+#[inline]
+fn step() {
+    #[cfg(test)]
+    schedules::wait_for_turn();
+}
 
 /// A lake in a directory or a bucket. Several loaders, also of several machines, may share one.
 #[derive(Clone, Debug)]
@@ -43,6 +52,7 @@ impl Lake {
 
     /// Whether a file of the lake stands already; a lake that does not say is an error, which may pass.
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, LoadError> {
+        step();
         self.store
             .try_exists(path)
             .map_err(LoadError::lake("look for", path))

@@ -105,6 +105,7 @@ impl ParquetFile {
             _ => Err(ParquetError::General("no writer".to_owned())),
         };
         let file = file.map_err(|error| encode(&self.target, &error))?;
+        super::step();
         file.commit().map_err(LoadError::lake("name", self.target))
     }
 }

@@ -128,6 +128,39 @@ fn an_object_has_one_date() {
 }
 
 #[test]
+fn what_was_loaded_before_there_were_claims_keeps_its_date() {
+    let lab = Lab::new();
+    let late = PROBE_OBJECT.replace("T070809", "T080910");
+    let body = gzip(&tar(&[("a.json", b"{}")]));
+    lab.put(PROBE_OBJECT, &body);
+    lab.put(&late, &body);
+    let loader = lab.loader();
+    let (first, second) = ("2001-02-03".parse().unwrap(), "2001-02-04".parse().unwrap());
+    let own = loader.load_object(PROBE_OBJECT, None).unwrap();
+    let other = loader.load_object(&late, Some(first)).unwrap();
+    // Such a lake has no claims, and a file of another name where a date was asked for.
+    let table = lab.lake().root().join("lab/probe1");
+    fs::remove_dir_all(table.join("claims")).unwrap();
+    fs::create_dir(table.join("moved")).unwrap();
+    let stem = other.path.file_stem().unwrap();
+    fs::write(table.join("moved").join(stem), "2001-02-03").unwrap();
+    for (name, loaded, wrong) in [(PROBE_OBJECT, &own, first), (&late, &other, second)] {
+        assert!(loader.load_object(name, Some(wrong)).is_err());
+        let again = loader.load_object(name, None).unwrap();
+        assert!(again.already);
+        assert_eq!(again.path, loaded.path);
+    }
+    // Its rows may have been compacted meanwhile.
+    fs::remove_file(&own.path).unwrap();
+    assert!(loader.load_object(PROBE_OBJECT, Some(first)).is_err());
+    // What is loaded again, after all, claims the date that it has.
+    fs::remove_file(&other.path).unwrap();
+    let again = loader.load_object(&late, None).unwrap();
+    assert_eq!((again.already, &again.path), (false, &other.path));
+    assert!(table.join("claims").exists());
+}
+
+#[test]
 fn what_is_under_embargo_is_left_alone() {
     let lab = Lab::new();
     let name = PROBE_OBJECT.replace(".tgz", "-e.tgz");
