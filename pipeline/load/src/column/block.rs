@@ -13,6 +13,8 @@ pub(crate) struct Block<const N: usize> {
     /// The record below the place that is given; that one itself without a name.
     record: Option<&'static str>,
     names: &'static [&'static str],
+    /// Where each name was found the last time.
+    fields: [usize; N],
     /// Row of the record where the first one belongs.
     first: usize,
     rows: Vec<[i64; N]>,
@@ -25,6 +27,7 @@ impl<const N: usize> Block<N> {
         Block {
             record,
             names,
+            fields: [0; N],
             first: 0,
             rows: Vec::new(),
         }
@@ -82,13 +85,12 @@ impl<const N: usize> Block<N> {
         report: &mut Report,
     ) -> Result<(), Unfit> {
         record.put_run(self.first, self.rows.len());
-        let mut guess = 0;
         for (number, name) in self.names.iter().enumerate() {
-            let Some(Key::Field(field)) = record.key(name, guess) else {
+            let Some(Key::Field(field)) = record.key(name, self.fields[number]) else {
                 self.rows.iter().for_each(|_| report.unknown(path, name));
                 continue;
             };
-            guess = field + 1;
+            self.fields[number] = field;
             let column = &mut record.fields[field].1;
             let path = path.below(name);
             if column.len() > self.first {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
 use groma_lake_store::{Committed, NewFile};
@@ -123,8 +124,9 @@ fn encode(path: &Path, error: &ParquetError) -> LoadError {
 /// most columns are, are counters and times that differ little from row to row: their differences are smaller than a dictionary
 /// of them, and sooner made.
 ///
-/// A column that has little is not compressed: making a compressor costs more than the few bytes could save, and a table has
-/// hundreds of such columns (of an ndt7 test, those of the other direction are empty).
+/// A column that has little, or always the same, is not compressed: making a compressor costs more than the few bytes could
+/// save, and a table has hundreds of such columns (of an ndt7 test, those of the other direction are empty). Statistics of lists
+/// are left out, because no engine skips rows by them.
 pub fn writer_properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     let id = || ColumnPath::from("id");
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("the level is one of zstd's");
@@ -134,36 +136,46 @@ pub fn writer_properties(first: &RecordBatch) -> Result<WriterProperties, Parque
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_statistics_enabled(id(), EnabledStatistics::Page)
         .set_column_bloom_filter_enabled(id(), true);
-    let mut values = Vec::new();
+    let mut leaves = Vec::new();
     for column in first.columns() {
-        count_values(column, &mut values);
+        find_leaves(column, &mut leaves);
     }
     let schema = ArrowSchemaConverter::new().convert(&first.schema())?;
-    for (column, values) in schema.columns().iter().zip(values) {
+    for (column, leaf) in schema.columns().iter().zip(leaves) {
         let path = || column.path().clone();
         let is_integer = matches!(column.physical_type(), Type::INT32 | Type::INT64);
+        let values = leaf.len() - leaf.null_count();
         if is_integer {
             builder = builder.set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
         }
         if is_integer || values == 0 {
             builder = builder.set_column_dictionary_enabled(path(), false);
         }
-        if values == 0 || is_integer && values < COMPRESSED_VALUES {
+        if values == 0 || is_integer && (values < COMPRESSED_VALUES || is_constant(leaf)) {
             builder = builder.set_column_compression(path(), Compression::UNCOMPRESSED);
+        }
+        if column.max_rep_level() > 0 {
+            builder = builder.set_column_statistics_enabled(path(), EnabledStatistics::None);
         }
     }
     Ok(builder.build())
 }
 
-/// How many values each leaf has, in the order of Parquet's columns.
-fn count_values(array: &ArrayRef, values: &mut Vec<usize>) {
+/// The leaves in the order of Parquet's columns.
+fn find_leaves<'a>(array: &'a ArrayRef, leaves: &mut Vec<&'a ArrayRef>) {
     match array.data_type() {
         DataType::Struct(_) => {
             for column in array.as_struct().columns() {
-                count_values(column, values);
+                find_leaves(column, leaves);
             }
         }
-        DataType::List(_) => count_values(array.as_list::<i32>().values(), values),
-        _ => values.push(array.len() - array.null_count()),
+        DataType::List(_) => find_leaves(array.as_list::<i32>().values(), leaves),
+        _ => leaves.push(array),
     }
+}
+
+/// Whether all numbers are the same; of other types than INTEGER nobody asks.
+fn is_constant(leaf: &ArrayRef) -> bool {
+    leaf.as_primitive_opt::<Int64Type>()
+        .is_some_and(|numbers| numbers.values().windows(2).all(|two| two[0] == two[1]))
 }

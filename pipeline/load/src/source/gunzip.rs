@@ -51,6 +51,13 @@ fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 
 /// Inflates a zstd member held in memory, to at most `limit` bytes.
 fn unzstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    // Frames say how long their content can be, if not how long it is; into room for all of it zstd writes directly.
+    if let Ok(most) = zstd::zstd_safe::decompress_bound(bytes)
+        && most <= limit
+        && let Ok(whole) = zstd::bulk::decompress(bytes, most as usize)
+    {
+        return Ok(whole);
+    }
     let decoder =
         zstd::Decoder::with_buffer(bytes).map_err(|error| describe(&error, "inflated member"))?;
     read_sized(decoder, 0, limit, "inflated member")

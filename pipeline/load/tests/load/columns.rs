@@ -9,9 +9,9 @@ use parquet::file::statistics::Statistics;
 
 use crate::support::{Lab, PROBE_OBJECT, REAL_OBJECT, gzip, tar};
 
-fn open(object: &str) -> ParquetRecordBatchReaderBuilder<File> {
+fn open(object: &str, member: &[u8]) -> ParquetRecordBatchReaderBuilder<File> {
     let lab = Lab::new();
-    lab.put(object, &gzip(&tar(&[("a.json", b"{}")])));
+    lab.put(object, &gzip(&tar(&[("a.json", member)])));
     let loaded = lab.loader().load_object(object, None).unwrap();
     ParquetRecordBatchReaderBuilder::try_new(File::open(loaded.path).unwrap()).unwrap()
 }
@@ -19,7 +19,7 @@ fn open(object: &str) -> ParquetRecordBatchReaderBuilder<File> {
 #[test]
 fn the_columns_are_those_of_the_design() {
     let names = |object| -> Vec<String> {
-        open(object)
+        open(object, b"{}")
             .schema()
             .fields()
             .iter()
@@ -28,7 +28,7 @@ fn the_columns_are_those_of_the_design() {
     };
     assert_eq!(names(REAL_OBJECT), ["id", "archiver", "a", "raw"]);
     assert_eq!(names(PROBE_OBJECT), ["id", "archiver", "raw"]);
-    let table = open(REAL_OBJECT);
+    let table = open(REAL_OBJECT, b"{}");
     let fields = |column: &str| match table.schema().field_with_name(column).map(Field::data_type) {
         Ok(DataType::Struct(fields)) => fields.clone(),
         other => panic!("{column} is {other:?}"),
@@ -62,7 +62,7 @@ fn the_columns_are_those_of_the_design() {
 
 #[test]
 fn timestamps_are_instants_in_microseconds() {
-    let table = open(REAL_OBJECT);
+    let table = open(REAL_OBJECT, b"{}");
     let (_, summary) = table.schema().column_with_name("a").unwrap();
     let DataType::Struct(fields) = summary.data_type() else {
         panic!("a record")
@@ -86,20 +86,43 @@ fn timestamps_are_instants_in_microseconds() {
 
 #[test]
 fn the_key_has_what_finds_it() {
-    let table = open(PROBE_OBJECT);
-    let group = table.metadata().row_group(0);
-    for column in group.columns() {
+    let table = open(PROBE_OBJECT, b"{}");
+    for column in table.metadata().row_group(0).columns() {
+        let path = column.column_path().string();
+        // Nobody skips rows by the statistics of a list.
+        assert_eq!(
+            column.statistics().is_some(),
+            !path.contains("Hops"),
+            "{path}"
+        );
+        let is_key = path == "id";
+        assert_eq!(column.bloom_filter_offset().is_some(), is_key, "{path}");
         // Columns without a value are not worth a compressor.
         let nulls = column.statistics().and_then(Statistics::null_count_opt);
-        let is_empty = nulls == Some(column.num_values() as u64);
-        assert!(is_empty || matches!(column.compression(), Compression::ZSTD(_)));
-        assert!(column.statistics().is_some(), "{}", column.column_path());
-        let is_key = column.column_path().string() == "id";
-        assert_eq!(
-            column.bloom_filter_offset().is_some(),
-            is_key,
-            "{}",
-            column.column_path()
-        );
+        if nulls.is_some_and(|nulls| nulls < column.num_values() as u64) {
+            assert!(
+                matches!(column.compression(), Compression::ZSTD(_)),
+                "{path}"
+            );
+        }
     }
+}
+
+#[test]
+fn integers_are_compressed_where_there_are_many_and_not_all_the_same() {
+    let compression = |hops: &[u64]| {
+        let hops: Vec<String> = hops
+            .iter()
+            .map(|ttl| format!(r#"{{"TTL": {ttl}}}"#))
+            .collect();
+        let row = format!(r#"{{"Hops": [{}]}}"#, hops.join(","));
+        let table = open(PROBE_OBJECT, row.as_bytes());
+        let columns = table.metadata().row_group(0).columns().iter();
+        let mut of_hops = columns.filter(|column| column.column_path().string().contains("TTL"));
+        of_hops.next().unwrap().compression()
+    };
+    let counted: Vec<u64> = (0..3000).collect();
+    assert!(matches!(compression(&counted), Compression::ZSTD(_)));
+    assert_eq!(compression(&counted[..100]), Compression::UNCOMPRESSED);
+    assert_eq!(compression(&vec![7; 3000]), Compression::UNCOMPRESSED);
 }

@@ -10,8 +10,10 @@ use serde::de::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::plain::{self, Clock};
+
 /// Most attributes of a record; kernels know some twenty.
-const MOST_ATTRIBUTES: usize = 64;
+pub(super) const MOST_ATTRIBUTES: usize = 64;
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -39,13 +41,21 @@ pub(super) enum Line<'a> {
     NotObserved,
 }
 
+/// What the parser made of a line.
+enum Parsed {
+    Metadata(Metadata),
+    /// A record at this time; its bytes are in the decoder.
+    At(i64),
+}
+
 /// Decodes lines into memory that is used again: a file has tens of thousands.
 #[derive(Default)]
 pub(super) struct Decoder {
-    message: Bytes,
-    attributes: Bytes,
+    pub(super) message: Bytes,
+    pub(super) attributes: Bytes,
     /// Type and end of each attribute.
-    ends: Vec<(u16, usize)>,
+    pub(super) ends: Vec<(u16, usize)>,
+    pub(super) clock: Clock,
     /// The last snapshot and the one being decoded, in turns.
     both: [Timed; 2],
     turn: usize,
@@ -59,6 +69,33 @@ impl Decoder {
     }
 
     pub(super) fn decode(&mut self, line: &[u8]) -> Result<Line<'_>, String> {
+        let at_micros = match plain::decode(self, line) {
+            Some(at_micros) => {
+                #[cfg(any(test, feature = "fuzz"))]
+                self.assert_parsed_alike(line, at_micros);
+                at_micros
+            }
+            None => match self.parse(line)? {
+                Parsed::At(at_micros) => at_micros,
+                Parsed::Metadata(metadata) => return Ok(Line::Metadata(metadata)),
+            },
+        };
+        self.take_record(at_micros)
+    }
+
+    /// The parser makes the same of a line.
+    #[cfg(any(test, feature = "fuzz"))]
+    fn assert_parsed_alike(&self, line: &[u8], at_micros: i64) {
+        let mut other = Decoder::default();
+        let parsed = other.parse(line);
+        assert!(matches!(parsed, Ok(Parsed::At(at)) if at == at_micros));
+        assert_eq!(other.message.bytes(), self.message.bytes());
+        assert_eq!(other.attributes.bytes(), self.attributes.bytes());
+        assert_eq!(other.ends, self.ends);
+    }
+
+    /// Reads any line; the bytes of its record go into the decoder.
+    fn parse(&mut self, line: &[u8]) -> Result<Parsed, String> {
         let line = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
         let mut parser = serde_json::Deserializer::from_str(line);
         let fields = parser
@@ -67,7 +104,7 @@ impl Decoder {
             .map_err(|error| error.to_string())?;
         match (fields.message, fields.metadata) {
             (Text::None, None) => return Err("neither Metadata nor RawIDM".to_owned()),
-            (Text::None, Some(metadata)) => return Ok(Line::Metadata(metadata)),
+            (Text::None, Some(metadata)) => return Ok(Parsed::Metadata(metadata)),
             (Text::Bad, _) => return Err("RawIDM is no base64".to_owned()),
             (Text::Decoded, _) => {}
         }
@@ -76,15 +113,20 @@ impl Decoder {
             .unwrap_or_default()
             .parse()
             .map_err(|_| "Timestamp is no RFC 3339 time".to_owned())?;
+        if fields.attributes_bad {
+            return Err("an attribute is no base64".to_owned());
+        }
+        Ok(Parsed::At(instant.as_microsecond()))
+    }
+
+    /// Decodes the record whose bytes are there.
+    fn take_record(&mut self, at_micros: i64) -> Result<Line<'_>, String> {
         let message: &[u8; MESSAGE_BYTES] = self.message.bytes().try_into().map_err(|_| {
             format!(
                 "RawIDM has {} bytes, not {MESSAGE_BYTES}",
                 self.message.used
             )
         })?;
-        if fields.attributes_bad {
-            return Err("an attribute is no base64".to_owned());
-        }
         let (mut begin, bytes) = (0, self.attributes.bytes());
         let parts = self.ends.iter().map(|(kind, end)| {
             let part = &bytes[begin..*end];
@@ -93,7 +135,7 @@ impl Decoder {
         });
         let timed = &mut self.both[self.turn];
         timed.snapshot = Snapshot::from_parts(message, parts);
-        timed.at_micros = instant.as_microsecond();
+        timed.at_micros = at_micros;
         if timed.snapshot.observed == 0 {
             return Ok(Line::NotObserved);
         }
@@ -105,9 +147,9 @@ impl Decoder {
 
 /// Bytes behind one another, in memory that is not cleared in between.
 #[derive(Default)]
-struct Bytes {
-    memory: Vec<u8>,
-    used: usize,
+pub(super) struct Bytes {
+    pub(super) memory: Vec<u8>,
+    pub(super) used: usize,
 }
 
 impl Bytes {

@@ -2,6 +2,9 @@
 
 mod columns;
 mod line;
+mod plain;
+
+use std::io::BufRead as _;
 
 use arrow_schema::{DataType, Field, Fields};
 use serde::ser::{SerializeSeq as _, SerializeStruct as _, Serializer as _};
@@ -115,7 +118,16 @@ impl File {
 
     fn put_snapshots(&mut self, place: Place<'_, '_>, bytes: &[u8]) -> Result<(), Unfit> {
         let mut list = place.serialize_seq(None)?;
-        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let mut rest = bytes;
+        for number in 1_u64.. {
+            let all = rest;
+            // Unlike a search byte by byte, this takes no part of the time.
+            let length = rest.skip_until(b'\n').unwrap_or_default();
+            if length == 0 {
+                break;
+            }
+            let line = &all[..length];
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
             if line.trim_ascii().is_empty() {
                 continue;
             }
@@ -125,7 +137,7 @@ impl File {
                     self.metadata.get_or_insert(data);
                 }
                 Err(reason) if self.problems.len() < Batch::MOST_PROBLEMS => {
-                    self.problems.push(format!("line {}: {reason}", number + 1));
+                    self.problems.push(format!("line {number}: {reason}"));
                 }
                 Ok(Line::NotObserved) | Err(_) => {}
             }
