@@ -85,6 +85,12 @@ impl Bucket {
         Ok(objects.iter().filter_map(aged).collect())
     }
 
+    pub(crate) fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
+        let objects = self.listing(dir)?.objects;
+        let sized = |object: &ObjectMeta| Some((name(object)?, object.size));
+        Ok(objects.iter().filter_map(sized).collect())
+    }
+
     fn head(&self, path: &Path) -> io::Result<ObjectMeta> {
         let key = self.key(path)?;
         self.ask(|client| async move { client.head(&key).await })

@@ -1,5 +1,6 @@
 //! The steps on a directory.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -18,6 +19,20 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<String>> {
     entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect()
+}
+
+pub(crate) fn sizes(dir: &Path) -> io::Result<HashMap<String, u64>> {
+    let mut sizes = HashMap::new();
+    for name in list(dir)? {
+        match fs::metadata(dir.join(&name)) {
+            Ok(found) if found.is_file() => drop(sizes.insert(name, found.len())),
+            // Removed meanwhile, or a folder.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sizes)
 }
 
 pub(crate) fn age(path: &Path) -> Option<Duration> {

@@ -138,6 +138,15 @@ impl LakeStore {
         }
     }
 
+    /// The files of a folder with their sizes in bytes; none when there is no such folder.
+    pub fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
+        match &self.0 {
+            Inner::Directory(_) => directory::sizes(dir),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.sizes(dir),
+        }
+    }
+
     /// How long ago a file was written; none when it is not there or that is not known.
     pub fn age(&self, path: &Path) -> Option<Duration> {
         match &self.0 {

@@ -34,6 +34,22 @@ pub enum LakeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A copy would be larger than it may be.
+    #[error(
+        "what is asked for has {size_bytes} bytes and the copy may have {most_bytes}: ask for fewer tables or dates, or allow more"
+    )]
+    TooLarge {
+        /// Bytes of all that is asked for.
+        size_bytes: u64,
+        /// The most that was allowed.
+        most_bytes: u64,
+    },
+    /// A part has other bytes than its log says.
+    #[error("{path} has other bytes than its log says; copy it again, or read its date without it")]
+    Damaged {
+        /// The part.
+        path: PathBuf,
+    },
     /// The archive cannot be listed.
     #[error(transparent)]
     Store(#[from] groma_archive::StoreError),

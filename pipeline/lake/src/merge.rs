@@ -130,7 +130,7 @@ pub(crate) fn merge(
     Ok((rows, output.size_bytes, hex(&digest)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

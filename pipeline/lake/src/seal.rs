@@ -162,7 +162,12 @@ fn due(
 }
 
 /// Removes live files whose rows stand in a part that has been in place for a while.
-fn clear(table: &Table, date: Date, log: &Log, linger: Duration) -> Result<usize, LakeError> {
+pub(crate) fn clear(
+    table: &Table,
+    date: Date,
+    log: &Log,
+    linger: Duration,
+) -> Result<usize, LakeError> {
     let dir = table.day(Kind::Live, date);
     let settled = log.parts().filter(|part| {
         let in_place = table.store().age(&table.dir().join(&part.path));

@@ -2,5 +2,6 @@
 
 mod index;
 mod kill;
+mod mirror;
 mod seal;
 mod support;
