@@ -5,7 +5,7 @@ use groma_service::LogFormat;
 use tracing::Level;
 
 use crate::command::{
-    completions, demo, export, find, load, measure, ndt7, publish, quarantine, seal, show,
+    completions, demo, export, find, load, measure, mirror, ndt7, publish, quarantine, seal, show,
     tcp_info, up,
 };
 
@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Seal(seal::Args),
     Find(find::Args),
+    Mirror(mirror::Args),
     TcpInfo(tcp_info::Args),
     Completions(completions::Args),
 }

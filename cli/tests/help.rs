@@ -29,6 +29,7 @@ fn help_teaches() {
         "load",
         "seal",
         "find",
+        "mirror",
         "tcp-info",
         "completions",
     ];

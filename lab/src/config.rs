@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use groma_lake_store::LakeStore;
 use groma_publish::Form;
 
 /// How a lab is set up. [`LabConfig::new`] is a lab on loopback with free ports.
@@ -13,6 +14,8 @@ pub struct LabConfig {
     pub dir: PathBuf,
     /// The path or URL of the archive; without it, it is a directory of the lab.
     pub archive: Option<String>,
+    /// Where the tables are; without it, in a directory of the lab.
+    pub lake: Option<LakeStore>,
     /// Whether a bucket may be the archive that overwrites objects when it is told not to.
     pub weak_store: bool,
     /// Where the cleartext measurement server listens; port 0 takes a free one.
@@ -45,6 +48,7 @@ impl LabConfig {
         Self {
             dir: dir.into(),
             archive: None,
+            lake: None,
             weak_store: false,
             ws: loopback,
             wss: loopback,

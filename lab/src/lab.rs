@@ -84,7 +84,8 @@ impl Lab {
         )?;
         let (store, archive_dir) = stages::archive(config, &dirs)?;
         let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
-        let loader = stages::loader(&manifest, &dirs, store.clone(), archive_dir);
+        let lake = config.lake.clone().unwrap_or_else(|| dirs.lake().into());
+        let loader = stages::loader(&manifest, &lake, store.clone(), archive_dir);
         let server = server(config, &dirs, experiment, &mut registry)?;
         let spool = ExperimentDir::open(
             dirs.experiment(manifest.name.as_str()),
@@ -107,9 +108,8 @@ impl Lab {
             stages::load_the_last(&loader)
         })
         .map_err(LabError::Thread)?;
-        let lake = dirs.lake();
         let keep = Worker::start("keep", move |stop| {
-            stages::keep_lake(&lake, &*store, &stop);
+            stages::keep_lake(lake, &*store, &stop);
             Ok::<_, std::convert::Infallible>(())
         })
         .map_err(LabError::Thread)?;

@@ -1,12 +1,13 @@
 //! The stages of the pipeline, each configured from the experiment's manifest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use groma_archive::{LocalStore, Location, Store, open_to_put};
 use groma_lake::{Settings, Unsealed, keep};
+use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, LoadError, Loader};
 use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
@@ -118,13 +119,13 @@ pub fn loaded_datatypes(manifest: &Manifest) -> Vec<LoadDatatype> {
 /// The loader of a lab.
 pub(crate) fn loader(
     manifest: &Manifest,
-    dirs: &LabDirs,
+    lake: &LakeStore,
     store: Arc<dyn Store>,
     archive_dir: Option<PathBuf>,
 ) -> Loader {
     let datatypes = loaded_datatypes(manifest);
-    let store = Unsealed::new(store, dirs.lake());
-    let loader = Loader::new(Arc::new(store), Lake::new(dirs.lake()), datatypes);
+    let store = Unsealed::new(store, lake.clone());
+    let loader = Loader::new(Arc::new(store), Lake::new(lake.clone()), datatypes);
     match archive_dir {
         Some(dir) => loader.watching(dir),
         None => loader,
@@ -147,6 +148,6 @@ pub(crate) fn load_the_last(loader: &Loader) -> Result<(), LoadError> {
 }
 
 /// Compacts and seals the lab's lake and writes its index until told to stop.
-pub(crate) fn keep_lake(lake: &Path, archive: &dyn Store, stop: &AtomicBool) {
+pub(crate) fn keep_lake(lake: LakeStore, archive: &dyn Store, stop: &AtomicBool) {
     keep(lake, &Settings::default(), Some(archive), KEEP_EVERY, stop);
 }

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod load;
 pub(crate) mod measure;
+pub(crate) mod mirror;
 pub(crate) mod ndt7;
 mod node;
 mod notation;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(args) => load::run(&args),
         Command::Seal(args) => seal::run(&args),
         Command::Find(args) => find::run(&args),
+        Command::Mirror(args) => mirror::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Completions(args) => {

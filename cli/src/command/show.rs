@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use groma_find::{Detail, Dirs, Report, Stage, Trace};
+use groma_lake_store::LakeStore;
 
 use super::tcp_info::PLOT_WIDTH;
 use crate::output;
@@ -29,6 +30,10 @@ pub(crate) struct Args {
     )]
     dir: PathBuf,
 
+    /// The lake, where it is not the lab's: a directory, or the URL of an S3 bucket in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: Option<LakeStore>,
+
     /// Print JSON, with the whole row and every snapshot of the connection.
     #[arg(long)]
     json: bool,
@@ -39,12 +44,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.dir.is_dir(),
-        "there is no lab in {}; name its directory with --dir",
-        args.dir.display()
-    );
-    let dirs = Dirs::of_lab(&args.dir);
+    let mut dirs = Dirs::of_lab(&args.dir);
+    match &args.lake {
+        Some(lake) => {
+            anyhow::ensure!(
+                lake.is_bucket() || lake.root().is_dir(),
+                "there is no lake in {lake}; name one with --lake"
+            );
+            dirs.lake = lake.clone();
+        }
+        None => anyhow::ensure!(
+            args.dir.is_dir(),
+            "there is no lab in {}; name its directory with --dir, or a lake with --lake",
+            args.dir.display()
+        ),
+    }
     let report = groma_find::show(&dirs, &args.uuid)?;
     let detail = if args.json {
         Detail::Whole

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use groma_lab::{Certificate, Lab, LabConfig};
+use groma_lake_store::LakeStore;
 use groma_service::{parse_byte_count, parse_duration, until_signal};
 
 use super::node::COMMIT;
@@ -38,6 +39,10 @@ pub(crate) struct Args {
         help = "An archive that is not the lab's own: a directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
     )]
     archive: Option<String>,
+
+    /// A lake that is not the lab's own: a directory, or the URL of an S3 bucket in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: Option<LakeStore>,
 
     /// Use a bucket although it overwrites objects when told not to.
     #[arg(long, env = "GROMA_WEAK_STORE", requires = "archive")]
@@ -147,6 +152,7 @@ fn config(args: Args) -> LabConfig {
     let at = |port| SocketAddr::new(args.listen, port);
     LabConfig {
         archive: args.archive,
+        lake: args.lake,
         weak_store: args.weak_store,
         ws: at(args.ws_port),
         wss: at(args.wss_port),

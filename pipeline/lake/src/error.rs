@@ -44,6 +44,14 @@ pub enum LakeError {
         /// The most that was allowed.
         most_bytes: u64,
     },
+    /// A lake that is not a copy of that one stands where the copy is to be.
+    #[error("{path} holds a lake that is no copy of {lake}; name another directory")]
+    NotACopy {
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What was to be copied.
+        lake: String,
+    },
     /// A part has other bytes than its log says.
     #[error("{path} has other bytes than its log says; copy it again, or read its date without it")]
     Damaged {

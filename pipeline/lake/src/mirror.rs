@@ -20,6 +20,8 @@ use crate::merge::hex;
 use crate::seal::clear;
 use crate::table::{Kind, Table};
 
+/// The file of a copy that says of what.
+const MARK: &str = ".mirror-of";
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = 8 << 20;
 
@@ -54,6 +56,7 @@ pub struct Mirrored {
 /// Makes the tables that are wanted in `copy` what they are in `lake`; other dates of them leave the copy. Nothing is copied
 /// when all of it would be too large.
 pub fn mirror(lake: &LakeStore, copy: &LakeStore, wanted: &Wanted) -> Result<Mirrored, LakeError> {
+    claim(lake, copy)?;
     let mut days = Vec::new();
     let mut mirrored = Mirrored::default();
     for table in Table::all(lake.clone())? {
@@ -85,6 +88,28 @@ pub fn mirror(lake: &LakeStore, copy: &LakeStore, wanted: &Wanted) -> Result<Mir
         day.copy(wanted.linger, &mut mirrored)?;
     }
     Ok(mirrored)
+}
+
+/// Marks the copy as one of this lake, lest a lake of its own loses what the other one has not.
+fn claim(lake: &LakeStore, copy: &LakeStore) -> Result<(), LakeError> {
+    let path = copy.root().join(MARK);
+    let name = lake.to_string();
+    match copy.read(&path) {
+        Ok(text) if text == name.as_bytes() => Ok(()),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && Table::all(copy.clone())?.is_empty() =>
+        {
+            let marked = copy.create(&path, name.as_bytes());
+            marked.map_err(LakeError::io("write", path))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(LakeError::io("read", path)(error))
+        }
+        _ => Err(LakeError::NotACopy {
+            path: copy.root().to_owned(),
+            lake: name,
+        }),
+    }
 }
 
 fn is_wanted(wanted: &Wanted, date: Date) -> bool {

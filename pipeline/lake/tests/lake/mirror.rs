@@ -155,6 +155,20 @@ fn only_what_is_asked_for_is_copied_and_kept() {
 }
 
 #[test]
+fn another_lake_is_no_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lab, copy) = labs(dir.path(), dir.path().join("lake").into());
+    let other = Lab::with_lake(dir.path(), dir.path().join("other").into());
+    other.loader().sweep("").unwrap();
+    let refused = mirror(&lab.place, &other.place, &everything()).unwrap_err();
+    assert!(matches!(refused, LakeError::NotACopy { .. }), "{refused}");
+    mirror(&lab.place, &copy.place, &everything()).unwrap();
+    let refused = mirror(&other.place, &copy.place, &everything()).unwrap_err();
+    assert!(matches!(refused, LakeError::NotACopy { .. }), "{refused}");
+    same(&lab, &copy);
+}
+
+#[test]
 fn what_is_withdrawn_goes_and_a_damaged_part_is_not_taken() {
     let dir = tempfile::tempdir().unwrap();
     let (lab, copy) = labs(dir.path(), dir.path().join("lake").into());

@@ -1,0 +1,123 @@
+//! `groma mirror`: a lake, or some of it, in a directory of this machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use groma_lake::{Mirrored, Wanted, mirror};
+use groma_lake_store::LakeStore;
+use groma_service::parse_byte_count;
+use groma_spool::Name;
+use jiff::civil::Date;
+
+use super::export::pair;
+use super::seal::stop_on_signal;
+use crate::output;
+use crate::output::say;
+
+/// Copy a lake, or some of it, to a directory, for engines that read no bucket.
+///
+/// The copy is a lake: `groma show`, `groma find`, `groma export`, `groma-sql` and every engine of docs/engines.md read it.
+/// What it has already is not copied again, other dates of the tables leave it, and it may be read at every moment.
+/// Parts are compared with the SHA-256 in the lake's log. A directory that holds another lake is refused.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: LakeStore,
+
+    /// Where the copy is.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+
+    /// A table that is wanted; may be given several times. Without it, all.
+    #[arg(long, value_name = "EXPERIMENT/DATATYPE")]
+    datatype: Vec<String>,
+
+    /// From this date on (UTC).
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    since: Option<Date>,
+
+    /// To this date, included.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    until: Option<Date>,
+
+    /// The most bytes of the copy; if it would need more, nothing is copied.
+    #[arg(long, value_name = "SIZE", value_parser = parse_byte_count, default_value = "10GB")]
+    most: u64,
+
+    /// Minutes that replaced files stay for those who read them.
+    #[arg(long, value_name = "MINUTES", default_value_t = 0)]
+    linger: u32,
+
+    /// Go on until SIGTERM, with a pass every so many seconds.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
+    every: Option<u64>,
+
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How soon a stop is noticed.
+const NOTICE: Duration = Duration::from_millis(100);
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.lake.is_bucket() || args.lake.root().is_dir(),
+        "there is no lake in {}; name one with --lake",
+        args.lake
+    );
+    let tables: anyhow::Result<Vec<(Name, Name)>> =
+        args.datatype.iter().map(|text| pair(text)).collect();
+    let wanted = Wanted {
+        tables: tables?,
+        since: args.since,
+        until: args.until,
+        most_bytes: args.most,
+        linger: Duration::from_secs(u64::from(args.linger) * 60),
+    };
+    let copy = LakeStore::from(&args.to);
+    let Some(seconds) = args.every else {
+        print(&mirror(&args.lake, &copy, &wanted)?, args)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let stop = stop_on_signal()?;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match mirror(&args.lake, &copy, &wanted) {
+            Ok(mirrored) if mirrored.files + mirrored.removed > 0 => print(&mirrored, args)?,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a pass failed; the next one goes on"),
+        }
+        while begun.elapsed() < Duration::from_secs(seconds) && !stop.load(Ordering::Relaxed) {
+            thread::sleep(NOTICE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(mirrored: &Mirrored, args: &Args) -> anyhow::Result<()> {
+    let Mirrored {
+        files,
+        copied_bytes,
+        size_bytes,
+        removed,
+    } = mirrored;
+    if args.json {
+        return output::json(&serde_json::json!({
+            "files": files,
+            "copied_bytes": copied_bytes,
+            "size_bytes": size_bytes,
+            "removed": removed,
+        }));
+    }
+    say!(
+        "{files} files copied ({copied_bytes} bytes), {removed} removed; {} now has {size_bytes} bytes of {}",
+        args.to.display(),
+        args.lake
+    );
+    Ok(())
+}
