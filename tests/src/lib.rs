@@ -1,6 +1,7 @@
 //! What every test of the workspace shares: where real data is, and how a test
 //! says that it cannot run here.
 
+pub mod bigquery;
 pub mod proxy;
 pub mod stores;
 

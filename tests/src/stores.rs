@@ -60,7 +60,7 @@ impl ObjectStore {
         };
         store.restart();
         if kind == Kind::Moto {
-            let answer = request(store.address, "PUT", &format!("/{BUCKET}"));
+            let answer = request(store.address, "PUT", &format!("/{BUCKET}"), "");
             assert!(answer.contains(" 200 "), "moto makes no bucket: {answer}");
         }
         Some(store)
@@ -222,21 +222,23 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Resul
     Ok(())
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener
         .local_addr()
         .expect("a bound socket has an address")
 }
 
-/// Sends a request without a body and gives the whole answer.
-fn request(address: SocketAddr, method: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the store listens");
+/// Sends a request with a body of JSON, or none, and gives the whole answer.
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
     )
-    .expect("the store reads");
+    .expect("the server reads");
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
     answer

@@ -24,26 +24,42 @@ use super::node::ManifestArgs;
 use crate::output;
 use crate::output::say;
 
-/// Load archive objects into the lake's Parquet, each exactly once.
+mod bigquery;
+
+/// Load archive objects into the lake's Parquet, or into a warehouse, each exactly once.
 ///
 /// An object that is loaded already is left alone, so the same command can be
 /// repeated. What cannot be read is written to the errors beside the rows and
 /// stops nothing.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "groma load [OPTIONS] --lake <DIR|URL> <ARCHIVE|URL>...
+       groma load [OPTIONS] --to bigquery --project <PROJECT> <ARCHIVE|URL>...
+       groma load --to bigquery --schemas <DIR>"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
 
     #[arg(
-        required = true,
+        required_unless_present = "schemas",
         value_name = "ARCHIVE|URL",
         help = "Archives or objects of one: directories, files, s3://BUCKET/…, gs://BUCKET/…, https://HOST/…"
     )]
     archives: Vec<String>,
 
     /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
-    lake: LakeStore,
+    #[arg(
+        long,
+        env = "GROMA_LAKE",
+        value_name = "DIR|URL",
+        value_parser = LakeStore::open,
+        required_unless_present = "to"
+    )]
+    lake: Option<LakeStore>,
+
+    #[command(flatten)]
+    warehouse: bigquery::Warehouse,
 
     /// The date of the rows, instead of the one in the object's name.
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -62,7 +78,7 @@ pub(crate) struct Args {
     jobs: Option<NonZeroUsize>,
 
     /// Go on loading what appears in the one archive named, until SIGTERM.
-    #[arg(long, conflicts_with_all = ["date", "json"])]
+    #[arg(long, conflicts_with_all = ["date", "json", "to"])]
     follow: bool,
 
     /// How often a bucket is listed with --follow.
@@ -75,7 +91,7 @@ pub(crate) struct Args {
 }
 
 /// What became of one object.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Default, serde::Serialize)]
 struct Line {
     object: String,
     rows: u64,
@@ -85,10 +101,48 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     parquet: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
+/// Where objects are loaded to.
+enum Target {
+    Lake(Box<Loader>),
+    BigQuery(Box<bigquery::BigQuery>),
+}
+
+impl Target {
+    fn is_loadable(&self, name: &str) -> bool {
+        match self {
+            Target::Lake(loader) => loader.is_loadable(name),
+            Target::BigQuery(loader) => loader.is_loadable(name),
+        }
+    }
+
+    fn load(&self, object: String, date: Option<Date>) -> Line {
+        let done = match self {
+            Target::Lake(loader) => load(loader, &object, date).map_err(anyhow::Error::from),
+            Target::BigQuery(loader) => {
+                bigquery::load(loader, &object, date).map_err(anyhow::Error::from)
+            }
+        };
+        match done {
+            Ok(line) => Line { object, ..line },
+            Err(error) => Line {
+                object,
+                error: Some(output::reason(&error)),
+                ..Line::default()
+            },
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(dir) = &args.warehouse.schemas {
+        let datatypes = datatypes(args, &args.archives)?;
+        return bigquery::write_schemas(dir, datatypes);
+    }
     if args.follow {
         return follow(args);
     }
@@ -97,21 +151,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for archive in &args.archives {
         let found = objects(archive)?;
         let datatypes = datatypes(args, &found.names)?;
-        let loader = loader(args, found.archive, datatypes);
+        let target = target(args, found.archive, datatypes)?;
         // What was named itself is loaded, or it is told why not.
         let (names, others): (Vec<String>, Vec<String>) = found
             .names
             .into_iter()
-            .partition(|name| found.is_object || loader.is_loadable(name));
+            .partition(|name| found.is_object || target.is_loadable(name));
         say_left_alone(&others);
         let bar = output::count("objects", names.len() as u64);
-        let (failed_here, rows_here) = load_all(&loader, args, &names, &bar)?;
+        let (failed_here, rows_here) = load_all(&target, args, &names, &bar)?;
         bar.finish_and_clear();
         failed += failed_here;
         rows += rows_here;
     }
     if !args.json {
-        say!("{rows} rows in {}", args.lake);
+        match &args.lake {
+            Some(lake) if args.warehouse.to.is_none() => say!("{rows} rows in {lake}"),
+            _ => say!("{rows} rows loaded"),
+        }
     }
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
@@ -132,7 +189,7 @@ fn say_left_alone(others: &[String]) {
 
 /// Loads objects on several threads, and gives how many failed and how many rows there are now.
 fn load_all(
-    loader: &Loader,
+    target: &Target,
     args: &Args,
     names: &[String],
     bar: &ProgressBar,
@@ -148,7 +205,7 @@ fn load_all(
             scope.spawn(move || {
                 while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Nobody listens any more when printing has failed.
-                    if sender.send(load(loader, name.clone(), args.date)).is_err() {
+                    if sender.send(target.load(name.clone(), args.date)).is_err() {
                         break;
                     }
                 }
@@ -166,27 +223,16 @@ fn load_all(
     })
 }
 
-fn load(loader: &Loader, object: String, date: Option<Date>) -> Line {
-    match loader.load_object(&object, date) {
-        Ok(done) => Line {
-            object,
-            rows: done.rows,
-            errors: done.errors,
-            skipped: done.skipped,
-            already: done.already,
-            parquet: Some(done.path),
-            error: None,
-        },
-        Err(error) => Line {
-            object,
-            rows: 0,
-            errors: 0,
-            skipped: 0,
-            already: false,
-            parquet: None,
-            error: Some(error.to_string()),
-        },
-    }
+fn load(loader: &Loader, object: &str, date: Option<Date>) -> Result<Line, groma_load::LoadError> {
+    let done = loader.load_object(object, date)?;
+    Ok(Line {
+        rows: done.rows,
+        errors: done.errors,
+        skipped: done.skipped,
+        already: done.already,
+        parquet: Some(done.path),
+        ..Line::default()
+    })
 }
 
 fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
@@ -363,15 +409,24 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
     Ok(datatypes)
 }
 
-fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> Loader {
+fn target(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Target> {
+    if args.warehouse.to.is_some() {
+        let loader = bigquery::open(&args.warehouse, archive.store, &datatypes, args.embargoed)?;
+        return Ok(Target::BigQuery(Box::new(loader)));
+    }
+    Ok(Target::Lake(Box::new(loader(args, archive, datatypes)?)))
+}
+
+fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
+    let lake = args.lake.clone().context("--lake says no lake")?;
     // What is sealed already is not loaded again.
-    let store = Unsealed::new(Arc::from(archive.store), args.lake.clone());
-    let loader = Loader::new(Arc::new(store), Lake::new(args.lake.clone()), datatypes)
-        .with_embargoed(args.embargoed);
-    match archive.root {
+    let store = Unsealed::new(Arc::from(archive.store), lake.clone());
+    let loader =
+        Loader::new(Arc::new(store), Lake::new(lake), datatypes).with_embargoed(args.embargoed);
+    Ok(match archive.root {
         Some(root) => loader.watching(root),
         None => loader.polling(args.poll),
-    }
+    })
 }
 
 fn follow(args: &Args) -> anyhow::Result<ExitCode> {
@@ -380,7 +435,7 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let archive = open(archive)?;
     let datatypes = datatypes(args, &archive.store.list("")?)?;
-    let loader = loader(args, archive, datatypes);
+    let loader = loader(args, archive, datatypes)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread()

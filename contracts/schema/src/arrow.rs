@@ -11,6 +11,40 @@ impl Schema {
     pub fn to_arrow(&self) -> Fields {
         fields(&self.fields)
     }
+
+    /// The schema that these Arrow columns are made from, without descriptions; `None` when a column's type is none that
+    /// [`Schema::to_arrow`] gives.
+    pub fn from_arrow(columns: &Fields) -> Option<Schema> {
+        let fields = columns.iter().map(|column| field(column));
+        Some(Schema {
+            fields: fields.collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn field(column: &ArrowField) -> Option<Field> {
+    let (one, mode) = match column.data_type() {
+        DataType::List(item) => (item.data_type(), Mode::Repeated),
+        one => (one, Mode::Nullable),
+    };
+    let kind = match one {
+        DataType::Utf8 => Type::String,
+        DataType::Binary => Type::Bytes,
+        DataType::Int64 => Type::Integer,
+        DataType::Float64 => Type::Float,
+        DataType::Boolean => Type::Boolean,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Type::Timestamp,
+        DataType::Timestamp(TimeUnit::Microsecond, None) => Type::Datetime,
+        DataType::Date32 => Type::Date,
+        DataType::Time64(TimeUnit::Microsecond) => Type::Time,
+        one if *one == NUMERIC => Type::Numeric,
+        DataType::Struct(fields) => {
+            let fields = Schema::from_arrow(fields)?.fields;
+            return Some(Field::record(column.name(), fields).with_mode(mode));
+        }
+        _ => return None,
+    };
+    Some(Field::new(column.name(), kind).with_mode(mode))
 }
 
 fn fields(fields: &[Field]) -> Fields {

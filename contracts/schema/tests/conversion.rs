@@ -165,3 +165,15 @@ fn arrow_types() {
             .all(|field| field.is_nullable())
     );
 }
+
+#[test]
+fn arrow_columns_say_the_schema_again() {
+    for (name, json) in groma_schema::DATATYPES {
+        let schema = Schema::parse(json).unwrap();
+        let again = Schema::from_arrow(&schema.to_arrow()).unwrap();
+        assert_eq!(again.to_arrow(), schema.to_arrow(), "{name}");
+        assert_eq!(Schema::evolution(&schema, &again), Ok(vec![]), "{name}");
+    }
+    let foreign = arrow_schema::Field::new("x", DataType::UInt8, true);
+    assert_eq!(Schema::from_arrow(&vec![foreign].into()), None);
+}

@@ -89,6 +89,15 @@ impl Opening {
         }
     }
 
+    /// The value of a variable of the environment, unless it is empty.
+    #[cfg(feature = "gcs")]
+    pub(crate) fn variable(&self, wanted: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(name, _)| name == wanted);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
     /// For putting and reading, with the environment of the process.
     pub fn to_write() -> Opening {
         Opening {

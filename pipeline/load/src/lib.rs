@@ -25,6 +25,7 @@ mod row;
 mod source;
 mod sweep;
 mod table;
+mod warehouse;
 
 pub use datatype::{Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo};
 pub use error::LoadError;
@@ -32,5 +33,7 @@ pub use export::{Export, export};
 pub use lake::{Lake, writer_properties};
 pub use limits::Limits;
 pub use loader::{Loaded, Loader};
+pub use object::{Form, Object};
 pub use sweep::Swept;
 pub use table::LoadDatatype;
+pub use warehouse::errors_schema;

@@ -9,29 +9,36 @@ use crate::LoadError;
 
 /// How members stand in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Tar, as a whole in gzip or not.
-    Tar { gzip: bool },
+pub enum Form {
+    /// Tar.
+    Tar {
+        /// Whether it is in gzip.
+        gzip: bool,
+    },
     /// JSON lines in gzip.
     Jsonl,
 }
 
 /// The parts of a data object's name that loading needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
-    pub(crate) experiment: Name,
-    pub(crate) datatype: Name,
+pub struct Object {
+    /// The experiment.
+    pub experiment: Name,
+    /// The datatype.
+    pub datatype: Name,
     /// The date directory, else the day of bundling.
-    pub(crate) date: Date,
-    pub(crate) stem: String,
-    pub(crate) form: Form,
+    pub date: Date,
+    /// The file's name without its endings, which names what comes of the object.
+    pub stem: String,
+    /// How its members stand in it.
+    pub form: Form,
     /// Whether the name has the mark `-e` of an embargo.
-    pub(crate) embargoed: bool,
+    pub embargoed: bool,
 }
 
 impl Object {
     /// Reads a name, with its directories or bare; `None` for what holds no rows (indexes and table schemas).
-    pub(crate) fn parse(name: &str) -> Result<Option<Object>, LoadError> {
+    pub fn parse(name: &str) -> Result<Option<Object>, LoadError> {
         let refuse = |reason: String| LoadError::Name {
             name: name.to_owned(),
             reason,

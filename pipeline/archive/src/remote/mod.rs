@@ -8,6 +8,8 @@ mod bridge;
 mod failure;
 #[cfg(feature = "gcs")]
 pub(crate) mod gcs;
+#[cfg(feature = "gcs")]
+pub mod google;
 mod http;
 #[cfg(feature = "s3")]
 mod listing;

@@ -1,0 +1,115 @@
+//! Why an object did not come into `BigQuery`.
+
+use std::io;
+use std::path::PathBuf;
+
+use groma_load::LoadError;
+use jiff::civil::Date;
+
+/// A load that did not happen, or of which it is not known; running it again finds out and goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum BigQueryError {
+    /// What was given is no name that `BigQuery` takes.
+    #[error("{what} {name:?}: {reason}")]
+    Name {
+        /// What it should name.
+        what: &'static str,
+        /// As given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// `BigQuery` could not be reached, or answers what nobody can read.
+    #[error("{operation} {thing}: {reason}")]
+    Unreachable {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        thing: String,
+        /// Why not.
+        reason: String,
+    },
+    /// `BigQuery` refused, in its own words.
+    #[error("{operation} {thing}: BigQuery answers {status}: {reason}")]
+    Refused {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The thing it was tried on.
+        thing: String,
+        /// The HTTP status.
+        status: u16,
+        /// `BigQuery`'s message.
+        reason: String,
+    },
+    /// There is no such dataset. It is for its owner to say where its data shall be.
+    #[error(
+        "there is no dataset {dataset}; make it where its data shall be, as with: bq mk --dataset --location=EU {dataset}"
+    )]
+    NoDataset {
+        /// Project and dataset.
+        dataset: String,
+    },
+    /// A column of the table is not what it is in the schema.
+    #[error(
+        "table {table}: its column {column} is {found} and has to be {wanted}; load into another dataset"
+    )]
+    Column {
+        /// The table.
+        table: String,
+        /// Dotted path of the column.
+        column: String,
+        /// Type and mode in the table.
+        found: String,
+        /// Type and mode in the schema.
+        wanted: String,
+    },
+    /// A load job failed, so that none of its rows are there.
+    #[error("load job {job}: {reason}")]
+    Job {
+        /// Its id.
+        job: String,
+        /// `BigQuery`'s words.
+        reason: String,
+    },
+    /// The object has rows under another date than the one asked for.
+    #[error(
+        "object {object}: its rows in {table} are those of {other}, so they cannot be those of {asked} too; leave out --date"
+    )]
+    OtherDate {
+        /// The object.
+        object: String,
+        /// The table.
+        table: String,
+        /// The date asked for, or that of its name.
+        asked: Date,
+        /// The date that it has.
+        other: Date,
+    },
+    /// The object could not be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A file on the way could not be read or written.
+    #[error("{operation} {path}: {source}")]
+    Scratch {
+        /// What was tried, as a verb phrase.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reason of the system.
+        source: io::Error,
+    },
+}
+
+impl BigQueryError {
+    pub(crate) fn scratch(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> BigQueryError {
+        let path = path.into();
+        move |source| BigQueryError::Scratch {
+            operation,
+            path,
+            source,
+        }
+    }
+}
