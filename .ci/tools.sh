@@ -5,7 +5,7 @@ cache=$1
 
 # Each command, and the package that brings it.
 declare -A packages=(
-    [cc]="gcc libc6-dev" [c++]=g++ [chromium]=chromium [ip]=iproute2 [node]=nodejs [npm]=npm [python3]=python3 [setpriv]=util-linux [unshare]=util-linux
+    [cc]="gcc libc6-dev" [c++]=g++ [chromium]=chromium [ip]=iproute2 [mkfs.ext4]=e2fsprogs [mount]=mount [node]=nodejs [npm]=npm [python3]=python3 [setpriv]=util-linux [unshare]=util-linux
 )
 lacking=()
 for command in "${!packages[@]}"; do

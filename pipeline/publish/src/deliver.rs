@@ -56,15 +56,18 @@ pub(crate) fn deliver(
 fn put(shared: &Shared, object: &Object, dir: &Path) -> Result<bool, PublishError> {
     let body = dir.join(&object.body);
     let put = shared.store.put_new(&object.name, &body)?;
-    let found = held_by_store(shared, &object.name)?.ok_or_else(|| StoreError::Remote {
-        operation: "find after putting",
-        name: object.name.clone(),
-        reason: format!("it answered {put:?} and has no such object"),
-    })?;
-    let same = shared.config.disk.check(
-        "object is the same bytes",
-        found == (object.size_bytes, object.sha256.clone()),
-    );
+    let found = held_by_store(shared, &object.name)?;
+    let disk = &shared.config.disk;
+    if !disk.check("object is there", found.is_some()) {
+        return Err(PublishError::Store(StoreError::Remote {
+            operation: "find after putting",
+            name: object.name.clone(),
+            reason: format!("it answered {put:?} and has no such object"),
+        }));
+    }
+    let journalled = (object.size_bytes, object.sha256.clone());
+    let same = found.is_none_or(|found| found == journalled);
+    let same = disk.check("object is the same bytes", same);
     if !same {
         tracing::error!(
             object = object.name,

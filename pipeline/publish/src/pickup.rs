@@ -1,6 +1,6 @@
 //! Picking up: from the experiment's directory into the directory of claimed files, by one rename.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -44,7 +44,9 @@ pub(crate) struct Picker {
     warned: BTreeSet<String>,
     /// A claim found no room.
     has_found_full: bool,
-    blocked: BTreeSet<SpoolPath>,
+    /// What is offered again soon, and whether its writer was seen to close it: files that stood behind one of the same
+    /// name, or failed to be picked up.
+    again: BTreeMap<SpoolPath, bool>,
     /// The directories of the last file and of its claim: files come in swarms.
     from: Option<(String, OwnedFd)>,
     to: Option<(String, OwnedFd)>,
@@ -56,7 +58,7 @@ impl Picker {
             shared,
             warned: BTreeSet::new(),
             has_found_full: false,
-            blocked: BTreeSet::new(),
+            again: BTreeMap::new(),
             from: None,
             to: None,
         }
@@ -81,10 +83,10 @@ impl Picker {
         self.offer(&relative.to_string_lossy(), closed);
     }
 
-    /// Offers again the files that stood behind one of the same name.
-    pub(crate) fn offer_blocked(&mut self) {
-        for path in self.blocked.clone() {
-            self.offer(&path.to_string(), true);
+    /// Offers again the files that stood behind one of the same name, or failed to be picked up.
+    pub(crate) fn offer_again(&mut self) {
+        for (path, closed) in self.again.clone() {
+            self.offer(&path.to_string(), closed);
         }
     }
 
@@ -104,8 +106,8 @@ impl Picker {
             Err(error) => return self.breach(Breach::Name, relative, &error.to_string()),
         };
         let claim = self.claim(&path, closed);
-        if !matches!(claim, Ok(Claim::Blocked)) {
-            self.blocked.remove(&path);
+        if !matches!(claim, Ok(Claim::Blocked) | Err(_)) {
+            self.again.remove(&path);
         }
         match claim {
             Ok(Claim::Taken { found }) => {
@@ -118,7 +120,7 @@ impl Picker {
                 lane.backlog.add(path.date, size_bytes, Instant::now());
             }
             Ok(Claim::Blocked) => {
-                if self.blocked.len() < REMEMBERED && self.blocked.insert(path) {
+                if self.remember(path, true) {
                     let detail = "a file of this name is not published yet; it waits for that";
                     shared.breach(Breach::Blocked, relative, detail);
                 }
@@ -136,9 +138,16 @@ impl Picker {
                     shared.reserve.release();
                 }
                 lane.metrics.error("claim");
-                tracing::warn!(file = %path, %error, "could not pick up a file; it stays and will be tried again");
+                if self.remember(path, closed) {
+                    tracing::warn!(file = relative, %error, "could not pick up a file; it stays and will be tried again");
+                }
             }
         }
+    }
+
+    /// Has a file offered again soon; whether that is new. Of too many, the rest wait for the next walk.
+    fn remember(&mut self, path: SpoolPath, closed: bool) -> bool {
+        self.again.len() < REMEMBERED && self.again.insert(path, closed).is_none()
     }
 
     /// Puts on record, once, why a file stays where it is.

@@ -21,8 +21,8 @@ use crate::{Config, PublishError, receipts};
 
 /// How soon the end is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// How often files are tried again that stood behind one of the same name.
-const BLOCKED_EVERY: Duration = Duration::from_secs(1);
+/// How often files are tried again that could not be picked up, and the experiment is told how things are.
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// How often the trees are walked although the watch misses nothing: files age, and settle.
 const SCAN_EVERY: Duration = Duration::from_mins(1);
 
@@ -109,8 +109,8 @@ impl Publisher {
         let mut expired = None;
         while !stop.load(Ordering::Acquire) {
             self.pick_up(&mut picker, TICK);
-            if retried.elapsed() >= BLOCKED_EVERY {
-                picker.offer_blocked();
+            if retried.elapsed() >= AGAIN_EVERY {
+                picker.offer_again();
                 retried = Instant::now();
                 self.show_ages();
                 self.tend();
@@ -145,7 +145,34 @@ impl Publisher {
             .checked_add(self.shared.config.grace)
             .unwrap_or(now + A_DAY);
         release.by(deadline);
-        finish(&mut workers, deadline)
+        self.finish(&mut workers, deadline)
+    }
+
+    /// Waits for the workers, but not much longer than the deadline: an archive that hangs would hold them for ever.
+    fn finish(&self, workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> {
+        let mut result = Ok(());
+        let mut tended = Instant::now();
+        while let Some((name, worker)) = workers.pop() {
+            while !worker.is_finished() {
+                if Instant::now() > deadline + AGAIN_EVERY {
+                    tracing::warn!(datatype = %name, "the archive does not answer; leaving its worker behind");
+                    break;
+                }
+                // However long the grace is, the experiment is told meanwhile whether it may admit tests.
+                if tended.elapsed() >= AGAIN_EVERY {
+                    self.show_ages();
+                    self.tend();
+                    tended = Instant::now();
+                }
+                std::thread::sleep(TICK / 10);
+            }
+            if worker.is_finished() && worker.join().is_err() {
+                result = Err(PublishError::WorkerDied {
+                    datatype: name.to_string(),
+                });
+            }
+        }
+        result
     }
 
     fn start_workers(&mut self) -> Result<Workers, PublishError> {
@@ -209,7 +236,7 @@ impl Publisher {
             });
         }
         if !timeout.is_zero() {
-            std::thread::sleep(BLOCKED_EVERY);
+            std::thread::sleep(AGAIN_EVERY);
         }
         vec![Change::Rescan]
     }
@@ -221,26 +248,6 @@ impl Publisher {
     }
 }
 
-/// Waits for the workers, but not much longer than the deadline: an archive that hangs would hold them for ever.
-fn finish(workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> {
-    let mut result = Ok(());
-    while let Some((name, worker)) = workers.pop() {
-        while !worker.is_finished() {
-            if Instant::now() > deadline + BLOCKED_EVERY {
-                tracing::warn!(datatype = %name, "the archive does not answer; leaving its worker behind");
-                break;
-            }
-            std::thread::sleep(TICK / 10);
-        }
-        if worker.is_finished() && worker.join().is_err() {
-            result = Err(PublishError::WorkerDied {
-                datatype: name.to_string(),
-            });
-        }
-    }
-    result
-}
-
 /// A watch on the spool, or `None` after one line that says what is lost: closed files are then found by walking.
 fn start_watch(root: &Path) -> Option<TreeWatch> {
     TreeWatch::new(root)
@@ -249,7 +256,7 @@ fn start_watch(root: &Path) -> Option<TreeWatch> {
                 %error,
                 "no directory events: the spool is walked every {} s instead; raise fs.inotify.max_user_instances \
                  or max_user_watches and start again",
-                BLOCKED_EVERY.as_secs()
+                AGAIN_EVERY.as_secs()
             );
         })
         .ok()

@@ -1,8 +1,9 @@
 //! Room that is set aside for the day when the disk is full, so that publishing, which is what makes room, goes on.
 //!
-//! `<state>/reserve` is a file without content of any use. When a step of the publisher finds no room it is removed, and
-//! made again when there is room for it and as much beside it. While it is missing, or less than its size is free where
-//! the spool or the state is, the experiment is told to admit no tests: by a file in its spool.
+//! `<state>/reserve` is a file without content of any use, and `<state>/reserve-inodes/` holds empty ones, because a disk may
+//! run out of either. When a step of the publisher finds no room they are removed, and made again when there is room for
+//! them and as much beside them. While they are missing, or less is free where the spool or the state is, the experiment is
+//! told to admit no tests: by a file in its spool.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -16,12 +17,17 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::Config;
+use crate::error::is_full;
 use crate::journal::STATE_MODE;
+
+/// As many files as a bundle and its receipt take, with their directories, also those of an archive on the same disk.
+const INODES: u64 = 32;
 
 /// The reserve of one publisher.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
+    inodes: PathBuf,
     size_bytes: u64,
     spool: PathBuf,
     stop_file: PathBuf,
@@ -44,15 +50,20 @@ impl Reserve {
         let path = config.state_dir.join("reserve");
         let stop_file = config.spool.admission_stop_file();
         let is_stopped = stop_file.symlink_metadata().is_ok();
-        let is_held = path
+        let inodes = config.state_dir.join("reserve-inodes");
+        let has_size = path
             .metadata()
             .is_ok_and(|found| config.reserve_bytes > 0 && found.len() == config.reserve_bytes);
+        let has_inodes =
+            fs::read_dir(&inodes).is_ok_and(|entries| entries.count() as u64 == INODES);
+        let is_held = has_size && has_inodes;
         if !is_held {
             // Of another size, or half of one.
-            let _ = fs::remove_file(&path);
+            let _ = remove(&path, &inodes);
         }
         let reserve = Reserve {
             path,
+            inodes,
             size_bytes: config.reserve_bytes,
             spool: config.spool.path().to_path_buf(),
             stop_file,
@@ -79,8 +90,13 @@ impl Reserve {
         }
         let mut state = self.lock();
         state.awaits_success = true;
+        self.give_away(&mut state);
+        self.stop(&mut state);
+    }
+
+    fn give_away(&self, state: &mut State) {
         if state.is_held {
-            match fs::remove_file(&self.path) {
+            match remove(&self.path, &self.inodes) {
                 Ok(()) => tracing::error!(
                     reserve_bytes = self.size_bytes,
                     "the disk is full: the reserve is released, and no tests are admitted"
@@ -89,7 +105,6 @@ impl Reserve {
             }
             state.is_held = false;
         }
-        self.stop(&mut state);
     }
 
     /// A step that takes room has succeeded, or nothing waits that needs any.
@@ -114,12 +129,14 @@ impl Reserve {
             self.stop(&mut state);
             return *state;
         }
-        if !state.is_held && in_state.bytes >= self.size_bytes.saturating_mul(2) {
+        let has_room =
+            in_state.bytes >= self.size_bytes.saturating_mul(2) && in_state.inodes >= 2 * INODES;
+        if !state.is_held && has_room {
             match self.make() {
                 Ok(()) => state.is_held = true,
                 Err(error) => {
                     tracing::warn!(%error, "could not set the reserve aside");
-                    let _ = fs::remove_file(&self.path);
+                    let _ = remove(&self.path, &self.inodes);
                 }
             }
         }
@@ -160,7 +177,12 @@ impl Reserve {
             }
             made => made?,
         }
-        file.sync_all()
+        file.sync_all()?;
+        fs::create_dir_all(&self.inodes)?;
+        for number in 0..INODES {
+            File::create(self.inodes.join(number.to_string()))?;
+        }
+        Ok(())
     }
 
     fn stop(&self, state: &mut State) {
@@ -173,16 +195,12 @@ impl Reserve {
         }
         // It is ours to say, whoever left a file there that cannot be renewed.
         let _ = fs::remove_file(&self.stop_file);
-        let text = format!(
-            "{{\"reason\":\"disk_full\",\"since\":\"{}\"}}\n",
-            jiff::Timestamp::now()
-        );
-        // What the experiment may have put under this name is not followed.
-        let written = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&self.stop_file)
-            .and_then(|mut file| file.write_all(text.as_bytes()).or(Ok(())));
+        let mut written = self.write_stop();
+        if written.as_ref().is_err_and(is_full) {
+            // Not even for this there is room.
+            self.give_away(state);
+            written = self.write_stop();
+        }
         match written {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 tracing::error!(%error, file = %self.stop_file.display(), "could not stop the admission of tests; it will be tried again");
@@ -192,6 +210,20 @@ impl Reserve {
                 state.is_stopped = true;
             }
         }
+    }
+
+    fn write_stop(&self) -> io::Result<()> {
+        let text = format!(
+            "{{\"reason\":\"disk_full\",\"since\":\"{}\"}}\n",
+            jiff::Timestamp::now()
+        );
+        // What the experiment may have put under this name is not followed.
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&self.stop_file)?;
+        // That it is there is what counts.
+        file.write_all(text.as_bytes()).or(Ok(()))
     }
 
     /// Says that the stop still holds: one that nobody renews is soon void.
@@ -224,10 +256,20 @@ impl Reserve {
     }
 }
 
+fn remove(file: &Path, inodes: &Path) -> io::Result<()> {
+    let is_gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    is_gone(fs::remove_file(file)).and(is_gone(fs::remove_dir_all(inodes)))
+}
+
 /// What an unprivileged writer may still fill.
 #[derive(Clone, Copy, Debug, Default)]
 struct Free {
     bytes: u64,
+    /// So many files.
+    inodes: u64,
     /// More than a hundredth is left, or ten thousand.
     has_inodes: bool,
 }
@@ -237,6 +279,11 @@ fn free(dir: &Path) -> io::Result<Free> {
     Ok(Free {
         bytes: found.f_bavail.saturating_mul(found.f_frsize),
         // Where inodes are made as they are needed, their number is zero.
+        inodes: if found.f_files == 0 {
+            u64::MAX
+        } else {
+            found.f_favail
+        },
         has_inodes: found.f_favail >= (found.f_files / 100).min(10_000),
     })
 }

@@ -26,6 +26,16 @@ fn small_disk(disk: &Path) -> Lab {
     lab
 }
 
+/// Leaves no room for another file; answers the directory that holds them all.
+fn fill_inodes(disk: &Path) -> PathBuf {
+    let dir = disk.join("many");
+    fs::create_dir(&dir).unwrap();
+    let made =
+        (0..100_000).take_while(|number| fs::File::create(dir.join(number.to_string())).is_ok());
+    assert!(made.count() > 0);
+    dir
+}
+
 /// Fills a disk to its last byte; answers with what.
 fn fill(disk: &Path) -> fs::File {
     let mut file = fs::File::create(disk.join("ballast")).unwrap();
@@ -105,16 +115,103 @@ fn with_a_reserve() {
     println!("worked off");
 }
 
-fn in_a_namespace(test: &str) {
+/// Not a test of its own: no file can be created on this disk but in the place of those that were set aside.
+#[test]
+fn without_inodes() {
+    let Ok(disk) = std::env::var(DISK) else {
+        return;
+    };
+    let disk = PathBuf::from(disk);
+    let lab = small_disk(&disk);
+    let mut config = lab.config();
+    config.reserve_bytes = 100_000;
+    let mut nothing = config.clone();
+    nothing.datatypes.clear();
+    Running::start(nothing, Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    let stop = lab.spool.admission_stop_file();
+    assert!(!stop.exists());
+
+    let many = fill_inodes(&disk);
+    let running = Running::start(config, Arc::new(lab.store()));
+    wait_for("all files", || running.metric(PUBLISHED) == 100);
+    // What it makes of its own now keeps for a while what was set aside.
+    fs::remove_dir_all(many).unwrap();
+    let (stopped, held) = (
+        "groma_publish_admission_stopped",
+        "groma_publish_reserve_held",
+    );
+    wait_for("room", || {
+        running.metric(stopped) == 0 && running.metric(held) == 1 && !stop.exists()
+    });
+    assert_eq!(
+        fs::read_dir(disk.join("state/reserve-inodes"))
+            .unwrap()
+            .count(),
+        32
+    );
+    let many = fill_inodes(&disk);
+    wait_for("the alarm", || {
+        running.metric(stopped) == 1 && stop.exists()
+    });
+    fs::remove_dir_all(many).unwrap();
+    wait_for("room again", || !stop.exists());
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+    println!("worked off");
+}
+
+/// Not a test of its own: the disk is the archive's, spool and state are elsewhere.
+#[test]
+fn the_archive_on_a_small_disk() {
+    let Ok(disk) = std::env::var(DISK) else {
+        return;
+    };
+    let disk = PathBuf::from(disk);
+    let root = disk.with_file_name("archive");
+    symlink(&disk, root.join("archive")).unwrap();
+    let mut lab = Lab::new(&root, Form::Jsonl);
+    let store = lab.store();
+    fill(&disk);
+    let running = Running::start(lab.config(), Arc::new(store));
+    let stop = lab.spool.admission_stop_file();
+    let failures = "groma_publish_errors_total{datatype=\"ndt7\",operation=\"deliver\"}";
+    for batch in ["a", "b"] {
+        lab.write_some(batch, 10);
+        let before = running.metric(failures);
+        wait_for("failures", || running.metric(failures) >= before + 2);
+        assert_eq!(running.metric(PUBLISHED), 0);
+        assert_eq!(lab.left().len(), lab.written.len(), "something is gone");
+        assert_eq!(lab.arrived(), []);
+        assert!(!stop.exists(), "there is room for tests");
+    }
+    fs::remove_file(disk.join("ballast")).unwrap();
+    wait_for("all files", || running.metric(PUBLISHED) == 20);
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+    println!("worked off");
+}
+
+const TMPFS: &str = "mount -t tmpfs -o size=3m,nr_inodes=400 none \"$GROMA_TEST_DISK\"";
+/// With what root and the system's services may fill as well.
+const EXT4: &str = "truncate -s 12M \"$GROMA_TEST_DISK.image\" \
+    && mkfs.ext4 -q -m 0 -N 400 \"$GROMA_TEST_DISK.image\" \
+    && mount -o loop \"$GROMA_TEST_DISK.image\" \"$GROMA_TEST_DISK\"";
+
+/// Runs a test of this file where a disk is mounted that nobody else sees. A loop device wants root.
+fn in_a_namespace(test: &str, mount: &str) {
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk");
     fs::create_dir_all(&disk).unwrap();
     fs::create_dir_all(dir.path().join("archive")).unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=3m none \"$GROMA_TEST_DISK\" || exit 77; exec \"$0\" --exact {test} --nocapture"
-    );
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+    let script = format!("{{ {mount}; }} || exit 77; exec \"$0\" --exact {test} --nocapture");
+    let mut unshare = Command::new("unshare");
+    if mount == TMPFS {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    let output = unshare
+        .args(["--mount", "sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
         .env(DISK, &disk)
         .output();
@@ -126,7 +223,7 @@ fn in_a_namespace(test: &str) {
         String::from_utf8_lossy(&output.stderr),
     );
     if output.status.code() == Some(77) || err.starts_with("unshare:") {
-        return groma_tests::skip(&format!("no mount namespace: {err}"));
+        return groma_tests::skip(&format!("no such disk: {err}"));
     }
     assert!(
         output.status.success() && out.contains("worked off"),
@@ -136,10 +233,26 @@ fn in_a_namespace(test: &str) {
 
 #[test]
 fn a_full_disk_is_worked_off_in_small_bundles() {
-    in_a_namespace("on_a_small_disk");
+    in_a_namespace("on_a_small_disk", TMPFS);
 }
 
 #[test]
 fn what_was_set_aside_lets_publishing_go_on_and_admission_stops_meanwhile() {
-    in_a_namespace("with_a_reserve");
+    for mount in [TMPFS, EXT4] {
+        in_a_namespace("with_a_reserve", mount);
+    }
+}
+
+#[test]
+fn files_that_were_set_aside_let_publishing_go_on_without_inodes() {
+    for mount in [TMPFS, EXT4] {
+        in_a_namespace("without_inodes", mount);
+    }
+}
+
+#[test]
+fn a_full_archive_costs_time_only() {
+    for mount in [TMPFS, EXT4] {
+        in_a_namespace("the_archive_on_a_small_disk", mount);
+    }
 }

@@ -107,7 +107,7 @@ impl Store for Bucket {
     fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError> {
         self.disk.instant();
         let bytes = std::fs::read(body).map_err(|error| failed(name, &error.to_string()))?;
-        let fault = self.disk.wrong_answer(6);
+        let fault = self.disk.wrong_answer(8);
         let mut objects = self.objects.lock().unwrap();
         objects.settle();
         let answer = match fault {

@@ -82,21 +82,29 @@ struct State {
     kept: u64,
     steps: u64,
     dies_after: u64,
+    may_die: bool,
     dead: bool,
     fault_chance: f64,
+    /// Until this step none fails: else hardly a life would get beyond its beginning.
+    faults_from: u64,
     faults_left: u32,
     /// Whether of the disk only syncs fail.
     only_syncs: bool,
-    /// Answers of the archive that may still go wrong.
+    /// How likely an answer of the archive is wrong, and how many may still be.
+    answer_chance: f64,
     answers_left: u32,
     /// Syncs until it dies before one.
     dies_at_sync: u64,
-    /// The name of a sync, and how often that is come by until it dies before it.
-    dies_at_site: Option<(String, u32)>,
+    /// The name of a sync, and how often that is come by until it is what ends this life, or what fails.
+    site: Option<(String, u32)>,
+    fails_at_site: bool,
     /// Syncs until one fails, soon after which it dies.
     fails_at_sync: u64,
-    between: Option<(u64, Between)>,
+    /// The step from which on it is due, and whether it waits for one that reads a file to bundle it.
+    between: Option<(u64, bool, Between)>,
     overruled: Option<String>,
+    /// How likely a life ends soon when something is overruled.
+    dies_of_it: f64,
     /// Something was overruled in this life.
     has_overruled: bool,
     seen: BTreeSet<String>,
@@ -123,6 +131,7 @@ impl PowerDisk {
         seed: u64,
         may_remove: MayRemove,
     ) -> PowerDisk {
+        let mut rng = StdRng::seed_from_u64(seed);
         let morgue = root.join("morgue");
         std::fs::create_dir(&morgue).unwrap();
         PowerDisk {
@@ -130,25 +139,30 @@ impl PowerDisk {
             claimed,
             may_remove,
             state: Mutex::new(State {
-                rng: StdRng::seed_from_u64(seed),
                 dirs: BTreeMap::new(),
                 bodies: BTreeMap::new(),
                 pending: Vec::new(),
                 kept: 0,
                 steps: 0,
                 dies_after: u64::MAX,
+                may_die: false,
                 dead: false,
                 fault_chance: 0.0,
+                faults_from: 0,
                 faults_left: 0,
                 only_syncs: false,
+                answer_chance: 0.0,
                 answers_left: 0,
                 dies_at_sync: u64::MAX,
-                dies_at_site: None,
+                site: None,
+                fails_at_site: false,
                 fails_at_sync: u64::MAX,
                 between: None,
                 overruled: None,
+                dies_of_it: [0.1, 0.5, 1.0][rng.random_range(0..3)],
                 has_overruled: false,
                 seen: BTreeSet::new(),
+                rng,
             }),
         }
     }
@@ -169,21 +183,41 @@ impl PowerDisk {
         self.lock().seen.clone()
     }
 
-    /// Begins a life: it ends after so many instants, and that many steps at most fail.
-    pub(super) fn begin(&self, dies_after: Option<u64>, fault_chance: f64, only_syncs: bool) {
+    /// Begins a life in which nothing goes wrong yet, or at all.
+    pub(super) fn begin(&self, may_die: bool) {
         let mut state = self.lock();
+        state.may_die = may_die;
         state.steps = 0;
         state.dead = false;
-        state.dies_after = dies_after.unwrap_or(u64::MAX);
-        state.fault_chance = fault_chance;
-        state.faults_left = 8;
-        state.only_syncs = only_syncs;
-        state.answers_left = 4;
+        state.dies_after = u64::MAX;
+        state.fault_chance = 0.0;
+        state.answer_chance = 0.0;
         state.dies_at_sync = u64::MAX;
-        state.dies_at_site = None;
+        state.site = None;
         state.fails_at_sync = u64::MAX;
         state.between = None;
         state.has_overruled = false;
+    }
+
+    /// Lets this life end after so many instants.
+    pub(super) fn die_after(&self, instants: u64) {
+        self.lock().dies_after = instants;
+    }
+
+    /// Lets a few steps fail, or a few syncs, from one on.
+    pub(super) fn fail(&self, chance: f64, from: u64, only_syncs: bool) {
+        let mut state = self.lock();
+        state.fault_chance = chance;
+        state.faults_from = from;
+        state.faults_left = 8;
+        state.only_syncs = only_syncs;
+    }
+
+    /// Lets a few answers of the archive be wrong.
+    pub(super) fn answer_wrongly(&self, chance: f64) {
+        let mut state = self.lock();
+        state.answer_chance = chance;
+        state.answers_left = 4;
     }
 
     /// Lets this life end right before its sync of this number, if not earlier.
@@ -191,17 +225,17 @@ impl PowerDisk {
         self.lock().dies_at_sync = number;
     }
 
-    /// Lets this life end right before one of the syncs that earlier lives came by: each is as likely, however rare it is.
-    pub(super) fn die_at_a_site(&self) {
+    /// Lets this life end right before one of the syncs that earlier lives came by, or lets that one fail: each is as
+    /// likely, however rare it is.
+    pub(super) fn die_or_fail_at_a_site(&self) {
         let mut state = self.lock();
         let seen = state.seen.iter();
         let mut sites: Vec<_> = seen.filter(|what| is_sync(what)).cloned().collect();
-        if sites.is_empty() {
-            return;
+        if !sites.is_empty() {
+            let site = sites.swap_remove(state.rng.random_range(0..sites.len()));
+            state.site = Some((site, state.rng.random_range(1..3)));
+            state.fails_at_site = state.rng.random();
         }
-        let site = sites.swap_remove(state.rng.random_range(0..sites.len()));
-        let times = state.rng.random_range(1..3);
-        state.dies_at_site = Some((site, times));
     }
 
     /// Whether this life went on without something that it should have done.
@@ -217,7 +251,7 @@ impl PowerDisk {
     /// How the archive is to answer wrongly, if so.
     pub(super) fn wrong_answer(&self, kinds: u32) -> Option<u32> {
         let mut state = self.lock();
-        let chance = state.fault_chance;
+        let chance = state.answer_chance;
         if state.dead || state.answers_left == 0 || !state.rng.random_bool(chance) {
             return None;
         }
@@ -225,9 +259,9 @@ impl PowerDisk {
         Some(state.rng.random_range(0..kinds))
     }
 
-    /// Has something done once, by others, at a later step.
-    pub(super) fn between(&self, at: u64, act: Between) {
-        self.lock().between = Some((at, act));
+    /// Has something done once, by others, at a later step, or the next after it that reads a file to bundle it.
+    pub(super) fn between(&self, at: u64, when_read: bool, act: Between) {
+        self.lock().between = Some((at, when_read, act));
     }
 
     /// An instant at which a life may end, or a step of the archive or the disk may fail.
@@ -252,7 +286,8 @@ impl PowerDisk {
     pub(super) fn fault(&self, kinds: u32) -> Option<u32> {
         let mut state = self.lock();
         let chance = state.fault_chance;
-        if state.dead || state.faults_left == 0 || !state.rng.random_bool(chance) {
+        let is_early = state.steps < state.faults_from;
+        if state.dead || is_early || state.faults_left == 0 || !state.rng.random_bool(chance) {
             return None;
         }
         state.faults_left -= 1;
@@ -262,12 +297,13 @@ impl PowerDisk {
     fn is_overruled(&self, what: String) -> bool {
         let mut state = self.lock();
         let overruled = state.overruled.as_ref() == Some(&what);
-        if overruled && !state.has_overruled {
+        if overruled {
             state.has_overruled = true;
-            // Most of what is left out is missed in the next few steps or not at all.
-            if state.dies_after < u64::MAX && state.rng.random() {
-                let soon = 1 << state.rng.random_range(0..7);
-                state.dies_after = state.steps + state.rng.random_range(0..soon);
+            // Most of what is left out is missed in the next few steps or not at all. Where it is left out often, and seldom
+            // matters, dying each time would leave no life that goes as far.
+            let chance = state.dies_of_it;
+            if state.may_die && state.rng.random_bool(chance) {
+                state.dies_after = state.soon();
             }
         }
         state.seen.insert(what);
@@ -393,6 +429,27 @@ fn undo(state: &mut State, morgue: &OwnedFd, op: &Op) {
 }
 
 impl State {
+    /// One of the next steps, rather a near one.
+    fn soon(&mut self) -> u64 {
+        let within = 1 << self.rng.random_range(0..8);
+        self.steps + self.rng.random_range(0..within)
+    }
+
+    fn count_site(&mut self, name: &str) {
+        let Some((site, times)) = &mut self.site else {
+            return;
+        };
+        *times -= u32::from(site == name);
+        if *times == 0 {
+            self.site = None;
+            if self.fails_at_site {
+                self.fails_at_sync = 0;
+            } else {
+                self.dies_at_sync = 0;
+            }
+        }
+    }
+
     /// The inode of a directory, which stays open from now on.
     fn dir(&mut self, dir: Dir<'_>) -> io::Result<u64> {
         let fd: OwnedFd = match dir {
@@ -471,6 +528,7 @@ impl Faults for PowerDisk {
         }
         self.instant();
         let is_read = matches!(step, Step::Read);
+        let is_content = is_read && site.file().contains("/seal/");
         let name = match step {
             Step::SyncFile(_) => format!("{SYNC_OF_FILE}{}:{}", site.file(), site.line()),
             Step::SyncDir(_) => format!("{SYNC_OF_DIR}{}:{}", site.file(), site.line()),
@@ -480,24 +538,18 @@ impl Faults for PowerDisk {
         if is_sync {
             let mut state = self.lock();
             state.dies_at_sync = state.dies_at_sync.saturating_sub(1);
-            if let Some((site, times)) = &mut state.dies_at_site
-                && *site == name
-            {
-                *times -= 1;
-                if *times == 0 {
-                    state.dies_at_sync = 0;
-                }
-            }
+            state.fails_at_sync = state.fails_at_sync.saturating_sub(1);
+            state.count_site(&name);
             if state.dies_at_sync == 0 {
                 state.dead = true;
                 drop(state);
                 std::panic::resume_unwind(Box::new(Died));
             }
-            state.fails_at_sync = state.fails_at_sync.saturating_sub(1);
             if state.fails_at_sync == 0 {
                 state.fails_at_sync = u64::MAX;
-                let soon = state.rng.random_range(1..20);
-                state.dies_after = state.dies_after.min(state.steps + soon);
+                // What is done about it begins with a step or two.
+                let soon = state.soon() + 2;
+                state.dies_after = state.dies_after.min(soon);
                 return Err(Errno::IO.into());
             }
         }
@@ -517,9 +569,9 @@ impl Faults for PowerDisk {
         let due = state
             .between
             .as_ref()
-            .is_some_and(|(at, _)| state.steps >= *at);
+            .is_some_and(|(at, when_read, _)| state.steps >= *at && (is_content || !when_read));
         if due && !matches!(step, Step::Remove(_)) {
-            let (_, mut act) = state.between.take().unwrap();
+            let (.., mut act) = state.between.take().unwrap();
             act(&mut state.rng);
         }
         match step {
@@ -572,6 +624,11 @@ impl Faults for PowerDisk {
     }
 
     fn check(&self, what: &'static str, holds: bool) -> bool {
-        self.is_overruled(format!("check that {what}")) || holds
+        let what = format!("check that {what}");
+        if holds {
+            self.lock().seen.insert(what);
+            return true;
+        }
+        self.is_overruled(what)
     }
 }

@@ -277,9 +277,14 @@ impl Running {
         }
     }
 
+    /// Tells it to stop.
+    pub fn tell_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
     /// Tells it to stop and waits for the end. `Err(())` when it died of a panic.
     pub fn stop(self) -> Result<(), ()> {
-        self.stop.store(true, Ordering::Release);
+        self.tell_to_stop();
         self.thread.join().map_err(|_| ())?.map_err(|_| ())
     }
 
