@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a command prints")]
 
 mod engine;
+mod fetch;
 mod format;
 mod serve;
 mod views;
@@ -9,7 +10,7 @@ mod worker;
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::engine::{Limits, Session, absolute};
+use crate::fetch::{CopyArgs, directory};
 use crate::format::Format;
 
 /// Ask a lake in SQL.
@@ -34,6 +36,8 @@ struct Args {
     command: Option<Command>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    copy: CopyArgs,
     /// How the answer is written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -46,15 +50,15 @@ struct Args {
 
 #[derive(Debug, Clone, clap::Args)]
 struct LimitArgs {
-    /// The lake's directory.
+    /// The lake: a directory, or the URL of an S3 bucket, of which a copy is made.
     #[arg(
         long,
         env = "GROMA_LAKE",
-        value_name = "DIR",
+        value_name = "DIR|URL",
         default_value = "groma-lab/lake",
         global = true
     )]
-    lake: PathBuf,
+    lake: String,
     /// Memory of a query.
     #[arg(long, value_name = "MiB", default_value_t = 1024, global = true)]
     memory: u64,
@@ -94,6 +98,8 @@ enum Command {
         waiting: usize,
         #[command(flatten)]
         limits: LimitArgs,
+        #[command(flatten)]
+        copy: CopyArgs,
     },
     /// Answer one query from standard input, as `serve` has it done.
     #[command(hide = true)]
@@ -109,6 +115,9 @@ enum Command {
     },
 }
 
+/// How often `serve` asks a bucket for what is new.
+const REFRESH: Duration = Duration::from_secs(10);
+
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,14 +130,17 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
-        None => query(&args),
+        None => {
+            let (lake, _) = directory(&args.limits.lake, &args.copy)?;
+            query(&args, &lake)
+        }
         Some(Command::Worker {
             format,
             cpu_seconds,
             limits,
         }) => {
             worker::confine(limits.memory, cpu_seconds)?;
-            answer(&limits, format, &from_stdin()?)
+            answer(&limits, Path::new(&limits.lake), format, &from_stdin()?)
         }
         Some(Command::Serve {
             listen,
@@ -136,9 +148,14 @@ fn run(args: Args) -> anyhow::Result<()> {
             running,
             waiting,
             limits,
+            copy,
         }) => {
+            let (lake, copied) = directory(&limits.lake, &copy)?;
+            if let Some(copy) = copied {
+                copy.keep(REFRESH);
+            }
             let workers = worker::Workers {
-                arguments: worker_arguments(&limits),
+                arguments: worker_arguments(&limits, &lake),
                 timeout: Duration::from_secs(timeout),
                 threads: u64::try_from(limits.threads).unwrap_or(1),
             };
@@ -147,13 +164,13 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn worker_arguments(limits: &LimitArgs) -> Vec<std::ffi::OsString> {
+fn worker_arguments(limits: &LimitArgs, lake: &Path) -> Vec<std::ffi::OsString> {
     let numbers = [
         ("--memory", limits.memory.to_string()),
         ("--max-rows", limits.max_rows.to_string()),
         ("--threads", limits.threads.to_string()),
     ];
-    let mut arguments: Vec<std::ffi::OsString> = vec!["--lake".into(), limits.lake.clone().into()];
+    let mut arguments: Vec<std::ffi::OsString> = vec!["--lake".into(), lake.into()];
     for (flag, value) in numbers {
         arguments.push(flag.into());
         arguments.push(value.into());
@@ -169,20 +186,20 @@ fn from_stdin() -> anyhow::Result<String> {
     Ok(sql)
 }
 
-fn query(args: &Args) -> anyhow::Result<()> {
+fn query(args: &Args, lake: &Path) -> anyhow::Result<()> {
     let sql = match &args.sql {
         Some(sql) => sql.clone(),
         None => from_stdin()?,
     };
     if let (Format::Parquet, Some(output)) = (args.format, &args.output) {
-        let session = Session::open(&args.limits.lake, &args.limits.limits(), Some(output))?;
+        let session = Session::open(lake, &args.limits.limits(), Some(output))?;
         return session.write_parquet(&sql, &absolute(output)?);
     }
-    answer(&args.limits, args.format, &sql)
+    answer(&args.limits, lake, args.format, &sql)
 }
 
-fn answer(limits: &LimitArgs, format: Format, sql: &str) -> anyhow::Result<()> {
-    let session = Session::open(&limits.lake, &limits.limits(), None)?;
+fn answer(limits: &LimitArgs, lake: &Path, format: Format, sql: &str) -> anyhow::Result<()> {
+    let session = Session::open(lake, &limits.limits(), None)?;
     let answer = session.query(sql)?;
     format::write(&answer, format, &mut io::stdout().lock()).context("write the answer")?;
     if answer.is_cut {

@@ -1,7 +1,7 @@
-//! The pages that hold one row, read in as few pieces as that takes.
+//! The pages that are needed, read in as few pieces as that takes.
 //!
 //! Parquet's reader asks for one page after the other, and a row has one of each column: hundreds of reads, or of requests to
-//! a bucket. Where they stand is known from the file's offset index before the first of them is read.
+//! a bucket. Where they stand is known from the footer and the offset index before the first of them is read.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use groma_lake_store::LakeFile;
 use parquet::arrow::ProjectionMask;
 use parquet::errors::Result;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 /// A file of which these pieces are in memory; what else is asked for is read from it.
@@ -47,6 +47,27 @@ impl Pages {
             ranges.extend(place(0).map(|first| start..first.start));
             ranges.extend(place(after.saturating_sub(1)));
         }
+        Pages::read(file, ranges)
+    }
+
+    /// Reads all pages of the columns of `mask`.
+    pub(crate) fn of_columns(
+        file: &LakeFile,
+        metadata: &ParquetMetaData,
+        mask: &ProjectionMask,
+    ) -> Result<Pages> {
+        let columns = metadata.row_groups().iter().flat_map(|group| {
+            let columns = group.columns().iter().enumerate();
+            columns.filter(|(leaf, _)| mask.leaf_included(*leaf))
+        });
+        let range = |(_, column): (usize, &ColumnChunkMetaData)| {
+            let (start, length) = column.byte_range();
+            start..start.saturating_add(length)
+        };
+        Pages::read(file, columns.map(range).collect())
+    }
+
+    fn read(file: &LakeFile, ranges: Vec<Range<u64>>) -> Result<Pages> {
         let pieces = joined(ranges, file.gap_bytes()).into_iter();
         let read = |range: Range<u64>| {
             let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);

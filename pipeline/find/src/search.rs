@@ -8,12 +8,15 @@ use groma_lake::Table;
 use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::schema::types::SchemaDescriptor;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::lake::{days, for_each_file};
+use crate::pages::Pages;
 use crate::{FindError, Network};
 
 /// The leaf columns that a search reads; a table without the second holds no tests with a throughput.
@@ -139,12 +142,16 @@ fn read(
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let file = table.store().open_file(path);
     let file = file.map_err(|error| text(&error))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| text(&error))?;
-    let Some(leaves) = leaves(reader.parquet_schema()) else {
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+        .map_err(|error| text(&error))?;
+    let schema = metadata.parquet_schema();
+    let Some(leaves) = leaves(schema) else {
         return Ok(());
     };
-    let mask = ProjectionMask::leaves(reader.parquet_schema(), leaves);
-    let batches = reader
+    let mask = ProjectionMask::leaves(schema, leaves);
+    let pages =
+        Pages::of_columns(&file, metadata.metadata(), &mask).map_err(|error| text(&error))?;
+    let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata)
         .with_projection(mask)
         .build()
         .map_err(|error| text(&error))?;

@@ -1,0 +1,157 @@
+//! Lakes in buckets: the engine reads no bucket, so that `groma mirror` keeps a copy on this machine, and the engine is let
+//! at nothing but that.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// How long replaced files stay in the copy for queries that run, in minutes.
+const LINGER_MINUTES: &str = "5";
+
+/// Where a lake in a bucket is copied to, and how much of it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Lakes in buckets")]
+pub struct CopyArgs {
+    /// Where copies of lakes in buckets are kept [default: groma-sql in the user's cache directory].
+    #[arg(long, env = "GROMA_SQL_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// The most bytes of a copy; a lake that needs more is not read.
+    #[arg(long, value_name = "SIZE", default_value = "10GB")]
+    cache_size: String,
+    /// Copy the dates from this one on (UTC): the lake then has no others.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    since: Option<String>,
+    /// Copy the dates to this one, included.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    until: Option<String>,
+    /// The program groma, built with the feature s3 [default: beside this program, else on PATH].
+    #[arg(long, env = "GROMA_PROGRAM", value_name = "FILE")]
+    groma: Option<PathBuf>,
+}
+
+/// A lake in a bucket and its copy.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    dir: PathBuf,
+}
+
+/// The directory of the lake that is meant; a bucket is copied first. With the copy, if it is one.
+pub fn directory(lake: &str, args: &CopyArgs) -> anyhow::Result<(PathBuf, Option<Copy>)> {
+    if let Some(path) = lake.strip_prefix("file://") {
+        return Ok((path.into(), None));
+    }
+    if !lake.contains("://") {
+        return Ok((lake.into(), None));
+    }
+    if !lake.starts_with("s3://") {
+        bail!("{lake} is no lake; name a directory or s3://BUCKET/PREFIX");
+    }
+    let copy = Copy::new(lake, args)?;
+    copy.update()?;
+    Ok((copy.dir.clone(), Some(copy)))
+}
+
+impl Copy {
+    fn new(lake: &str, args: &CopyArgs) -> anyhow::Result<Copy> {
+        let cache = match &args.cache {
+            Some(cache) => cache.clone(),
+            None => user_cache().context("name a directory for the copy with --cache")?,
+        };
+        let dir = cache.join(file_name(lake));
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let mut arguments: Vec<OsString> = ["mirror", "--lake", lake, "--most", &args.cache_size]
+            .map(OsString::from)
+            .into();
+        arguments.extend(["--linger", LINGER_MINUTES, "--to"].map(OsString::from));
+        arguments.push(dir.clone().into());
+        for (flag, date) in [("--since", &args.since), ("--until", &args.until)] {
+            if let Some(date) = date {
+                arguments.extend([flag.into(), date.into()]);
+            }
+        }
+        Ok(Copy {
+            program: args.groma.clone().unwrap_or_else(program),
+            arguments,
+            dir,
+        })
+    }
+
+    /// Makes the copy what the lake is now.
+    fn update(&self) -> anyhow::Result<()> {
+        let program = self.program.display();
+        let output = Command::new(&self.program)
+            .args(&self.arguments)
+            // Its lake is named above.
+            .env_remove("GROMA_LAKE")
+            .output()
+            .with_context(|| {
+                format!("run {program}, which copies lakes from buckets; name it with --groma")
+            })?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            bail!("copy the lake to this machine: {}", told.trim());
+        }
+        Ok(())
+    }
+
+    /// Updates the copy every so often for as long as this process lives.
+    pub fn keep(self, every: Duration) {
+        thread::spawn(move || {
+            loop {
+                thread::sleep(every);
+                // Queries are answered of the copy as it is.
+                if let Err(error) = self.update() {
+                    eprintln!("groma-sql: {error:#}");
+                }
+            }
+        });
+    }
+}
+
+/// `groma` beside this program, or on `PATH`.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().ok();
+    let beside = this.and_then(|this| Some(this.parent()?.join("groma")));
+    beside
+        .filter(|beside| beside.is_file())
+        .unwrap_or_else(|| "groma".into())
+}
+
+/// <https://specifications.freedesktop.org/basedir-spec/latest/>
+fn user_cache() -> Option<PathBuf> {
+    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    let named = std::env::var_os("XDG_CACHE_HOME").and_then(absolute);
+    let cache = named.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")));
+    Some(cache?.join("groma-sql"))
+}
+
+/// A name for the copy that no other lake has.
+fn file_name(lake: &str) -> String {
+    let letter = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => (byte as char).to_string(),
+        _ => format!("_{byte:02x}"),
+    };
+    lake.trim_end_matches('/').bytes().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lake_has_a_name_of_its_own() {
+        let names = ["s3://a/b", "s3://a_b", "s3://a-b", "s3://a/b/c", "s3://a/B"].map(file_name);
+        let mut different = names.to_vec();
+        different.sort();
+        different.dedup();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(['/', '.'])));
+        assert_eq!(file_name("s3://a/b/"), file_name("s3://a/b"));
+    }
+}
