@@ -1,10 +1,12 @@
 //! How results are shown to people and to programs.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use groma_lab::{Off, Services};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Exit code of a command that could not do its work.
 pub(crate) const FAILED: u8 = 1;
@@ -54,29 +56,78 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// A progress bar over `length` milliseconds on standard error; silent where
 /// that is no terminal.
 pub(crate) fn bar(label: &'static str, length_ms: u64) -> ProgressBar {
-    let target = if io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr_with_hz(10)
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length_ms), target);
-    let style = ProgressStyle::with_template("  {prefix:<9} {bar:30.cyan/dim} {msg}")
-        .expect("the template is a constant")
-        .progress_chars("━╸─");
-    bar.set_style(style);
+    let bar = ProgressBar::with_draw_target(Some(length_ms), target());
+    bar.set_style(style("  {prefix:<9} {bar:30.cyan/dim} {msg}"));
     bar.set_prefix(label);
     bar
 }
 
-/// A progress bar that counts to `total` on standard error; silent where that is no terminal.
-pub(crate) fn count(label: &'static str, total: u64) -> ProgressBar {
-    let bar = bar(label, total);
-    let style =
-        ProgressStyle::with_template("  {prefix:<9} {bar:30.cyan/dim} {pos}/{len}, {eta} left")
-            .expect("the template is a constant")
-            .progress_chars("━╸─");
-    bar.set_style(style);
-    bar
+/// A progress bar that counts to `total`, with others below it that come and go.
+pub(crate) struct Bars {
+    all: MultiProgress,
+    count: ProgressBar,
+    parts: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Bars {
+    /// Bars on standard error; silent where that is no terminal.
+    pub(crate) fn new(label: &'static str, total: u64) -> Bars {
+        let all = MultiProgress::with_draw_target(target());
+        let count = all.add(bar(label, total));
+        count.set_style(style(
+            "  {prefix:<9} {bar:30.cyan/dim} {pos}/{len}, {eta} left",
+        ));
+        Bars {
+            all,
+            count,
+            parts: Mutex::default(),
+        }
+    }
+
+    /// So much of one part is done; it gets a bar of its own.
+    pub(crate) fn part(&self, name: &str, bytes: u64, of_bytes: Option<u64>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = parts.entry(name.to_owned()).or_insert_with(|| {
+            let part = self.all.add(bar("", 0));
+            part.set_style(style(match of_bytes {
+                Some(_) => "  {prefix:<9} {bar:30.cyan/dim} {bytes}/{total_bytes} of {wide_msg}",
+                None => "  {prefix:<9} {bytes} of {wide_msg}",
+            }));
+            part.set_message(name.rsplit('/').next().unwrap_or(name).to_owned());
+            part.set_length(of_bytes.unwrap_or_default());
+            part
+        });
+        part.set_position(bytes);
+    }
+
+    /// One part is done as a whole; `print` may write lines meanwhile.
+    pub(crate) fn done<T>(&self, name: &str, print: impl FnOnce() -> T) -> T {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.remove(name) {
+            self.all.remove(&part);
+        }
+        self.count.inc(1);
+        self.all.suspend(print)
+    }
+
+    /// All is done.
+    pub(crate) fn finish(&self) {
+        self.count.finish_and_clear();
+    }
+}
+
+fn target() -> ProgressDrawTarget {
+    if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(10)
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants")
+        .progress_chars("━╸─")
 }
 
 /// Megabits per second as people read them: three significant digits.

@@ -17,12 +17,10 @@ use groma_names::ObjectName;
 use groma_schema::Schema;
 use groma_service::parse_duration;
 use groma_spool::Name;
-use indicatif::ProgressBar;
 use jiff::civil::Date;
 
 use super::node::ManifestArgs;
-use crate::output;
-use crate::output::say;
+use crate::output::{Bars, reason, say};
 
 mod bigquery;
 
@@ -120,6 +118,19 @@ impl Target {
         }
     }
 
+    /// The same target, which shows how far it is with large objects; a warehouse reads them itself.
+    fn telling(self, bars: &Arc<Bars>) -> Target {
+        let bars = Arc::clone(bars);
+        match self {
+            Target::Lake(loader) => {
+                Target::Lake(Box::new(loader.telling(move |name, progress| {
+                    bars.part(name, progress.read_bytes, progress.object_bytes);
+                })))
+            }
+            Target::BigQuery(loader) => Target::BigQuery(loader),
+        }
+    }
+
     fn load(&self, object: String, date: Option<Date>) -> Line {
         let done = match self {
             Target::Lake(loader) => load(loader, &object, date).map_err(anyhow::Error::from),
@@ -131,7 +142,7 @@ impl Target {
             Ok(line) => Line { object, ..line },
             Err(error) => Line {
                 object,
-                error: Some(output::reason(&error)),
+                error: Some(reason(&error)),
                 ..Line::default()
             },
         }
@@ -158,9 +169,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .into_iter()
             .partition(|name| found.is_object || target.is_loadable(name));
         say_left_alone(&others);
-        let bar = output::count("objects", names.len() as u64);
-        let (failed_here, rows_here) = load_all(&target, args, &names, &bar)?;
-        bar.finish_and_clear();
+        let bars = Arc::new(Bars::new("objects", names.len() as u64));
+        let target = target.telling(&bars);
+        let (failed_here, rows_here) = load_all(&target, args, &names, &bars)?;
+        bars.finish();
         failed += failed_here;
         rows += rows_here;
     }
@@ -192,7 +204,7 @@ fn load_all(
     target: &Target,
     args: &Args,
     names: &[String],
-    bar: &ProgressBar,
+    bars: &Bars,
 ) -> anyhow::Result<(u64, u64)> {
     let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = args.jobs.unwrap_or(processors).get().min(names.len());
@@ -216,8 +228,7 @@ fn load_all(
         for line in lines {
             failed += u64::from(line.error.is_some());
             rows += line.rows;
-            bar.inc(1);
-            bar.suspend(|| print_line(&line, args.json))?;
+            bars.done(&line.object, || print_line(&line, args.json))?;
         }
         Ok((failed, rows))
     })

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use crate::lake::{ErrorLog, Lake, ParquetFile};
 use crate::load::{Load, Outcome};
 use crate::object::{Form, Object};
+use crate::progress::{Progress, Tell, Told};
 use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
 use crate::{Limits, LoadDatatype, LoadError, Rules};
@@ -45,6 +46,7 @@ pub struct Loader {
     embargoed: bool,
     pub(crate) watch_root: Option<PathBuf>,
     pub(crate) poll: Duration,
+    tell: Option<Box<Tell>>,
 }
 
 impl Loader {
@@ -58,6 +60,7 @@ impl Loader {
             embargoed: false,
             watch_root: None,
             poll: POLL,
+            tell: None,
         }
     }
 
@@ -88,6 +91,15 @@ impl Loader {
     #[must_use]
     pub fn polling(self, poll: Duration) -> Loader {
         Loader { poll, ..self }
+    }
+
+    /// The same loader, which tells how far it is with objects of more than a megabyte, and does so about once per megabyte.
+    #[must_use]
+    pub fn telling(self, tell: impl Fn(&str, Progress) + Send + Sync + 'static) -> Loader {
+        Loader {
+            tell: Some(Box::new(tell)),
+            ..self
+        }
     }
 
     /// The lake written to.
@@ -222,7 +234,9 @@ impl Loader {
         rules: Rules,
         load: &mut Load<'_>,
     ) -> Result<(), LoadError> {
-        let (reader, seen) = Observed::new(self.store.open(name)?);
+        let opened = self.store.open(name)?;
+        let told = Told::new(opened, &*self.store, name, self.tell.as_deref());
+        let (reader, seen) = Observed::new(told);
         let wanted = |member: &str| rules.wants(member);
         let visit = &mut |member| load.member(member);
         let result = match form {

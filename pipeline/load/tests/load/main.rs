@@ -8,6 +8,7 @@ mod forms;
 mod golden;
 mod hostile;
 mod killed;
+mod large;
 mod mutated;
 mod once;
 mod support;

@@ -1,0 +1,71 @@
+//! How far an object is read.
+
+use std::io::{self, Read};
+
+use groma_archive::Store;
+
+/// Bytes that are read between two tellings; an object that is smaller is never told of.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// How far an object is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the object that were read.
+    pub read_bytes: u64,
+    /// Its size, where the archive tells.
+    pub object_bytes: Option<u64>,
+}
+
+/// Receives the name of an object and how far it is read.
+pub(crate) type Tell = dyn Fn(&str, Progress) + Send + Sync;
+
+/// Passes reads through and tells of them.
+pub(crate) struct Told<'a, R> {
+    inner: R,
+    store: &'a dyn Store,
+    name: &'a str,
+    tell: Option<&'a Tell>,
+    now: Progress,
+    /// Bytes at which it is told next.
+    next: u64,
+}
+
+impl<'a, R> Told<'a, R> {
+    pub(crate) fn new(
+        inner: R,
+        store: &'a dyn Store,
+        name: &'a str,
+        tell: Option<&'a Tell>,
+    ) -> Self {
+        Told {
+            inner,
+            store,
+            name,
+            tell,
+            now: Progress {
+                read_bytes: 0,
+                object_bytes: None,
+            },
+            next: STEP_BYTES,
+        }
+    }
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.now.read_bytes += count as u64;
+        if let Some(tell) = self.tell
+            && self.now.read_bytes >= self.next
+        {
+            // Asked once, and only of an object that is worth it. Progress is never a reason to fail.
+            if self.next == STEP_BYTES {
+                let stat = self.store.stat(self.name).ok().flatten();
+                self.now.object_bytes = stat.map(|stat| stat.size_bytes);
+            }
+            self.next = self.now.read_bytes + STEP_BYTES;
+            tell(self.name, self.now);
+        }
+        Ok(count)
+    }
+}
