@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_archive::{Location, Opening, Store};
+use groma_archive::{Location, Opening, Store, StoreError};
 use groma_lab::loaded_datatypes;
 use groma_lake::Unsealed;
 use groma_lake_store::LakeStore;
@@ -302,7 +302,7 @@ fn objects(text: &str) -> anyhow::Result<Found> {
         Location::Web(url) => {
             let from = url.find("://").map_or(0, |at| at + 3);
             let (base, name) = split(&url, from)
-                .with_context(|| format!("{url} does not end in the name of an object"))?;
+                .ok_or_else(|| StoreError::url(&url, "it does not end in the name of an object"))?;
             Ok(Found {
                 archive: open(base)?,
                 names: vec![name.to_owned()],

@@ -61,7 +61,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { json } => list(&quarantine.list()?, *json)?,
         Action::Show { id } => {
-            find(&quarantine, id)?;
+            let file = find(&quarantine, id)?;
+            anyhow::ensure!(
+                !file.is_missing,
+                "only the reason of {id} is here: {}",
+                file.reason
+            );
             io::copy(&mut quarantine.content(id)?, &mut io::stdout().lock())?;
         }
         Action::Release {
@@ -89,7 +94,11 @@ fn list(files: &[Quarantined], json: bool) -> anyhow::Result<()> {
         return output::json(&files);
     }
     for file in files {
-        say!("{}  {} bytes  {}", file.id, file.size_bytes, file.reason);
+        if file.is_missing {
+            say!("{}  missing  {}", file.id, file.reason);
+        } else {
+            say!("{}  {} bytes  {}", file.id, file.size_bytes, file.reason);
+        }
     }
     Ok(())
 }

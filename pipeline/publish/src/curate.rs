@@ -1,5 +1,6 @@
 //! What an operator does with files in quarantine. Everything done is in `<state>/quarantine/audit.jsonl`, before it is done.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,8 +31,10 @@ pub struct Quarantined {
     pub path: Option<String>,
     /// Why it was not published.
     pub reason: String,
-    /// Its size in bytes; of a link, that of the link.
+    /// Its size in bytes; of a link, that of the link; 0 if it is missing.
     pub size_bytes: u64,
+    /// Only its reason is here: the file was too large and stays among the claimed ones, is about to come, or was taken away.
+    pub is_missing: bool,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +66,8 @@ impl Quarantine {
         let mut found = Vec::new();
         for datatype in directories(&self.dir)? {
             for date in directories(&datatype)? {
-                for file in visible_entries(&date)? {
-                    let is_note = file.to_string_lossy().ends_with(NOTE_END);
-                    if !is_note && let Ok(id) = file.strip_prefix(&self.dir) {
+                for file in quarantined_in(&date)? {
+                    if let Ok(id) = file.strip_prefix(&self.dir) {
                         found.extend(self.look(&id.to_string_lossy())?);
                     }
                 }
@@ -75,23 +77,27 @@ impl Quarantine {
         Ok(found)
     }
 
-    /// One file; `None` if there is none of that id.
+    /// One file, or what is known of one that is missing; `None` if there is nothing of that id.
     pub fn look(&self, id: &str) -> Result<Option<Quarantined>, PublishError> {
         let Some(file) = self.file(id) else {
             return Ok(None);
         };
-        let metadata = match file.symlink_metadata() {
-            Ok(metadata) if !metadata.is_dir() => metadata,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(PublishError::io("look at", &file)(error)),
-        };
         let note: Option<Note> = fs::read(note_path(&file))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let size_bytes = match file.symlink_metadata() {
+            Ok(metadata) if !metadata.is_dir() => Some(metadata.len()),
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(PublishError::io("look at", &file)(error)),
+        };
+        if size_bytes.is_none() && note.is_none() {
+            return Ok(None);
+        }
         Ok(Some(Quarantined {
             id: id.to_owned(),
-            size_bytes: metadata.len(),
+            size_bytes: size_bytes.unwrap_or_default(),
+            is_missing: size_bytes.is_none(),
             reason: note
                 .as_ref()
                 .map_or("its reason file is missing", |note| &note.reason)
@@ -157,13 +163,15 @@ impl Quarantine {
         Ok(path)
     }
 
-    /// Deletes a file for good.
+    /// Deletes a file for good, and its reason. Of one that is missing there is only that.
     pub fn drop(&self, file: &Quarantined, by: &str) -> Result<(), PublishError> {
         let path = self.file(&file.id).unwrap_or_default();
         self.audit("drop", file, by)?;
-        self.disk
-            .remove(Place::path(&path))
-            .map_err(PublishError::io("drop", &path))?;
+        if !file.is_missing {
+            self.disk
+                .remove(Place::path(&path))
+                .map_err(PublishError::io("drop", &path))?;
+        }
         self.remove_note(&path)
     }
 
@@ -223,6 +231,27 @@ fn open_plain(path: &Path) -> io::Result<File> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(file)
+}
+
+/// The files of a date in quarantine, and those of which there is only the reason.
+fn quarantined_in(date: &Path) -> Result<Vec<PathBuf>, PublishError> {
+    let entries = visible_entries(date)?;
+    let there: BTreeSet<&PathBuf> = entries.iter().collect();
+    // A file may have a name that ends as those of reasons do; it is known by its own.
+    let notes: BTreeSet<PathBuf> = entries
+        .iter()
+        .map(|entry| note_path(entry))
+        .filter(|note| there.contains(note))
+        .collect();
+    let mut files = Vec::new();
+    for entry in entries.iter().filter(|entry| !notes.contains(*entry)) {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        files.push(match name.strip_suffix(NOTE_END) {
+            Some(missing) if !there.contains(&note_path(entry)) => entry.with_file_name(missing),
+            _ => entry.clone(),
+        });
+    }
+    Ok(files)
 }
 
 fn directories(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {

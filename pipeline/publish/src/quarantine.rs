@@ -207,11 +207,12 @@ pub(crate) fn note_path(file: &Path) -> PathBuf {
     file.with_file_name(format!("{}-{}{NOTE_END}", &name[..150], &digest[..16]))
 }
 
-/// The file's own name, or with a number behind it when that is taken.
+/// The file's own name, or with a number behind it when that is taken, or its reason's is by a file with a reason of its own.
 fn free_name(dir: &Path, name: &str) -> PathBuf {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let mut path = dir.join(name);
     let mut number = 1_u64;
-    while path.symlink_metadata().is_ok() {
+    while is_there(&path) || is_there(&note_path(&note_path(&path))) {
         number += 1;
         let end = format!(".{number}");
         let kept = name.len().min(NAME_MAX_BYTES - end.len());

@@ -60,6 +60,16 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
         .join("state/quarantine/ndt7/2026-01-01/huge.bin.reason.json");
     let note = fs::read_to_string(note).unwrap();
     assert!(note.contains("larger than the quarantine"), "{note}");
+    let quarantine = Quarantine::open(&dir.path().join("state"));
+    let listed = quarantine.list().unwrap();
+    let [file] = &listed[..] else {
+        panic!("{listed:?}");
+    };
+    assert_eq!(file.id, "ndt7/2026-01-01/huge.bin");
+    assert!(file.is_missing && file.reason.contains("larger than the quarantine"));
+    assert!(quarantine.release(file, &lab.spool, "me").is_err());
+    quarantine.drop(file, "me").unwrap();
+    assert_eq!(quarantine.list().unwrap(), []);
 }
 
 /// Fills the quarantine, and plants among the claimed files one that may not be read.

@@ -126,3 +126,25 @@ fn names_of_255_bytes_are_published_quarantined_and_released() {
     );
     assert_eq!(quarantine.list().unwrap().len(), 1);
 }
+
+#[test]
+fn a_file_with_the_name_of_a_reason_is_no_reason() {
+    const NAMES: [&str; 2] = ["a.json", "a.json.reason.json"];
+    for first in [0, 1] {
+        let dir = common::tempdir();
+        let lab = Lab::new(dir.path(), Form::Jsonl);
+        for name in [NAMES[first], NAMES[1 - first]] {
+            let path = format!("ndt7/2026/01/01/{name}").parse().unwrap();
+            lab.spool.write(&path, b"{").unwrap();
+            run(&lab);
+        }
+        let quarantine = Quarantine::open(&dir.path().join("state"));
+        let listed = quarantine.list().unwrap();
+        assert_eq!(listed.len(), 2, "{listed:?}");
+        for file in &listed {
+            assert!(!file.is_missing && file.path.is_some(), "{file:?}");
+            let content = std::io::read_to_string(quarantine.content(&file.id).unwrap());
+            assert_eq!(content.unwrap(), "{", "{file:?}");
+        }
+    }
+}

@@ -43,7 +43,8 @@ impl Web {
             name: name.to_owned(),
             source,
         })?;
-        let (inner, url) = (Arc::clone(&self.0), self.url(name));
+        let inner = Arc::clone(&self.0);
+        let url = format!("{}/{}", inner.base, client::escaped(name, "/"));
         let answer = bridge::wait(async move { inner.ask(method, &url).await });
         answer
             .and_then(|answer| answer)
@@ -102,7 +103,8 @@ impl Store for Web {
         Err(Web::refuse("list", prefix))
     }
 
+    /// Without user, password and query, which are nobody's to read in rows and messages.
     fn url(&self, name: &str) -> String {
-        format!("{}/{}", self.0.base, client::escaped(name, "/"))
+        format!("{}/{}", shown(&self.0.base), client::escaped(name, "/"))
     }
 }
