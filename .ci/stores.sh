@@ -21,7 +21,8 @@ for one in s3 gcs; do
     cargo clippy -p groma-archive --features "$one" -- -D warnings
 done
 cargo clippy -p groma-archive -p groma-publish --all-targets --features "$features" -- -D warnings
-cargo clippy -p groma --features s3,gcs -- -D warnings
+cargo clippy -p groma --all-targets --features s3,gcs -- -D warnings
 cargo test -p groma-archive --features s3,gcs
 cargo test -p groma-publish --features s3,gcs --test buckets
+cargo test -p groma --features s3,gcs --test secrets
 echo "$hash" >"$stamp"

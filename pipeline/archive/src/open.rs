@@ -251,8 +251,8 @@ pub(crate) fn shown(url: &str) -> String {
     }
 }
 
-/// The bytes of a percent-encoded path; `None` if an escape is cut short or no hex.
-fn unescaped(path: &str) -> Option<Vec<u8>> {
+/// The bytes of percent-encoded text; `None` if an escape is cut short or no hex.
+pub(crate) fn unescaped(path: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::{HeaderValue, StatusCode, header};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Response};
 
 use super::Failure;
 use super::body::Progress;
+use crate::open::unescaped;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -70,10 +72,11 @@ fn may_pass(status: StatusCode) -> bool {
 /// taken nor the answer came for `stall`, which begins now.
 pub(crate) async fn send(
     client: &Client,
-    request: Request,
+    mut request: Request,
     progress: &Progress,
     stall: Duration,
 ) -> Result<Response, Failure> {
+    hide_password(&mut request)?;
     progress.moved();
     let mut answer = std::pin::pin!(client.execute(request));
     loop {
@@ -87,6 +90,31 @@ pub(crate) async fn send(
             }
         }
     }
+}
+
+/// Moves the user and password of a request's URL into the header that is made for them (RFC 7617): the client's own logs
+/// show URLs, and never that header's value.
+fn hide_password(request: &mut Request) -> Result<(), Failure> {
+    let url = request.url_mut();
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return Ok(());
+    }
+    let plain = |text: &str| {
+        unescaped(text)
+            .ok_or_else(|| Failure::new("the user or password of the URL is not percent-encoded"))
+    };
+    let both = [plain(user)?, plain(password.unwrap_or_default())?].join(&b':');
+    let removed = url.set_username("").and_then(|()| url.set_password(None));
+    removed.map_err(|()| Failure::new("the URL holds a password and no host"))?;
+    let value = format!("Basic {}", BASE64_STANDARD.encode(both));
+    let mut value = HeaderValue::try_from(value).expect("base64 is made of visible letters");
+    value.set_sensitive(true);
+    request
+        .headers_mut()
+        .entry(header::AUTHORIZATION)
+        .or_insert(value);
+    Ok(())
 }
 
 /// An answer's body as text, of which at most `most_bytes` are read.
@@ -154,6 +182,8 @@ mod tests {
     use std::net::TcpListener;
 
     use super::super::bridge::wait;
+    use http::Method;
+
     use super::*;
 
     const STALL: Duration = Duration::from_secs(30);
@@ -207,5 +237,23 @@ mod tests {
             send(&client, request, &since_before, stall).await
         });
         assert!(answer.unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_password_leaves_the_url() {
+        for (url, expected) in [
+            ("http://host/x", None),
+            ("http://us%40er:p%3Aw@host/x", Some("us@er:p:w")),
+            ("http://user@host/x", Some("user:")),
+            ("http://:pw@host/x", Some(":pw")),
+        ] {
+            let mut request = Request::new(Method::GET, url.parse().unwrap());
+            hide_password(&mut request).unwrap();
+            assert_eq!(request.url().as_str(), "http://host/x");
+            let sent = request.headers().get(header::AUTHORIZATION);
+            let expected = expected.map(|both| format!("Basic {}", BASE64_STANDARD.encode(both)));
+            assert_eq!(sent.map(|sent| sent.to_str().unwrap()), expected.as_deref());
+            assert!(sent.is_none_or(HeaderValue::is_sensitive));
+        }
     }
 }
