@@ -105,3 +105,48 @@ fn an_export_has_every_row_once_whatever_became_of_its_file() {
         assert_eq!(exported(), live, "linger {linger}");
     }
 }
+
+#[test]
+fn tests_are_found_in_a_lake_and_in_its_copy() {
+    let Some(data) = groma_tests::real_data() else {
+        return;
+    };
+    let bundles = stored::files(&data.join("archives"), "ndt7-mlab3-syd03-ndt.tgz");
+    let temporary = tempfile::tempdir().unwrap();
+    let (lake, copy) = (temporary.path().join("lake"), temporary.path().join("copy"));
+    let (lake, copy) = (lake.to_str().unwrap(), copy.to_str().unwrap());
+    let bundle = bundles[0].to_str().unwrap();
+    run_json(&mut groma(["load", bundle, "--lake", lake, "--json"]));
+    let find = |lake: &str, arguments: &[&str]| {
+        let common = ["find", "--lake", lake, "--json"];
+        run(&mut groma(common.iter().chain(arguments).copied()))
+    };
+    let all = run_json(&mut groma([
+        "find", "--lake", lake, "--json", "--limit", "1000",
+    ]));
+    let all = all["tests"].as_array().unwrap();
+    let fast = find(lake, &["--min-mbps", "50", "--since", "2020-03-18"]);
+    let fast: serde_json::Value = serde_json::from_slice(&fast.stdout).unwrap();
+    let is_fast = |test: &&serde_json::Value| test["mean_throughput_mbps"].as_f64() >= Some(50.0);
+    let wanted = all.iter().filter(is_fast).count();
+    assert!(0 < wanted && wanted < all.len());
+    assert_eq!(fast["tests"].as_array().unwrap().len(), wanted);
+    let none = find(lake, &["--client-net", "192.0.2.0/24"]);
+    assert_eq!(none.status.code(), Some(1), "{}", told(&none));
+
+    let mirrored = run_json(&mut groma([
+        "mirror", "--lake", lake, "--to", copy, "--json",
+    ]));
+    assert_eq!(mirrored["files"], 1, "{mirrored}");
+    let found = find(copy, &["--limit", "1000"]);
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found["tests"].as_array(), Some(all));
+    let uuid = all[0]["id"].as_str().unwrap();
+    let shown = run_json(&mut groma([
+        "show", uuid, "--lake", copy, "--dir", "none", "--json",
+    ]));
+    assert_eq!(shown["row"]["id"], uuid);
+    let refused = run(&mut groma(["mirror", "--lake", copy, "--to", lake]));
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    assert!(told(&refused).contains("no copy of"), "{}", told(&refused));
+}

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use groma_lake::{Day, Pass, Settings, seal};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::metadata::RowGroupMetaData;
 use serde_json::Value;
 
 use crate::support::{CLOSED, Lab, OPEN, check_with_pyarrow, eager, now};
@@ -204,6 +207,56 @@ fn an_unreadable_file_stays_and_stops_nothing() {
     let pass = run(&lab, &eager());
     assert_eq!((pass.sealed, pass.unreadable), (1, vec![path.clone()]));
     assert!(path.exists());
+}
+
+#[test]
+fn a_live_date_is_compacted_when_its_oldest_small_file_is_old() {
+    let (_dir, lab) = lab(OPEN, 3);
+    let patient = Settings {
+        compact_files: 1000,
+        ..eager()
+    };
+    assert_eq!(run(&lab, &patient).compacted, 0, "an hour has not passed");
+    let impatient = Settings {
+        compact_after: std::time::Duration::ZERO,
+        ..patient
+    };
+    assert_eq!(run(&lab, &impatient).compacted, 1);
+    assert_eq!(run(&lab, &impatient).compacted, 0, "one file is left");
+    assert_eq!(lab.ids(OPEN).len(), 6);
+}
+
+#[test]
+fn parts_are_made_for_look_ups() {
+    let (_dir, lab) = lab(CLOSED, 20);
+    let settings = Settings {
+        row_group_rows: 15,
+        ..eager()
+    };
+    run(&lab, &settings);
+    let part = format!("sealed/date={CLOSED}/part-000000-0.parquet");
+    let file = fs::File::open(lab.table().dir().join(part)).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let groups = reader.metadata().row_groups();
+    assert!(groups.iter().all(|group| group.num_rows() <= 15));
+    assert_eq!(
+        groups.iter().map(RowGroupMetaData::num_rows).sum::<i64>(),
+        40
+    );
+    for column in groups.iter().flat_map(RowGroupMetaData::columns) {
+        let path = column.column_path().string();
+        assert!(
+            matches!(column.compression(), Compression::ZSTD(_)),
+            "{path}"
+        );
+        assert!(column.statistics().is_some(), "{path}");
+        assert!(column.offset_index_offset().is_some(), "{path}");
+        assert_eq!(
+            column.bloom_filter_offset().is_some(),
+            path == "id",
+            "{path}"
+        );
+    }
 }
 
 #[test]
