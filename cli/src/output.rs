@@ -88,14 +88,14 @@ impl Bars {
     pub(crate) fn part(&self, name: &str, bytes: u64, of_bytes: Option<u64>) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = parts.entry(name.to_owned()).or_insert_with(|| {
-            let part = self.all.add(bar("", 0));
-            part.set_style(style(match of_bytes {
+            let template = match of_bytes {
                 Some(_) => "  {prefix:<9} {bar:30.cyan/dim} {bytes}/{total_bytes} of {wide_msg}",
                 None => "  {prefix:<9} {bytes} of {wide_msg}",
-            }));
-            part.set_message(name.rsplit('/').next().unwrap_or(name).to_owned());
+            };
+            let file = name.rsplit('/').next().unwrap_or(name).to_owned();
+            let part = ProgressBar::hidden().with_style(style(template));
             part.set_length(of_bytes.unwrap_or_default());
-            part
+            self.all.add(part.with_message(file))
         });
         part.set_position(bytes);
     }

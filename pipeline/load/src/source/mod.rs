@@ -58,7 +58,5 @@ const NAME_BYTES: usize = 1024;
 /// A name as a printable label of bounded length.
 fn label(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(NAME_BYTES)]);
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.replace(char::is_control, "\u{fffd}")
 }

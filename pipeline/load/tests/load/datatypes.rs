@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::golden::canonical;
 use crate::support::{Lab, errors, gzip, lines, rows, tar};
 
-fn object(datatype: &str) -> String {
+pub(crate) fn object(datatype: &str) -> String {
     format!("ndt/{datatype}/2020/03/18/20200318T003853.425987Z-{datatype}-mlab3-syd03-ndt.tgz")
 }
 
@@ -23,7 +23,7 @@ fn loader(lab: &Lab, name: &str) -> Loader {
 }
 
 /// Loads an archive of these members, with the date that M-Lab's rows have.
-fn load(lab: &Lab, name: &str, members: &[(&str, &[u8])]) -> Loaded {
+pub(crate) fn load(lab: &Lab, name: &str, members: &[(&str, &[u8])]) -> Loaded {
     lab.put(&object(name), &gzip(&tar(members)));
     let date = Date::constant(2020, 3, 18);
     loader(lab, name)
@@ -31,7 +31,7 @@ fn load(lab: &Lab, name: &str, members: &[(&str, &[u8])]) -> Loaded {
         .unwrap()
 }
 
-fn real(path: &str) -> Option<Vec<u8>> {
+pub(crate) fn real(path: &str) -> Option<Vec<u8>> {
     Some(fs::read(groma_tests::real_data()?.join(path)).unwrap())
 }
 

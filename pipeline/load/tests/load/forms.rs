@@ -197,3 +197,63 @@ fn unknown_fields_are_left_out_and_counted() {
         [("raw.Hops.Loss".to_owned(), 2), ("raw.New".to_owned(), 1)]
     );
 }
+
+#[test]
+fn objects_of_every_time_and_place_are_read() {
+    let files = [("a.json", br#"{"Count": 1}"#.as_slice())];
+    let line =
+        br#"{"Date": "2024-05-06", "Archiver": {"Filename": "a.json"}, "Raw": {"Count": 1}}"#;
+    for (name, body) in [
+        // With and without a fraction of a second, split in numbered files, in every kind of tar, under embargo.
+        (
+            "20240506T070809.123456Z-probe1-mlab1-lga0t-lab.tgz",
+            gzip(&tar(&files)),
+        ),
+        (
+            "20240506T070809Z-probe1-mlab1-lga0t-lab-0001.tgz",
+            gzip(&tar(&files)),
+        ),
+        (
+            "20240506T070809Z-probe1-mlab1-lga0t-lab-0002.tar.gz",
+            gzip(&tar(&files)),
+        ),
+        (
+            "20240506T070809Z-probe1-mlab1-lga0t-lab-0003.tar",
+            tar(&files),
+        ),
+        (
+            "20240506T070809Z-probe1-mlab1-lga0t-lab-0004-e.tgz",
+            gzip(&tar(&files)),
+        ),
+        // Virtual sites, hosts of others, and those that are called by their address and network.
+        (
+            "20240506T070809.123456Z-probe1-mlab1-lga1c-lab.tgz",
+            gzip(&tar(&files)),
+        ),
+        (
+            "20240506T070809.123456Z-probe1-third-party-lab.tgz",
+            gzip(&tar(&files)),
+        ),
+        (
+            "20240506T070809.123456Z-probe1-c0a80001-lga12345-lab.tgz",
+            gzip(&tar(&files)),
+        ),
+    ] {
+        let lab = Lab::new();
+        let object = format!("lab/probe1/2024/05/06/{name}");
+        lab.put(&object, &body);
+        let loader = lab.loader().with_embargoed(true);
+        assert_eq!(loader.load_object(&object, None).unwrap().rows, 1, "{name}");
+    }
+    for folder in ["autoload/v1", "autoload/v2/mlab"] {
+        let lab = Lab::new();
+        let file = "20240506T070809.123456Z-probe1-c0a80001-lga12345-lab-data.jsonl.gz";
+        let object = format!("{folder}/lab/probe1/2024/05/06/{file}");
+        lab.put(&object, &gzip(line));
+        assert_eq!(
+            lab.loader().load_object(&object, None).unwrap().rows,
+            1,
+            "{folder}"
+        );
+    }
+}

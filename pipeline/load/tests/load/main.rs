@@ -11,4 +11,5 @@ mod killed;
 mod large;
 mod mutated;
 mod once;
+mod rules;
 mod support;
