@@ -1,7 +1,7 @@
 //! What is written about rows holds: every rule and every derived column is documented, and the rules of tcpinfo.
 
 use groma_load::Rules;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::datatypes::{load, object, real};
 use crate::support::{Lab, errors, rows};
@@ -110,4 +110,43 @@ fn a_file_of_tcp_info_without_a_snapshot_or_a_head_says_so() {
     if headless.is_some() {
         assert_eq!(reasons[1].2, "no line with Metadata");
     }
+}
+
+#[test]
+fn a_traceroute_is_kept_whole() {
+    let trace = json!({"type": "tracelb", "version": "0.1", "method": "udp-dport", "src": "192.0.2.1", "dst": "192.0.2.2",
+        "sport": 33435, "dport": 33436, "gaplimit": 3, "start": {"sec": 1, "usec": 2, "ftime": "1970-01-01 00:00:01"},
+        "nodes": [{"addr": "192.0.2.3", "q_ttl": 1, "linkc": 1, "links": [[{"addr": "192.0.2.4", "probes": [
+            {"tx": {"sec": 1, "usec": 3}, "replyc": 1, "ttl": 2, "attempt": 0, "flowid": 1,
+             "replies": [{"rx": {"sec": 1, "usec": 4}, "ttl": 63, "rtt": 1.5, "ipid": 4711, "icmp_type": 11, "icmp_code": 0,
+                "icmp_q_tos": 0, "icmp_q_ttl": 1}]}]}]]}]});
+    let file: String = [
+        json!({"UUID": "h_1_00000000000000AB"}),
+        json!({"type": "cycle-start", "list_name": "l", "hostname": "h", "start_time": 1_566_691_298}),
+        trace,
+        json!({"type": "cycle-stop", "list_name": "l", "hostname": "h", "stop_time": 1_566_691_299}),
+    ]
+    .iter()
+    .map(|line| format!("{line}\n"))
+    .collect();
+    let lab = Lab::new();
+    let loaded = load(&lab, "scamper1", &[("x.jsonl", file.as_bytes())]);
+    assert_eq!((loaded.rows, loaded.errors), (1, 0));
+    assert!(
+        loaded.unknown_fields.is_empty(),
+        "{:?}",
+        loaded.unknown_fields
+    );
+    let trace = &rows(&loaded.path)[0]["raw"]["Tracelb"];
+    let number = |path: &str| trace.pointer(path).and_then(Value::as_f64);
+    for (path, expected) in [
+        ("/gaplimit", 3.0),
+        ("/sport", 33435.0),
+        ("/dport", 33436.0),
+        ("/nodes/0/links/0/Links/0/probes/0/replies/0/ipid", 4711.0),
+    ] {
+        assert_eq!(number(path), Some(expected), "{path}");
+    }
+    assert_eq!(trace["start"]["ftime"], "1970-01-01 00:00:01");
+    assert_eq!(trace["nodes"][0]["hop_id"], "20190825_h_192.0.2.3");
 }
