@@ -120,15 +120,14 @@ fn a_traceroute_is_kept_whole() {
             {"tx": {"sec": 1, "usec": 3}, "replyc": 1, "ttl": 2, "attempt": 0, "flowid": 1,
              "replies": [{"rx": {"sec": 1, "usec": 4}, "ttl": 63, "rtt": 1.5, "ipid": 4711, "icmp_type": 11, "icmp_code": 0,
                 "icmp_q_tos": 0, "icmp_q_ttl": 1}]}]}]]}]});
-    let file: String = [
+    let file = [
         json!({"UUID": "h_1_00000000000000AB"}),
         json!({"type": "cycle-start", "list_name": "l", "hostname": "h", "start_time": 1_566_691_298}),
         trace,
         json!({"type": "cycle-stop", "list_name": "l", "hostname": "h", "stop_time": 1_566_691_299}),
     ]
-    .iter()
-    .map(|line| format!("{line}\n"))
-    .collect();
+    .map(|line| line.to_string() + "\n")
+    .concat();
     let lab = Lab::new();
     let loaded = load(&lab, "scamper1", &[("x.jsonl", file.as_bytes())]);
     assert_eq!((loaded.rows, loaded.errors), (1, 0));
