@@ -1,0 +1,189 @@
+//! `groma load` and `groma export` from outside: several objects and processes at once, again, and out again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Objects of the archive, and the rows of each; each has one member that is none, and one that nobody wants.
+const OBJECTS: usize = 24;
+const ROWS: usize = 5;
+
+struct Lab(TempDir);
+
+impl Lab {
+    fn new() -> Lab {
+        let lab = Lab(TempDir::new().unwrap());
+        let schema = r#"[{"name": "Number", "type": "INTEGER", "description": "Which one."}]"#;
+        fs::write(lab.path("probe1.json"), schema).unwrap();
+        for object in 0..OBJECTS {
+            let file = format!("20240506T070809.{object:06}Z-probe1-mlab1-lga0t-lab.tar");
+            put(
+                &lab.path("archive/lab/probe1/2024/05/06").join(file),
+                object,
+            );
+        }
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self, archive: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+        let schema = format!("lab/probe1={}", self.path("probe1.json").display());
+        command
+            .arg("load")
+            .arg(self.path(archive))
+            .arg("--lake")
+            .arg(self.path("lake"))
+            .args(["--schema", &schema])
+            .args(more);
+        command
+    }
+
+    fn export(&self, more: &[&str]) -> Vec<u8> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+        command
+            .args([
+                "export",
+                "--datatype",
+                "lab/probe1",
+                "--date",
+                "2024-05-06",
+                "--lake",
+            ])
+            .arg(self.path("lake"))
+            .args(more);
+        succeeded(&command.output().unwrap()).to_vec()
+    }
+
+    /// The numbers of all rows, in order.
+    fn numbers(&self) -> Vec<u64> {
+        let rows = lines(&self.export(&["--format", "jsonl"]));
+        let mut numbers: Vec<u64> = rows
+            .iter()
+            .map(|row| row["raw"]["Number"].as_u64().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+fn put(path: &Path, object: usize) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
+    let rows = (0..ROWS).map(|row| {
+        let number = object * ROWS + row;
+        (
+            format!("{number}.json"),
+            format!(r#"{{"Number": {number}}}"#),
+        )
+    });
+    let others = [("bad.json", "no JSON"), ("read.me", "")];
+    let others = others.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    for (name, text) in rows.chain(others) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+fn succeeded(output: &Output) -> &[u8] {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    &output.stdout
+}
+
+fn lines(text: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(text).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn objects_are_loaded_at_once_and_again_is_nothing() {
+    let lab = Lab::new();
+    let load = || {
+        let output = lab.load("archive", &["--jobs", "4", "--json"]).output();
+        lines(succeeded(&output.unwrap()))
+    };
+    let first = load();
+    assert_eq!(first.len(), OBJECTS);
+    for line in &first {
+        let counts = (&line["rows"], &line["errors"], &line["skipped"]);
+        assert_eq!(counts, (&json!(ROWS), &json!(1), &json!(1)), "{line}");
+        assert!(Path::new(line["parquet"].as_str().unwrap()).is_file());
+    }
+    let all: Vec<u64> = (0..(OBJECTS * ROWS) as u64).collect();
+    assert_eq!(lab.numbers(), all);
+    let second = load();
+    assert!(second.iter().all(|line| line["already"] == json!(true)));
+    // One that is lost is made again, and nothing else.
+    fs::remove_file(first[7]["parquet"].as_str().unwrap()).unwrap();
+    let third = load();
+    let made = third.iter().filter(|line| line["already"] == json!(false));
+    assert_eq!(made.count(), 1);
+    assert_eq!(lab.numbers(), all);
+}
+
+#[test]
+fn processes_at_once_load_each_object_once() {
+    let lab = Lab::new();
+    let spawn = |_| {
+        let mut command = lab.load("archive", &["--jobs", "2", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let processes: Vec<_> = (0..3).map(spawn).collect();
+    let mut made = 0;
+    for process in processes {
+        let told = lines(succeeded(&process.wait_with_output().unwrap()));
+        made += told
+            .iter()
+            .filter(|line| line["already"] == json!(false))
+            .count();
+    }
+    assert_eq!(made, OBJECTS);
+    assert_eq!(lab.numbers().len(), OBJECTS * ROWS);
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told_and_stops_nothing() {
+    let lab = Lab::new();
+    let strange = lab
+        .path("archive/lab/other1/2024/05/06/20240506T070809.000000Z-other1-mlab1-lga0t-lab.tar");
+    put(&strange, 0);
+    let output = lab.load("archive", &[]).output().unwrap();
+    succeeded(&output);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("left alone: 1 objects"), "{told}");
+    assert_eq!(lab.numbers().len(), OBJECTS * ROWS);
+    // Named itself, it is an error that says what to do.
+    let relative = strange.strip_prefix(lab.0.path()).unwrap();
+    let output = lab
+        .load(relative.to_str().unwrap(), &["--json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = &lines(&output.stdout)[0];
+    assert!(line["error"].as_str().unwrap().contains("other1"), "{line}");
+}
+
+#[test]
+fn an_export_has_three_forms_and_that_of_mlab() {
+    let lab = Lab::new();
+    succeeded(&lab.load("archive", &[]).output().unwrap());
+    let csv = String::from_utf8(lab.export(&["--format", "csv"])).unwrap();
+    assert_eq!(csv.lines().count(), 1 + OBJECTS * ROWS);
+    let rows = lines(&lab.export(&["--as", "mlab-jsonl"]));
+    assert_eq!(rows.len(), OBJECTS * ROWS);
+    assert!(rows.iter().all(|row| row["parser"]["Filename"].is_string()));
+    assert_eq!(&lab.export(&["--format", "parquet"])[..4], b"PAR1");
+}
