@@ -223,7 +223,8 @@ impl Quarantine {
     }
 }
 
-fn open_plain(path: &Path) -> io::Result<File> {
+/// Opens a regular file, without following a link or waiting for a writer.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();

@@ -14,11 +14,11 @@ use groma_spool::SpoolPath;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
-use crate::files::{hex, visible_entries};
+use crate::files::{digest, hex, visible_entries};
 use crate::shared::{Lane, Shared};
 use crate::tree::{Found, STAT_BLOCK_BYTES};
+use crate::{PublishError, curate};
 
 const PRIVATE: u32 = 0o600;
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
@@ -136,8 +136,14 @@ pub(crate) fn put(
         if copied_bytes > budget.max_bytes {
             return keep_misfit(shared, lane, &dir, path, &found, reason);
         }
-        budget.take(copied_bytes - moved_bytes, path)?;
-        copy_durable(&config.disk, file, &target)
+        let is_copied = is_copied_already(file, &dir, name, &target).map_err(failed())?;
+        let copied = if is_copied {
+            config.disk.remove(Place::path(&note_path(&target)))
+        } else {
+            budget.take(copied_bytes - moved_bytes, path)?;
+            copy_durable(&config.disk, file, &target)
+        };
+        copied
             .and_then(|()| config.disk.remove(Place::at(claimed, name)))
             .map_err(failed())?;
     }
@@ -210,15 +216,33 @@ pub(crate) fn note_path(file: &Path) -> PathBuf {
 /// The file's own name, or with a number behind it when that is taken, or its reason's is by a file with a reason of its own.
 fn free_name(dir: &Path, name: &str) -> PathBuf {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    let mut path = dir.join(name);
-    let mut number = 1_u64;
-    while is_there(&path) || is_there(&note_path(&note_path(&path))) {
-        number += 1;
+    numbered(dir, name)
+        .find(|path| !is_there(path) && !is_there(&note_path(&note_path(path))))
+        .expect("the numbers do not end")
+}
+
+fn numbered(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
+    let numbered = (2_u64..).map(move |number| {
         let end = format!(".{number}");
         let kept = name.len().min(NAME_MAX_BYTES - end.len());
-        path = dir.join(format!("{}{end}", &name[..kept]));
+        dir.join(format!("{}{end}", &name[..kept]))
+    });
+    std::iter::once(dir.join(name)).chain(numbered)
+}
+
+/// Whether the file stands there with the same bytes under a name before `target`: whoever copied it may have died before
+/// it removed it.
+fn is_copied_already(mut file: &File, dir: &Path, name: &str, target: &Path) -> io::Result<bool> {
+    let mut earlier = numbered(dir, name)
+        .take_while(|path| path != target)
+        .filter_map(|path| curate::open_plain(&path).ok())
+        .peekable();
+    if earlier.peek().is_none() {
+        return Ok(false);
     }
-    path
+    file.rewind()?;
+    let bytes = digest(file)?;
+    Ok(earlier.any(|earlier| digest(earlier).is_ok_and(|found| found == bytes)))
 }
 
 /// Moves a file by one rename; false if only a copy can do it.

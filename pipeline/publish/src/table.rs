@@ -1,8 +1,9 @@
 //! The table's schema, put beside the data so that a loader knows the columns.
 
-use std::io::Read;
+use std::io::{self, Read as _, Write as _};
 
 use groma_archive::Put;
+use groma_archive::disk::{Place, Taken};
 use groma_schema::Schema;
 
 use crate::journal::STATE_MODE;
@@ -49,12 +50,18 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
 }
 
 fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, PublishError> {
-    let (disk, state_dir) = (&shared.config.disk, &shared.config.state_dir);
-    let dir = state_dir.join(TABLES_DIR);
-    disk.create_dirs(state_dir, &dir, 0o700)
-        .map_err(PublishError::io("create", &dir))?;
+    let disk = &shared.config.disk;
+    let dir = shared.config.state_dir.join(TABLES_DIR);
+    match disk.create_dir(Place::path(&dir), 0o700) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(PublishError::io("create", &dir)(error));
+        }
+        _ => {}
+    }
     let body = dir.join(format!("{}.table.json", lane.datatype.name));
-    disk.write_durable(&body, text.as_bytes(), STATE_MODE)
+    // Not made durable: it is written anew at every start.
+    disk.create_file(Place::path(&body), STATE_MODE, Taken::Replace)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(PublishError::io("write table schema", &body))?;
     Ok(shared.store.put_new(name, &body)?)
 }

@@ -113,6 +113,8 @@ struct State {
 pub(super) struct PowerDisk {
     morgue: OwnedFd,
     claimed: PathBuf,
+    /// Nothing can be moved from the spool to the state directory.
+    is_two: bool,
     state: Mutex<State>,
     /// Asked with name and bytes before a claimed file is removed.
     may_remove: MayRemove,
@@ -137,6 +139,7 @@ impl PowerDisk {
         PowerDisk {
             morgue: File::open(morgue).unwrap().into(),
             claimed,
+            is_two: rng.random_bool(0.3),
             may_remove,
             state: Mutex::new(State {
                 dirs: BTreeMap::new(),
@@ -341,6 +344,10 @@ impl PowerDisk {
     }
 
     fn rename(&self, state: &mut State, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
+        // Of the spool's own directories none is named by a path.
+        if self.is_two && matches!((from.dir, to.dir), (Dir::Fd(_), Dir::Path(_))) {
+            return Err(Errno::XDEV.into());
+        }
         let (from, to) = (state.key(from)?, state.key(to)?);
         if !state.exists(&from) {
             return Err(Errno::NOENT.into());
