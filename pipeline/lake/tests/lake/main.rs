@@ -1,5 +1,6 @@
 //! A lake that is loaded, compacted, sealed, raced for and killed.
 
+mod dates;
 mod index;
 mod kill;
 mod mirror;
