@@ -309,3 +309,55 @@ fn receipts_expire_by_the_day() {
     assert_eq!(find_receipts(&state, &wanted("new.json")).unwrap().len(), 1);
     lab.assert_exactly_once();
 }
+
+#[test]
+fn every_file_is_published_pending_quarantined_or_dropped() {
+    let dir = common::tempdir();
+    let mut lab = Lab::new(dir.path(), Form::Jsonl);
+    let metric = |running: &Running, state: &str| {
+        running.metric(&format!(
+            "groma_publish_files_total{{datatype=\"ndt7\",state=\"{state}\"}}"
+        ))
+    };
+    let pending =
+        |running: &Running| running.metric("groma_publish_pending_files{datatype=\"ndt7\"}");
+    let sums = |running: &Running| {
+        let states = ["spooled", "published", "quarantined", "dropped"];
+        let [spooled, rest @ ..] = states.map(|state| metric(running, state));
+        (spooled, rest, pending(running))
+    };
+    lab.write_some("a", 5);
+    for name in ["bad", "worse"] {
+        let path = format!("ndt7/2026/01/01/{name}.json").parse().unwrap();
+        lab.spool.write(&path, b"{").unwrap();
+    }
+    let running = Running::start(lab.config(), Arc::new(lab.store()));
+    wait_for("the good and the bad", || {
+        sums(&running) == (7, [5, 2, 0], 0)
+    });
+    // An archive that is down keeps three waiting, of which one is deleted by its owner before it is bundled.
+    let archive = dir.path().join("archive/.tmp");
+    fs::remove_dir(&archive).unwrap();
+    lab.write("ndt7/2026/01/05/first.json", b"{}");
+    wait_for("a bundle", || {
+        !files_below(&dir.path().join("state/bundles")).is_empty()
+    });
+    lab.write("ndt7/2026/01/05/second.json", b"{}");
+    lab.spool
+        .write(&"ndt7/2026/01/05/gone.json".parse().unwrap(), b"{}")
+        .unwrap();
+    wait_for("the claims", || sums(&running) == (10, [5, 2, 0], 3));
+    fs::remove_file(lab.spool.claimed_dir().join("ndt7/2026-01-05/gone.json")).unwrap();
+    fs::create_dir(&archive).unwrap();
+    // Whether the deletion is seen depends on when the files are listed; the sum does not.
+    wait_for("delivery", || {
+        let (spooled, [published, quarantined, dropped], pending) = sums(&running);
+        (spooled, published, quarantined) == (10, 7, 2) && pending + dropped == 1
+    });
+    running.stop().unwrap();
+    // The next one counts anew what it finds.
+    let running = Running::start(lab.config(), Arc::new(lab.store()));
+    wait_for("nothing to do", || sums(&running) == (0, [0, 0, 0], 0));
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+}
