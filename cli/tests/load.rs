@@ -177,6 +177,31 @@ fn what_cannot_be_loaded_is_told_and_stops_nothing() {
 }
 
 #[test]
+fn a_command_has_one_target_and_the_environment_may_name_more() {
+    let lab = Lab::new();
+    let mut command = lab.load("archive", &[]);
+    succeeded(&command.env("GOOGLE_CLOUD_PROJECT", "p").output().unwrap());
+    assert_eq!(lab.numbers().len(), OBJECTS * ROWS);
+    for (more, told) in [
+        (&["--project", "p"][..], "--project is for --to bigquery"),
+        (&["--to", "bigquery", "--project", "p"], "leave out --lake"),
+    ] {
+        let output = lab.load("archive", more).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(told), "{error}");
+    }
+    // Of the environment, the lake stands back.
+    let schemas = lab.path("schemas");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+    command
+        .env("GROMA_LAKE", lab.path("lake"))
+        .args(["load", "--to", "bigquery", "--schemas"]);
+    succeeded(&command.arg(&schemas).output().unwrap());
+    assert!(schemas.join("errors.json").is_file());
+}
+
+#[test]
 fn an_export_has_three_forms_and_that_of_mlab() {
     let lab = Lab::new();
     succeeded(&lab.load("archive", &[]).output().unwrap());

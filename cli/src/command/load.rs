@@ -46,6 +46,10 @@ pub(crate) struct Args {
     )]
     archives: Vec<String>,
 
+    // Before the lake: what was read is not among clap's matches any more, and this one looks for it there.
+    #[command(flatten)]
+    warehouse: bigquery::Only,
+
     /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
     #[arg(
         long,
@@ -55,9 +59,6 @@ pub(crate) struct Args {
         required_unless_present = "to"
     )]
     lake: Option<LakeStore>,
-
-    #[command(flatten)]
-    warehouse: bigquery::Warehouse,
 
     /// The date of the rows, instead of the one in the object's name.
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -150,7 +151,7 @@ impl Target {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Some(dir) = &args.warehouse.schemas {
+    if let Some(dir) = &args.warehouse.0.schemas {
         let datatypes = datatypes(args, &args.archives)?;
         return bigquery::write_schemas(dir, datatypes);
     }
@@ -178,7 +179,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !args.json {
         match &args.lake {
-            Some(lake) if args.warehouse.to.is_none() => say!("{rows} rows in {lake}"),
+            Some(lake) if args.warehouse.0.to.is_none() => say!("{rows} rows in {lake}"),
             _ => say!("{rows} rows loaded"),
         }
     }
@@ -421,8 +422,8 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
 }
 
 fn target(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Target> {
-    if args.warehouse.to.is_some() {
-        let loader = bigquery::open(&args.warehouse, archive.store, &datatypes, args.embargoed)?;
+    if args.warehouse.0.to.is_some() {
+        let loader = bigquery::open(&args.warehouse.0, archive.store, &datatypes, args.embargoed)?;
         return Ok(Target::BigQuery(Box::new(loader)));
     }
     Ok(Target::Lake(Box::new(loader(args, archive, datatypes)?)))

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, FromArgMatches};
 use groma_load::{LoadDatatype, errors_schema};
 use groma_schema::Schema;
 
@@ -29,12 +32,8 @@ pub(super) struct Warehouse {
     pub(super) to: Option<To>,
 
     /// The project of the datasets.
-    #[arg(
-        long,
-        env = "GOOGLE_CLOUD_PROJECT",
-        requires = "to",
-        help_heading = "BigQuery"
-    )]
+    // clap's `requires` would also hold for the variable, which is set for other programs, too.
+    #[arg(long, env = "GOOGLE_CLOUD_PROJECT", help_heading = "BigQuery")]
     pub(super) project: Option<String>,
 
     /// The dataset of all tables; without it, each experiment has the one of its name. It has to be there.
@@ -53,6 +52,44 @@ pub(super) struct Warehouse {
     /// Only write the schema of each table, as `bq mk --table` and `bq load` take it, to DIR/DATATYPE.json.
     #[arg(long, value_name = "DIR", requires = "to", help_heading = "BigQuery")]
     pub(super) schemas: Option<PathBuf>,
+}
+
+/// A warehouse, after a look at what else stands on the command line: one target in all. The environment may name both.
+#[derive(Debug)]
+pub(super) struct Only(pub(super) Warehouse);
+
+impl clap::Args for Only {
+    fn augment_args(command: Command) -> Command {
+        Warehouse::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Warehouse::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for Only {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let warehouse = Warehouse::from_arg_matches(matches)?;
+        let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let refuse = |kind, reason: &str| Err(clap::Error::raw(kind, format!("{reason}\n")));
+        match warehouse.to {
+            Some(_) if is_given("lake") => refuse(
+                ErrorKind::ArgumentConflict,
+                "--to loads into no lake; leave out --lake, and load into the lake by a command of its own",
+            ),
+            None if is_given("project") => refuse(
+                ErrorKind::MissingRequiredArgument,
+                "--project is for --to bigquery, which is not there",
+            ),
+            _ => Ok(Only(warehouse)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// Warehouses.
