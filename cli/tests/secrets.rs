@@ -133,7 +133,7 @@ fn credentials_come_into_no_log_and_no_error() {
     }
 }
 
-/// Loads from an archive and publishes into it; answers whether the libraries talked.
+/// Loads from an archive, publishes into it, and reads a lake in a bucket; answers whether the libraries talked.
 fn try_with(dir: &Path, environment: &[(String, String)], archive: &str) -> bool {
     fs::create_dir(dir).unwrap();
     let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
@@ -146,7 +146,15 @@ fn try_with(dir: &Path, environment: &[(String, String)], archive: &str) -> bool
     ];
     let mut publish = publish.concat();
     publish.extend(["--prometheusx.listen-address", "127.0.0.1:0"]);
-    let tried = [load, publish].map(|arguments| {
+    let export = [
+        "export",
+        "--lake",
+        "s3://bucket/lake",
+        "--date",
+        "2026-01-01",
+    ]
+    .to_vec();
+    let tried = [load, publish, export].map(|arguments| {
         let output = groma(dir, environment, &arguments);
         assert_unseen(&output, &format!("{arguments:?} with {environment:?}"))
     });

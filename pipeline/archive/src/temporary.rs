@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::disk::{Disk, Place, Taken, WritableFile};
 
@@ -31,11 +32,21 @@ impl Temporary {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
+            let temporary = Temporary { file, path };
             // A cleaner may have taken the name for abandoned between the creation and the lock: then start over.
-            if flock(file.file(), FlockOperation::NonBlockingLockExclusive).is_ok()
-                && rustix::fs::fstat(file.file())?.st_nlink == 1
-            {
-                return Ok(Temporary { file, path });
+            match flock(
+                temporary.file.file(),
+                FlockOperation::NonBlockingLockExclusive,
+            ) {
+                Ok(()) if rustix::fs::fstat(temporary.file.file())?.st_nlink == 1 => {
+                    return Ok(temporary);
+                }
+                Ok(()) | Err(Errno::WOULDBLOCK) => {}
+                Err(error) => {
+                    // Where nothing can be locked nobody clears.
+                    let _ = disk.remove(Place::path(&temporary.path));
+                    return Err(error.into());
+                }
             }
         }
     }

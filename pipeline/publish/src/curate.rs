@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use groma_archive::disk::{Dir, Disk, Place, Taken};
 use groma_spool::{ExperimentDir, FileName, Name, SpoolPath};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::PublishError;
 use crate::files::visible_entries;
 use crate::quarantine::{NOTE_END, QUARANTINE_DIR, note_path};
+
+/// A copy from another file system takes no longer; until then a reason may be of a file that is about to come.
+const ON_ITS_WAY: Duration = Duration::from_mins(10);
 
 /// The files in quarantine of one publisher.
 #[derive(Clone, Debug)]
@@ -166,6 +170,12 @@ impl Quarantine {
     /// Deletes a file for good, and its reason. Of one that is missing there is only that.
     pub fn drop(&self, file: &Quarantined, by: &str) -> Result<(), PublishError> {
         let path = self.file(&file.id).unwrap_or_default();
+        if file.is_missing && age(&note_path(&path)).is_none_or(|age| age < ON_ITS_WAY) {
+            let reason =
+                "its reason is new and the file may be on its way; try again in ten minutes";
+            let busy = io::Error::new(io::ErrorKind::ResourceBusy, reason);
+            return Err(PublishError::io("drop", &path)(busy));
+        }
         self.audit("drop", file, by)?;
         if !file.is_missing {
             self.disk
@@ -259,4 +269,14 @@ fn directories(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let mut paths = visible_entries(dir)?;
     paths.retain(|path| path.is_dir());
     Ok(paths)
+}
+
+/// How long ago a file was written; `None` if there is none, or it is of the future.
+fn age(path: &Path) -> Option<Duration> {
+    path.symlink_metadata()
+        .ok()?
+        .modified()
+        .ok()?
+        .elapsed()
+        .ok()
 }

@@ -62,9 +62,15 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Whether a disk of ours has no room left. To an archive's the reserve would be no help.
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, PublishError::Io { source, .. } if is_full(source))
+    /// A path on the disk that has no room left, if that is what is wrong: one of ours or the archive's.
+    pub(crate) fn full_at(&self) -> Option<&Path> {
+        match self {
+            PublishError::Io { path, source, .. }
+            | PublishError::Store(StoreError::Io { path, source, .. }) => {
+                is_full(source).then_some(path)
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn io(

@@ -5,9 +5,9 @@
 //! them and as much beside them. While they are missing, or less is free where the spool or the state is, the experiment is
 //! told to admit no tests: by a file in its spool.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -81,6 +81,21 @@ impl Reserve {
         self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Gives the reserve away if that makes room at a place where a step found none.
+    pub(crate) fn release_for(&self, place: &Path) {
+        if self.is_beside(place) {
+            self.release();
+        }
+    }
+
+    /// Whether what is set aside lies on the same disk.
+    fn is_beside(&self, place: &Path) -> bool {
+        // What is to be created there may be missing yet, and its directory too.
+        let found = place.ancestors().find_map(|path| path.metadata().ok());
+        let own = self.path.parent().and_then(|dir| dir.metadata().ok());
+        matches!((found, own), (Some(found), Some(own)) if found.dev() == own.dev())
     }
 
     /// Gives the reserve away, because a step found no room.
@@ -159,12 +174,12 @@ impl Reserve {
 
     fn make(&self) -> io::Result<()> {
         let mut options = File::options();
-        let file = options
+        options
             .write(true)
             .create(true)
             .truncate(true)
-            .mode(STATE_MODE)
-            .open(&self.path)?;
+            .mode(STATE_MODE);
+        let file = options.open(&self.path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, self.size_bytes) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let mut left = self.size_bytes;
@@ -178,9 +193,12 @@ impl Reserve {
             made => made?,
         }
         file.sync_all()?;
-        fs::create_dir_all(&self.inodes)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.inodes)?;
         for number in 0..INODES {
-            File::create(self.inodes.join(number.to_string()))?;
+            options.open(self.inodes.join(number.to_string()))?;
         }
         Ok(())
     }
@@ -196,7 +214,7 @@ impl Reserve {
         // It is ours to say, whoever left a file there that cannot be renewed.
         let _ = fs::remove_file(&self.stop_file);
         let mut written = self.write_stop();
-        if written.as_ref().is_err_and(is_full) {
+        if written.as_ref().is_err_and(is_full) && self.is_beside(&self.spool) {
             // Not even for this there is room.
             self.give_away(state);
             written = self.write_stop();

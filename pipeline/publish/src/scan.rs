@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use groma_spool::{Name, date_dir};
 use jiff::tz::TimeZone;
@@ -14,6 +14,7 @@ use crate::tree::Tree;
 
 /// As long as M-Lab's pusher waits before it removes an empty directory.
 const UNUSED: Duration = Duration::from_hours(25);
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 impl Picker {
     /// Walks the trees of all datatypes.
@@ -34,7 +35,13 @@ impl Picker {
         let shared = Arc::clone(&self.shared);
         let tree = &shared.tree;
         let mut waiting = vec![(datatype.to_string(), 0)];
+        let mut tended = Instant::now();
         while let Some((relative, depth)) = waiting.pop() {
+            // A walk of millions takes longer than a stop of admission holds that nobody renews.
+            if tended.elapsed() >= TEND_EVERY {
+                shared.reserve.tend();
+                tended = Instant::now();
+            }
             let dir = match tree.dir(&relative) {
                 Ok(dir) => dir,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -139,8 +139,8 @@ impl Worker {
     ) -> Result<(), OutOfTime> {
         let metrics = &self.lane().metrics;
         metrics.error(operation);
-        if error.is_full() {
-            self.shared.reserve.release();
+        if let Some(place) = error.full_at() {
+            self.shared.reserve.release_for(place);
         }
         let longest = self.shared.config.retry_max;
         let pause = RETRY_FIRST

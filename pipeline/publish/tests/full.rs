@@ -18,8 +18,12 @@ const PUBLISHED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"pub
 /// A disk of three megabytes with files that no compression makes smaller, and room for their archive elsewhere.
 fn small_disk(disk: &Path) -> Lab {
     symlink(disk.with_file_name("archive"), disk.join("archive")).unwrap();
+    lab_with_files(disk, 100)
+}
+
+fn lab_with_files(disk: &Path, count: usize) -> Lab {
     let mut lab = Lab::new(disk, Form::Tgz);
-    for number in 0..100 {
+    for number in 0..count {
         let bytes: Vec<u8> = (0..20_000).map(|_| rand::random()).collect();
         lab.write(&format!("ndt7/2026/01/01/{number}.bin"), &bytes);
     }
@@ -193,6 +197,39 @@ fn the_archive_on_a_small_disk() {
     println!("worked off");
 }
 
+/// Not a test of its own: spool, state and archive are on one disk, of which nothing is left but what was set aside.
+#[test]
+fn all_on_a_small_disk() {
+    let Ok(disk) = std::env::var(DISK) else {
+        return;
+    };
+    let disk = PathBuf::from(disk);
+    // Few, because of every bundle the receipt stays and takes some of the room.
+    let lab = lab_with_files(&disk, 30);
+    let mut config = lab.config();
+    config.reserve_bytes = 300_000;
+    config.flush_bytes = 100_000;
+    let mut nothing = config.clone();
+    nothing.datatypes.clear();
+    Running::start(nothing, Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+    // Room for a bundle, but not for its copy in the archive.
+    let ballast = fill(&disk);
+    let full = ballast.metadata().unwrap().len();
+    ballast.set_len(full - 160_000).unwrap();
+    let running = Running::start(config, Arc::new(lab.store()));
+    let failures = "groma_publish_errors_total{datatype=\"ndt7\",operation=\"deliver\"}";
+    wait_for("all files", || running.metric(PUBLISHED) == 30);
+    assert!(running.metric(failures) > 0, "the archive was not full");
+    ballast.set_len(0).unwrap();
+    let stop = lab.spool.admission_stop_file();
+    wait_for("room again", || !stop.exists());
+    running.stop().unwrap();
+    lab.assert_exactly_once();
+    println!("worked off");
+}
+
 const TMPFS: &str = "mount -t tmpfs -o size=3m,nr_inodes=400 none \"$GROMA_TEST_DISK\"";
 /// With what root and the system's services may fill as well.
 const EXT4: &str = "truncate -s 12M \"$GROMA_TEST_DISK.image\" \
@@ -255,4 +292,9 @@ fn a_full_archive_costs_time_only() {
     for mount in [TMPFS, EXT4] {
         in_a_namespace("the_archive_on_a_small_disk", mount);
     }
+}
+
+#[test]
+fn what_was_set_aside_serves_an_archive_on_the_same_disk() {
+    in_a_namespace("all_on_a_small_disk", TMPFS);
 }

@@ -5,6 +5,7 @@ mod common;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use common::{Lab, Running, wait_for};
 use groma_publish::{Config, Form, Quarantine};
@@ -55,10 +56,10 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
     assert_eq!(lab.arrived().len(), 2);
     let kept = lab.spool.claimed_dir().join("ndt7/2026-01-01/huge.bin");
     assert_eq!(fs::read(kept).unwrap(), huge);
-    let note = dir
+    let note_path = dir
         .path()
         .join("state/quarantine/ndt7/2026-01-01/huge.bin.reason.json");
-    let note = fs::read_to_string(note).unwrap();
+    let note = fs::read_to_string(&note_path).unwrap();
     assert!(note.contains("larger than the quarantine"), "{note}");
     let quarantine = Quarantine::open(&dir.path().join("state"));
     let listed = quarantine.list().unwrap();
@@ -68,6 +69,12 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
     assert_eq!(file.id, "ndt7/2026-01-01/huge.bin");
     assert!(file.is_missing && file.reason.contains("larger than the quarantine"));
     assert!(quarantine.release(file, &lab.spool, "me").is_err());
+    // For all that is known it is still on its way.
+    let early = quarantine.drop(file, "me").unwrap_err().to_string();
+    assert!(early.contains("ten minutes"), "{early}");
+    let long_ago = SystemTime::now() - Duration::from_mins(11);
+    let note = File::options().write(true).open(&note_path).unwrap();
+    note.set_modified(long_ago).unwrap();
     quarantine.drop(file, "me").unwrap();
     assert_eq!(quarantine.list().unwrap(), []);
 }

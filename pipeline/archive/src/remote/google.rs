@@ -163,10 +163,10 @@ pub struct Api(Arc<Google>);
 
 impl Api {
     /// The API at `host`, such as `https://bigquery.googleapis.com`, with the credentials that the environment in `opening`
-    /// names. A host of plain `http://` gets none: it could be anybody's, and emulators ask for none.
+    /// names. Only `https://` gets them: without it anybody could read them, and emulators ask for none.
     pub fn open(host: &str, opening: &Opening) -> Result<Api, Failure> {
         let host = host.trim_end_matches('/').to_owned();
-        let with_credentials = !host.starts_with("http://");
+        let with_credentials = host.starts_with("https://");
         let google = Google::open(host, with_credentials, "none", opening)?;
         Ok(Api(Arc::new(google)))
     }
@@ -242,7 +242,9 @@ mod tests {
             variables: vec![(of_nobody.0.to_owned(), of_nobody.1.to_owned())],
             ..Opening::to_read()
         };
-        assert!(Api::open("http://127.0.0.1:1/", &opening).is_ok());
+        for host in ["http://127.0.0.1:1/", "HTTP://127.0.0.1:1", "127.0.0.1:1"] {
+            assert!(Api::open(host, &opening).is_ok(), "{host}");
+        }
         let error = Api::open("https://bigquery.googleapis.com", &opening);
         assert!(error.is_err_and(|error| error.to_string().contains("/nonexistent/key.json")));
     }

@@ -111,7 +111,11 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
         if name.starts_with("AWS_")
             && let Ok(key) = name.to_ascii_lowercase().parse()
         {
-            builder = builder.with_config(key, value);
+            // Requests are signed; a user and password beside that are of no use, and would be shown in logs.
+            builder = match key {
+                Key::Endpoint | Key::S3Endpoint => builder.with_config(key, shown(value)),
+                _ => builder.with_config(key, value),
+            };
         }
     }
     let builder = builder.with_bucket_name(bucket);
@@ -124,9 +128,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
     let region = value(Key::Region)
         .or_else(|| value(Key::DefaultRegion))
         .unwrap_or_else(|| "us-east-1".to_owned());
-    // Requests are signed; a user and password beside that are of no use.
     let endpoint = value(Key::S3Endpoint).or_else(|| value(Key::Endpoint));
-    let endpoint = endpoint.map(|endpoint| shown(&endpoint));
     let virtual_hosted = is_set(Key::VirtualHostedStyleRequest);
     let base = match (&endpoint, virtual_hosted) {
         (Some(endpoint), true) => endpoint.trim_end_matches('/').to_owned(),
