@@ -9,6 +9,7 @@ use super::names::has_file;
 
 const IN_FORCE: &str = include_str!("in_force.sql");
 const LOG: &str = include_str!("log.sql");
+const SCHEMAS: &str = include_str!("schemas.sql");
 const NO_LOG: &str = include_str!("no_log.sql");
 
 /// The date of a file, which its rows do not repeat. Only in this form does the engine leave out files of other dates.
@@ -21,7 +22,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Lists the files in force of `<experiment>.<datatype>` and opens each for its columns.
+    /// Lists the files in force of `<experiment>.<datatype>` and opens each for its schema, once, or twice where they differ.
     pub fn open(connection: &Connection, lake: &Path, name: &str) -> duckdb::Result<Table> {
         let (experiment, datatype) = name.split_once('.').unwrap_or((name, ""));
         let folder = lake.join(experiment).join(datatype);
@@ -34,25 +35,21 @@ impl Table {
             ("root", root.as_str()),
         ];
         connection.execute_batch(&fill(&in_force, &values))?;
-        let files = format!("getvariable('{name}')");
-        let describe = format!(
-            "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet({files}, union_by_name = true, hive_partitioning = false))"
-        );
-        let mut statement = connection.prepare(&describe)?;
-        let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let columns: Vec<(String, String)> = columns.collect::<Result<_, _>>()?;
-        let schema: Vec<String> = columns
-            .iter()
-            .map(|(name, kind)| {
-                let (name, kind) = (name.replace('\'', "''"), kind.replace('\'', "''"));
-                format!("'{name}': {{name: '{name}', type: '{kind}', default_value: NULL}}")
-            })
-            .collect();
+        let list = format!("getvariable('{name}')");
+        let schemas = fill(SCHEMAS, &[("files", &list)]);
+        let schemas: i64 = connection.query_row(&schemas, [], |row| row.get(0))?;
+        let is_one = schemas == 1;
+        let columns = columns(connection, &list, is_one)?;
+        // Of one schema, the engine reads the parts of a record that it is asked for; of several, all of it: then the columns
+        // have to be given, so that no view opens all files once more to learn them.
+        let schema = if is_one {
+            String::new()
+        } else {
+            schema(&columns)
+        };
         Ok(Table {
-            // With the columns given, no view opens the files once more to learn them.
             files: format!(
-                "read_parquet({files}, filename = true, schema = MAP {{{}}})",
-                schema.join(", ")
+                "read_parquet({list}, filename = true, hive_partitioning = false{schema})"
             ),
             archiver: if columns.iter().any(|(name, _)| name == "archiver") {
                 "archiver, "
@@ -70,4 +67,31 @@ impl Table {
             ("archiver", self.archiver),
         ]
     }
+}
+
+/// Names and types of the columns of the files, which are of one schema or not.
+fn columns(
+    connection: &Connection,
+    list: &str,
+    is_one: bool,
+) -> duckdb::Result<Vec<(String, String)>> {
+    let describe = format!(
+        "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet({list}, union_by_name = {}, hive_partitioning = false))",
+        !is_one
+    );
+    let mut statement = connection.prepare(&describe)?;
+    let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    columns.collect()
+}
+
+/// Columns as a parameter of the reader.
+fn schema(columns: &[(String, String)]) -> String {
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|(name, kind)| {
+            let (name, kind) = (name.replace('\'', "''"), kind.replace('\'', "''"));
+            format!("'{name}': {{name: '{name}', type: '{kind}', default_value: NULL}}")
+        })
+        .collect();
+    format!(", schema = MAP {{{}}}", columns.join(", "))
 }

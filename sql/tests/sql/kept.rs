@@ -214,3 +214,34 @@ fn one_date_costs_one_date() {
         assert_eq!(found, json!([{"n": 50_000, "cities": 50_000}]), "{view}");
     }
 }
+
+/// Of a record only the parts are read that a question needs, not the lists beside them.
+#[test]
+fn lists_that_nobody_asks_for_cost_nothing() {
+    let lake = Lake::new();
+    let id =
+        "'ndt-abcde_1700000000_' || lpad(i::VARCHAR, 16, '0') AS id, {ArchiveURL: 'a'} AS archiver";
+    let numbers: Vec<String> = (0..20).map(|field| format!("N{field}: i + j")).collect();
+    let snapshots = format!("[{{{}}} FOR j IN range(100)]", numbers.join(", "));
+    let tests = "FROM range(20000) AS t(i)";
+    for (table, columns) in [
+        ("ndt7", "{X: i} AS raw".to_owned()),
+        (
+            "tcpinfo",
+            format!(
+                "{{SockID: 1, FinalSnapshot: 1}} AS a, {{Metadata: {{Sequence: 0}}, Snapshots: {snapshots}}} AS raw"
+            ),
+        ),
+    ] {
+        lake.put(
+            &format!("lab/{table}/live/date={DAY}/a.parquet"),
+            &format!("SELECT {id}, {columns} {tests}"),
+        );
+    }
+    let sql = format!("SELECT count(*) AS n FROM lab.ndt7_linked WHERE date = '{DAY}'");
+    let output = program(&lake.root(), &["--memory", "120", "--format", "json", &sql]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found, json!([{"n": 20_000}]));
+}
