@@ -28,18 +28,7 @@ impl Failure {
 
     /// An answer that is none of those expected: its status, and the code and message of its XML or JSON.
     pub(crate) fn of_answer(status: http::StatusCode, body: &str) -> Failure {
-        let code = between(body, "<Code>", "</Code>");
-        let message = between(body, "<Message>", "</Message>").or_else(|| json_message(body));
-        let mut reason = format!("the store answers {status}");
-        for part in [code, message].into_iter().flatten() {
-            reason.push_str(": ");
-            reason.extend(
-                part.chars()
-                    .take(300)
-                    .map(|c| if c.is_control() { ' ' } else { c }),
-            );
-        }
-        Failure(reason)
+        Failure(format!("the store answers {status}{}", told(body)))
     }
 }
 
@@ -77,16 +66,32 @@ fn json_message(body: &str) -> Option<&str> {
     Some(rest.split_once('"')?.0)
 }
 
-/// A text with everything from its first `<` to its last `>` cut out, the code in there apart.
+/// What an answer tells of itself: `: code: message`, as far as it has them.
+fn told(body: &str) -> String {
+    let code = between(body, "<Code>", "</Code>");
+    let message = between(body, "<Message>", "</Message>").or_else(|| json_message(body));
+    let mut told = String::new();
+    for part in [code, message].into_iter().flatten() {
+        let plain = part.chars().take(300);
+        told.push_str(": ");
+        told.extend(plain.map(|c| if c.is_control() { ' ' } else { c }));
+    }
+    told
+}
+
+/// A text of the library, in which an answer stands whole behind its status: cut down to what it tells of itself.
 fn without_answers(text: &str) -> String {
-    let (Some(begin), Some(end)) = (text.find('<'), text.rfind('>')) else {
+    const STATUS: &str = "status code: ";
+    let Some(status) = text.find(STATUS).map(|at| at + STATUS.len()) else {
         return text.to_owned();
     };
-    if end < begin {
-        return text.to_owned();
+    match text[status..].find(": ") {
+        Some(end) => {
+            let (plain, body) = text.split_at(status + end);
+            format!("{plain}{}", told(body))
+        }
+        None => text.to_owned(),
     }
-    let code = between(text, "<Code>", "</Code>").unwrap_or("…");
-    format!("{}{code}{}", &text[..begin], &text[end + 1..])
 }
 
 /// A text with its URLs as they may be shown.
@@ -123,17 +128,19 @@ mod tests {
             failure,
             "the store answers 401 Unauthorized: Invalid Credentials"
         );
+        let library = "GET x - Server returned non-2xx status code: 403 Forbidden: ";
         assert_eq!(
-            without_answers(&format!("403: {xml} - end")),
-            "403: SignatureDoesNotMatch - end"
+            without_answers(&format!("{library}{xml}")),
+            format!("{library}SignatureDoesNotMatch: The request signature we calculated")
+        );
+        assert_eq!(
+            without_answers(&format!("{library}authorization: secret")),
+            library.trim_end_matches(": ")
         );
         assert_eq!(
             without_secrets("GET (https://u:p@host/x?sig=1): \"s3://b\" failed"),
             "GET (https://host/x): \"s3://b\" failed"
         );
-        assert_eq!(
-            without_answers("plain > text < here"),
-            "plain > text < here"
-        );
+        assert_eq!(without_answers("no answer: at all"), "no answer: at all");
     }
 }
