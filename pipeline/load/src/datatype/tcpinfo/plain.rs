@@ -112,26 +112,22 @@ fn bits([a, b, c, d]: [u8; 4]) -> u32 {
 /// Reads times, which mostly are of the same minute as the last one.
 #[derive(Default)]
 pub(super) struct Clock {
-    /// `YYYY-MM-DDTHH:MM:` and what it means.
-    minute: [u8; 17],
-    micros: i64,
+    /// `YYYY-MM-DDTHH:MM:` and what it means, once there was a time.
+    minute: Option<([u8; 17], i64)>,
 }
 
 impl Clock {
     /// Microseconds since 1970, cut to whole ones, of a time in UTC that is not before.
     fn micros(&mut self, text: &[u8]) -> Option<i64> {
         let (minute, rest) = text.split_first_chunk::<17>()?;
-        if *minute != self.minute {
-            if (minute[4], minute[10], minute[16]) != (b'-', b'T', b':') {
-                return None;
+        let start_micros = match self.minute {
+            Some((last, micros)) if last == *minute => micros,
+            _ => {
+                let micros = start_micros(minute)?;
+                self.minute = Some((*minute, micros));
+                micros
             }
-            let whole = [minute, b"00Z".as_slice()].concat();
-            let start: jiff::Timestamp = std::str::from_utf8(&whole).ok()?.parse().ok()?;
-            if start.as_microsecond() < 0 {
-                return None;
-            }
-            (self.minute, self.micros) = (*minute, start.as_microsecond());
-        }
+        };
         let (seconds, fraction) = match rest.strip_suffix(b"Z")? {
             [a, b] => ([*a, *b], [].as_slice()),
             [a, b, b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => {
@@ -149,8 +145,18 @@ impl Clock {
             .skip(6)
             .try_for_each(|byte| digit(*byte).map(drop))?;
         let seconds = digit(seconds[0])? * 10 + digit(seconds[1])?;
-        (seconds < 60).then_some(self.micros + seconds * 1_000_000 + micros)
+        (seconds < 60).then_some(start_micros + seconds * 1_000_000 + micros)
     }
+}
+
+/// What `YYYY-MM-DDTHH:MM:` means, if it is not before 1970.
+fn start_micros(minute: &[u8; 17]) -> Option<i64> {
+    if (minute[4], minute[10], minute[16]) != (b'-', b'T', b':') {
+        return None;
+    }
+    let whole = [minute, b"00Z".as_slice()].concat();
+    let start: jiff::Timestamp = std::str::from_utf8(&whole).ok()?.parse().ok()?;
+    Some(start.as_microsecond()).filter(|micros| *micros >= 0)
 }
 
 fn digit(byte: u8) -> Option<i64> {
@@ -214,6 +220,7 @@ mod tests {
             "2026-01-02T03:04:05.1234567890Z",
             "2026-01-02T03:04:05.12345678xZ",
             "20260102T030405.0000Z",
+            &format!("{}00Z", "\0".repeat(17)),
             "",
         ] {
             assert!(!is_plain(line(time, &[4]).as_bytes()), "{time}");
