@@ -1,7 +1,7 @@
 //! The loader: archive objects in, Parquet files out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::lake::{ErrorLog, Lake, ParquetFile};
-use crate::load::{Load, Outcome};
+use crate::load::{Counts, Load, Outcome};
 use crate::object::{Form, Object};
 use crate::progress::{Progress, Tell, Told};
 use crate::source::{Observed, read_jsonl, read_tar};
@@ -125,68 +125,59 @@ impl Loader {
         }
         let mut settled = self.lake.date_of(&object)?;
         loop {
-            let asked = date.unwrap_or(object.date);
-            match (settled, date) {
-                (Some(other), Some(asked)) if other != asked => {
-                    return Err(self.other_date(name, &object, asked, other));
-                }
-                _ => {}
+            let now = settled.or(date).unwrap_or(object.date);
+            let (experiment, datatype) = (&object.experiment, &object.datatype);
+            let path = self.lake.live_path(experiment, datatype, now, &object.stem);
+            if let Some(asked) = date.filter(|date| *date != now) {
+                return Err(LoadError::OtherDate {
+                    name: name.to_owned(),
+                    asked,
+                    other: now,
+                    path,
+                });
             }
-            match self.load_as(name, &object, table, settled.unwrap_or(asked))? {
-                Ok(loaded) => return Ok(loaded),
+            match self.load_as(name, &object, table, now, &path)? {
+                Outcome::Created(counts) => return Ok(Loaded::now(path, counts)),
+                Outcome::Existed => return Ok(Loaded::already(path)),
                 // A claim never changes, so that there is no third time.
-                Err(other) => settled = Some(other),
+                Outcome::OtherDate(other) => settled = Some(other),
             }
         }
     }
 
-    fn other_date(&self, name: &str, object: &Object, asked: Date, other: Date) -> LoadError {
-        let (experiment, datatype) = (&object.experiment, &object.datatype);
-        LoadError::OtherDate {
-            name: name.to_owned(),
-            asked,
-            other,
-            path: self
-                .lake
-                .live_path(experiment, datatype, other, &object.stem),
-        }
-    }
-
-    /// Loads an object under a date, or gives the one that another loader claimed for it meanwhile.
+    /// Loads an object under a date, to where its rows then stand.
     fn load_as(
         &self,
         name: &str,
         object: &Object,
         table: &Table,
         date: Date,
-    ) -> Result<Result<Loaded, Date>, LoadError> {
+        path: &Path,
+    ) -> Result<Outcome, LoadError> {
         let Object {
             experiment,
             datatype,
             stem,
             ..
         } = object;
-        let path = self.lake.live_path(experiment, datatype, date, stem);
-        if self.lake.exists(&path)? {
-            return Ok(Ok(Loaded::already(path)));
+        if self.lake.exists(path)? {
+            return Ok(Outcome::Existed);
         }
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
         let errors = ErrorLog::new(&self.lake, errors_path, name);
         let schema = Arc::clone(&table.schema);
         let parquet = ParquetFile::create(
             &self.lake,
-            path.clone(),
+            path.to_owned(),
             schema,
             self.limits.row_group_bytes,
         )?;
         let mut load = Load::new(table, date, self.limits, parquet, errors);
         self.read(name, object.form, table.rules, &mut load)?;
-        let counts = match load.commit(&self.lake, object, name)? {
-            Outcome::Created(counts) => counts,
-            Outcome::Existed => return Ok(Ok(Loaded::already(path))),
-            Outcome::OtherDate(date) => return Ok(Err(date)),
-        };
-        if !counts.unknown_fields.is_empty() {
+        let outcome = load.commit(&self.lake, object, name)?;
+        if let Outcome::Created(counts) = &outcome
+            && !counts.unknown_fields.is_empty()
+        {
             let fields = &counts.unknown_fields;
             tracing::warn!(
                 object = name,
@@ -194,14 +185,7 @@ impl Loader {
                 "fields that the schema does not know were left out"
             );
         }
-        Ok(Ok(Loaded {
-            rows: counts.rows,
-            errors: counts.errors,
-            skipped: counts.skipped,
-            already: false,
-            path,
-            unknown_fields: counts.unknown_fields,
-        }))
+        Ok(outcome)
     }
 
     /// Experiment and datatype of an object that holds rows, by its name.
@@ -267,6 +251,17 @@ impl Loader {
 }
 
 impl Loaded {
+    fn now(path: PathBuf, counts: Counts) -> Loaded {
+        Loaded {
+            rows: counts.rows,
+            errors: counts.errors,
+            skipped: counts.skipped,
+            already: false,
+            path,
+            unknown_fields: counts.unknown_fields,
+        }
+    }
+
     fn already(path: PathBuf) -> Loaded {
         Loaded {
             rows: 0,

@@ -28,6 +28,8 @@ pub struct Object {
     pub datatype: Name,
     /// The date directory, else the day of bundling.
     pub date: Date,
+    /// The day of bundling in UTC, which the file's name says with and without directories; the date directory where it does not.
+    pub bundled: Date,
     /// The file's name without its endings, which names what comes of the object.
     pub stem: String,
     /// How its members stand in it.
@@ -60,7 +62,13 @@ impl Object {
             groma_names::Form::Data => Form::Jsonl,
             groma_names::Form::Index | groma_names::Form::Table => return Ok(None),
         };
-        let bundled = || Some(parsed.timestamp()?.to_zoned(TimeZone::UTC).date());
+        let bundled = parsed
+            .timestamp()
+            .map(|at| at.to_zoned(TimeZone::UTC).date());
+        let date = parsed
+            .date()
+            .or(bundled)
+            .ok_or_else(|| refuse("it has no date".to_owned()))?;
         let part = |text: &str| {
             text.parse()
                 .map_err(|_| refuse(format!("{text} is no name of an experiment or datatype")))
@@ -68,10 +76,8 @@ impl Object {
         Ok(Some(Object {
             experiment: part(parsed.experiment())?,
             datatype: part(parsed.datatype())?,
-            date: parsed
-                .date()
-                .or_else(bundled)
-                .ok_or_else(|| refuse("it has no date".to_owned()))?,
+            date,
+            bundled: bundled.unwrap_or(date),
             stem: parsed.stem(),
             form,
             embargoed: parsed.is_embargoed(),

@@ -1,7 +1,8 @@
 //! The one date under which an object has its rows.
 //!
 //! Whoever is about to give an object rows first claims a date for it, by creating a file that only one can create; who comes
-//! second follows the first. The file's place follows from the object's own name and from no date that anybody asked for.
+//! second follows the first. The file's place follows from the name of the object's file, whose directories a download has lost,
+//! and from no date that anybody asked for.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -42,26 +43,35 @@ impl Lake {
     }
 
     /// The date of an object that was loaded before there were claims. Only who asked for another date than that of the name
-    /// left a file then, and rows that were compacted have left their account.
+    /// left a file then; the name may have been the bare one.
     fn date_before_claims(&self, object: &Object) -> Result<Option<Date>, LoadError> {
         if let Some(date) = self.read_date(self.table(object).join("moved").join(&object.stem))? {
             return Ok(Some(date));
         }
+        if self.was_loaded(object, object.bundled)? {
+            return Ok(Some(object.bundled));
+        }
+        let is_other = object.date != object.bundled;
+        Ok((is_other && self.was_loaded(object, object.date)?).then_some(object.date))
+    }
+
+    /// Whether an object has rows under a date; those that were compacted have left their account.
+    fn was_loaded(&self, object: &Object, date: Date) -> Result<bool, LoadError> {
         let Object {
             experiment,
             datatype,
-            date,
             stem,
             ..
         } = object;
-        let live = self.live_path(experiment, datatype, *date, stem);
-        let account = self.account_path(experiment, datatype, *date, stem);
-        let has_rows = self.exists(&live)? || self.exists(&account)?;
-        Ok(has_rows.then_some(*date))
+        super::step();
+        let live = self.live_path(experiment, datatype, date, stem);
+        // The account stands before the rows do, so that nobody can come between the two looks.
+        let account = self.account_path(experiment, datatype, date, stem);
+        Ok(self.stands(&live)? || self.stands(&account)?)
     }
 
     fn claim_path(&self, object: &Object) -> PathBuf {
-        let day = format!("date={}", object.date);
+        let day = format!("date={}", object.bundled);
         let claims = self.table(object).join("claims").join(day);
         claims.join(&object.stem)
     }

@@ -53,6 +53,10 @@ impl Lake {
     /// Whether a file of the lake stands already; a lake that does not say is an error, which may pass.
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, LoadError> {
         step();
+        self.stands(path)
+    }
+
+    fn stands(&self, path: &Path) -> Result<bool, LoadError> {
         self.store
             .try_exists(path)
             .map_err(LoadError::lake("look for", path))

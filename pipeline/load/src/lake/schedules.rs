@@ -1,4 +1,4 @@
-//! Every order of the steps of two loaders that want one object under two dates.
+//! Every order of the steps of two loaders that want one object under two dates or by its two names.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,6 +15,8 @@ use super::Lake;
 use crate::{LoadDatatype, LoadError, Loaded, Loader};
 
 const OBJECT: &str = "lab/probe1/2024/05/06/20240507T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
+/// The name of a download of it, by which its date is another one.
+const FILE: &str = "20240507T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
 
 thread_local! {
     static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
@@ -54,7 +56,7 @@ impl<'scope> Stepped<'scope> {
         let ((waiting, waits), (go, goes)) = (channel(), channel());
         let thread = scope.spawn(move || {
             TURN.set(Some(Turn { waiting, go: goes }));
-            let result = loader(dir).load_object(OBJECT, load.0);
+            let result = loader(dir).load_object(load.name, load.date);
             TURN.set(None);
             result
         });
@@ -95,7 +97,22 @@ impl<'scope> Stepped<'scope> {
 }
 
 #[derive(Clone, Copy)]
-struct Load(Option<Date>);
+struct Load {
+    name: &'static str,
+    date: Option<Date>,
+}
+
+const UNDATED: Load = Load {
+    name: OBJECT,
+    date: None,
+};
+
+fn dated(date: &str) -> Load {
+    Load {
+        date: Some(date.parse().unwrap()),
+        ..UNDATED
+    }
+}
 
 fn loader(dir: &Path) -> Loader {
     let schema = r#"[{"name": "UUID", "type": "STRING"}]"#;
@@ -120,7 +137,9 @@ fn archive(dir: &Path) {
     let body = dir.join("body");
     std::fs::write(&body, gzip.finish().unwrap()).unwrap();
     let store = LocalStore::open(dir.join("archive")).unwrap();
-    store.put_new(OBJECT, &body).unwrap();
+    for name in [OBJECT, FILE] {
+        store.put_new(name, &body).unwrap();
+    }
 }
 
 /// The dates under which there are rows.
@@ -133,7 +152,7 @@ fn dates(dir: &Path) -> BTreeSet<String> {
 }
 
 /// Runs both loads in every order of their steps, the second one also dying before each of its; gives the number of orders.
-fn in_every_order(first: Load, second: Load, dies: bool) -> usize {
+fn in_every_order(loads: [Load; 2], dies: bool) -> usize {
     let mut runs = 0;
     let mut plan: Vec<usize> = Vec::new();
     loop {
@@ -149,7 +168,7 @@ fn in_every_order(first: Load, second: Load, dies: bool) -> usize {
         // Choices of this run, and how many there were to choose from.
         let mut taken: Vec<(usize, usize)> = Vec::new();
         let results = std::thread::scope(|scope| {
-            let mut loaders = [first, second].map(|load| Stepped::start(scope, dir.path(), load));
+            let mut loaders = loads.map(|load| Stepped::start(scope, dir.path(), load));
             let mut has_died = false;
             while loaders.iter().any(|loader| loader.is_waiting) {
                 let mut ways: Vec<(usize, bool)> = Vec::new();
@@ -174,10 +193,11 @@ fn in_every_order(first: Load, second: Load, dies: bool) -> usize {
             loaders.map(Stepped::end)
         });
         for result in results.into_iter().flatten() {
-            assert!(
-                matches!(result, Ok(_) | Err(LoadError::OtherDate { .. })),
-                "{result:?} by {taken:?}"
-            );
+            match result {
+                Ok(loaded) => assert!(loaded.path.exists(), "{loaded:?} by {taken:?}"),
+                Err(LoadError::OtherDate { .. }) => {}
+                Err(error) => panic!("{error:?} by {taken:?}"),
+            }
         }
         // Whoever comes later finds the rows, or what the dead left undone, and makes it one date.
         loader(dir.path()).load_object(OBJECT, None).unwrap();
@@ -194,15 +214,23 @@ fn in_every_order(first: Load, second: Load, dies: bool) -> usize {
 }
 
 #[test]
-fn a_dated_and_an_undated_load_agree_in_every_order() {
-    let asked = "2001-02-03".parse().unwrap();
-    let runs = in_every_order(Load(None), Load(Some(asked)), false);
-    assert!(runs > 100, "{runs}");
+fn an_undated_load_agrees_with_a_dated_one_that_dies_at_any_step() {
+    let runs = in_every_order([UNDATED, dated("2001-02-03")], true);
+    assert!(runs > 1000, "{runs}");
 }
 
 #[test]
-fn also_when_one_dies_at_any_step() {
-    let load = |date: &str| Load(Some(date.parse().unwrap()));
-    let runs = in_every_order(load("2001-02-03"), load("2001-02-04"), true);
+fn so_does_another_dated_one() {
+    let runs = in_every_order([dated("2001-02-03"), dated("2001-02-04")], true);
+    assert!(runs > 1000, "{runs}");
+}
+
+#[test]
+fn loads_by_both_names_agree() {
+    let bare = Load {
+        name: FILE,
+        ..UNDATED
+    };
+    let runs = in_every_order([UNDATED, bare], false);
     assert!(runs > 100, "{runs}");
 }

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use groma_load::Lake;
 
-use crate::support::{Lab, PROBE_OBJECT, REAL_OBJECT, gzip, real_archive, tar};
+use crate::support::{Lab, PROBE_OBJECT, REAL_OBJECT, gzip, real_archive, rows, tar};
 
 #[test]
 fn loading_twice_changes_nothing_and_does_no_work() {
@@ -158,6 +158,44 @@ fn what_was_loaded_before_there_were_claims_keeps_its_date() {
     let again = loader.load_object(&late, None).unwrap();
     assert_eq!((again.already, &again.path), (false, &other.path));
     assert!(table.join("claims").exists());
+}
+
+/// An object that was bundled after midnight, and its name without the directories that tell the date.
+const NIGHT_OBJECT: &str =
+    "lab/probe1/2024/05/05/20240506T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
+const NIGHT_FILE: &str = "20240506T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
+
+/// Loads the object under both of its names, `between` having been done to the lake in between: its rows are there once.
+fn load_under_both_names(names: [&str; 2], date: &str, between: impl Fn(&Lab)) {
+    let lab = Lab::new();
+    let body = gzip(&tar(&[("a.json", b"{}")]));
+    lab.put(NIGHT_OBJECT, &body);
+    lab.put(NIGHT_FILE, &body);
+    let loader = lab.loader();
+    let first = loader.load_object(names[0], None).unwrap();
+    assert!(first.path.parent().unwrap().ends_with(date));
+    between(&lab);
+    let second = loader.load_object(names[1], None).unwrap();
+    assert!(second.already);
+    assert_eq!(second.path, first.path);
+    assert_eq!(rows(&first.path).len(), 1);
+    let days = first.path.parent().unwrap().parent().unwrap();
+    assert_eq!(fs::read_dir(days).unwrap().count(), 1);
+    let other = "2001-02-03".parse().unwrap();
+    assert!(loader.load_object(names[1], Some(other)).is_err());
+}
+
+#[test]
+fn a_download_and_its_object_are_one() {
+    let bare_first = ([NIGHT_FILE, NIGHT_OBJECT], "date=2024-05-06");
+    let full_first = ([NIGHT_OBJECT, NIGHT_FILE], "date=2024-05-05");
+    for (names, date) in [bare_first, full_first] {
+        load_under_both_names(names, date, |_| ());
+    }
+    // Of a lake from before there were claims, only the full name leads from one to the other.
+    load_under_both_names(bare_first.0, bare_first.1, |lab| {
+        fs::remove_dir_all(lab.lake().root().join("lab/probe1/claims")).unwrap();
+    });
 }
 
 #[test]
