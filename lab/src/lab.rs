@@ -108,8 +108,9 @@ impl Lab {
             stages::load_the_last(&loader)
         })
         .map_err(LabError::Thread)?;
+        let kept_by = stages::archive_of_lake(config, &store);
         let keep = Worker::start("keep", move |stop| {
-            stages::keep_lake(lake, &*store, &stop);
+            stages::keep_lake(lake, kept_by.as_deref(), &stop);
             Ok::<_, std::convert::Infallible>(())
         })
         .map_err(LabError::Thread)?;

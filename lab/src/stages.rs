@@ -147,7 +147,31 @@ pub(crate) fn load_the_last(loader: &Loader) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Compacts and seals the lab's lake and writes its index until told to stop.
-pub(crate) fn keep_lake(lake: LakeStore, archive: &dyn Store, stop: &AtomicBool) {
-    keep(lake, &Settings::default(), Some(archive), KEEP_EVERY, stop);
+/// The archive that says whether a date of the lake is complete. A lake that is not the lab's own also has rows from other
+/// archives, so that no count of this one says anything of it.
+pub(crate) fn archive_of_lake(
+    config: &LabConfig,
+    archive: &Arc<dyn Store>,
+) -> Option<Arc<dyn Store>> {
+    config.lake.is_none().then(|| Arc::clone(archive))
+}
+
+/// Compacts and seals the lake that the lab writes to, and writes its index, until told to stop.
+pub(crate) fn keep_lake(lake: LakeStore, archive: Option<&dyn Store>, stop: &AtomicBool) {
+    keep(lake, &Settings::default(), archive, KEEP_EVERY, stop);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labs_archive_makes_only_the_labs_own_lake_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = LabConfig::new(dir.path());
+        let (store, _) = archive(&config, &LabDirs::new(dir.path())).unwrap();
+        assert!(archive_of_lake(&config, &store).is_some());
+        config.lake = Some(dir.path().join("others").into());
+        assert!(archive_of_lake(&config, &store).is_none());
+    }
 }

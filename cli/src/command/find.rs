@@ -1,12 +1,12 @@
 //! `groma find`: which tests were like this?
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use groma_find::{Network, Query, Searched, search};
 use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 
+use super::place::Place;
 use crate::output;
 
 /// Find tests by what they measured, over live and sealed dates, newest first.
@@ -38,18 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     limit: usize,
 
-    /// The lab's directory.
-    #[arg(
-        long,
-        env = "GROMA_DIR",
-        value_name = "DIR",
-        default_value = "groma-lab"
-    )]
-    dir: PathBuf,
-
-    /// The lake, where it is not the lab's: a directory, or the URL of an S3 bucket in a build with the feature s3.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
-    lake: Option<LakeStore>,
+    #[command(flatten)]
+    place: Place,
 
     /// Print JSON.
     #[arg(long)]
@@ -58,9 +48,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let lake = args
+        .place
         .lake
         .clone()
-        .unwrap_or_else(|| args.dir.join("lake").into());
+        .unwrap_or_else(|| args.place.dir.join("lake").into());
     anyhow::ensure!(
         lake.is_bucket() || lake.root().is_dir(),
         "there is no lake in {lake}; name one with --dir or --lake"

@@ -11,6 +11,7 @@ pub(crate) mod mirror;
 pub(crate) mod ndt7;
 mod node;
 mod notation;
+mod place;
 pub(crate) mod publish;
 pub(crate) mod quarantine;
 pub(crate) mod seal;

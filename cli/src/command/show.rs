@@ -1,11 +1,10 @@
 //! `groma show`: where is my test?
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use groma_find::{Detail, Dirs, Report, Stage, Trace};
-use groma_lake_store::LakeStore;
 
+use super::place::Place;
 use super::tcp_info::PLOT_WIDTH;
 use crate::output;
 use crate::output::say;
@@ -21,18 +20,8 @@ pub(crate) struct Args {
     /// The UUID of a connection, as `groma measure` and every row tell it.
     uuid: String,
 
-    /// The lab's directory.
-    #[arg(
-        long,
-        env = "GROMA_DIR",
-        value_name = "DIR",
-        default_value = "groma-lab"
-    )]
-    dir: PathBuf,
-
-    /// The lake, where it is not the lab's: a directory, or the URL of an S3 bucket in a build with the feature s3.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
-    lake: Option<LakeStore>,
+    #[command(flatten)]
+    place: Place,
 
     /// Print JSON, with the whole row and every snapshot of the connection.
     #[arg(long)]
@@ -44,8 +33,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut dirs = Dirs::of_lab(&args.dir);
-    match &args.lake {
+    let mut dirs = Dirs::of_lab(&args.place.dir);
+    match &args.place.lake {
         Some(lake) => {
             anyhow::ensure!(
                 lake.is_bucket() || lake.root().is_dir(),
@@ -54,9 +43,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             dirs.lake = lake.clone();
         }
         None => anyhow::ensure!(
-            args.dir.is_dir(),
+            args.place.dir.is_dir(),
             "there is no lab in {}; name its directory with --dir, or a lake with --lake",
-            args.dir.display()
+            args.place.dir.display()
         ),
     }
     let report = groma_find::show(&dirs, &args.uuid)?;

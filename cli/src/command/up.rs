@@ -40,8 +40,9 @@ pub(crate) struct Args {
     )]
     archive: Option<String>,
 
-    /// A lake that is not the lab's own: a directory, or the URL of an S3 bucket in a build with the feature s3.
-    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    /// A lake that is not the lab's own: a directory, or the URL of an S3 bucket in a build with the feature s3. Never from
+    /// the environment, lest a lab's rows come into a lake that was named for other commands; no date is called complete.
+    #[arg(long, value_name = "DIR|URL", value_parser = LakeStore::open)]
     lake: Option<LakeStore>,
 
     /// Use a bucket although it overwrites objects when told not to.

@@ -1,0 +1,55 @@
+//! Where a command looks: a lab, or a lake that is not the lab's.
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use groma_lake_store::LakeStore;
+
+/// A lab's directory and perhaps a lake of its own place. A directory that was typed wins over a lake of the environment.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) lake: Option<LakeStore>,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// The lab's directory.
+    #[arg(
+        long,
+        env = "GROMA_DIR",
+        value_name = "DIR",
+        default_value = "groma-lab"
+    )]
+    dir: PathBuf,
+
+    /// The lake, where it is not the lab's: a directory, or the URL of an S3 bucket in a build with the feature s3. One that
+    /// is only in the environment is not asked when --dir is given.
+    #[arg(long, env = "GROMA_LAKE", value_name = "DIR|URL", value_parser = LakeStore::open)]
+    lake: Option<LakeStore>,
+}
+
+impl FromArgMatches for Place {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Flags { dir, lake } = Flags::from_arg_matches(matches)?;
+        let is_typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        let lake = lake.filter(|_| is_typed("lake") || !is_typed("dir"));
+        Ok(Place { dir, lake })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Place::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Place {
+    fn augment_args(command: Command) -> Command {
+        Flags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Flags::augment_args_for_update(command)
+    }
+}
