@@ -84,6 +84,11 @@ impl Bars {
         }
     }
 
+    /// Whether anybody sees them.
+    pub(crate) fn are_drawn(&self) -> bool {
+        !self.all.is_hidden()
+    }
+
     /// So much of one part is done; it gets a bar of its own.
     pub(crate) fn part(&self, name: &str, bytes: u64, of_bytes: Option<u64>) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -119,16 +119,17 @@ impl Target {
         }
     }
 
-    /// The same target, which shows how far it is with large objects; a warehouse reads them itself.
+    /// The same target, which shows how far it is with large objects where somebody looks: their sizes are asked for that. A
+    /// warehouse reads them itself.
     fn telling(self, bars: &Arc<Bars>) -> Target {
         let bars = Arc::clone(bars);
         match self {
-            Target::Lake(loader) => {
+            Target::Lake(loader) if bars.are_drawn() => {
                 Target::Lake(Box::new(loader.telling(move |name, progress| {
                     bars.part(name, progress.read_bytes, progress.object_bytes);
                 })))
             }
-            Target::BigQuery(loader) => Target::BigQuery(loader),
+            silent => silent,
         }
     }
 

@@ -132,6 +132,11 @@ pub trait Store: Send + Sync {
     /// Size and checksum of an object, `None` when there is none.
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError>;
 
+    /// The size of an object in bytes, `None` when there is none: [`Store::stat`], where that reads no object for its checksum.
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.stat(name)?.map(|stat| stat.size_bytes))
+    }
+
     /// Opens an object for reading from its start.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
 

@@ -199,6 +199,16 @@ impl Store for LocalStore {
         }))
     }
 
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let path = self.path(name)?;
+        let Some(file) = self.open_object(&path)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(StoreError::io("stat object", &path))?;
+        Ok(Some(metadata.len()))
+    }
+
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
         let path = self.path(name)?;
         match self.open_object(&path)? {

@@ -119,6 +119,17 @@ fn list_is_sorted_by_text_prefix_and_hides_its_own() {
 }
 
 #[test]
+fn a_size_is_told_without_reading() {
+    let (_dir, store) = store();
+    assert_eq!(store.size("large").unwrap(), None);
+    // A file of nothing but holes; to read it would take many minutes.
+    let size_bytes = 1 << 40;
+    let file = fs::File::create(store.root().join("large")).unwrap();
+    file.set_len(size_bytes).unwrap();
+    assert_eq!(store.size("large").unwrap(), Some(size_bytes));
+}
+
+#[test]
 fn names_and_links_do_not_lead_out() {
     let (dir, store) = store();
     let path = body(dir.path(), "b", b"x");

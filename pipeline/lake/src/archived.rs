@@ -134,6 +134,10 @@ impl Store for Unsealed {
         self.store.stat(name)
     }
 
+    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        self.store.size(name)
+    }
+
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
         self.store.open(name)
     }

@@ -218,8 +218,10 @@ impl Loader {
         rules: Rules,
         load: &mut Load<'_>,
     ) -> Result<(), LoadError> {
-        let opened = self.store.open(name)?;
-        let told = Told::new(opened, &*self.store, name, self.tell.as_deref());
+        // Before the body is open, which may last no second request; and progress is never a reason to fail.
+        let tell = self.tell.as_deref();
+        let object_bytes = tell.and_then(|_| self.store.size(name).ok().flatten());
+        let told = Told::new(self.store.open(name)?, name, object_bytes, tell);
         let (reader, seen) = Observed::new(told);
         let wanted = |member: &str| rules.wants(member);
         let visit = &mut |member| load.member(member);
@@ -241,8 +243,8 @@ impl Loader {
         // Only gzip tells a cut stream from a whole one by itself, and tells it as damage.
         let may_be_short = load.errors() > 0 || form == (Form::Tar { gzip: false });
         if may_be_short
-            && let Some(stat) = self.store.stat(name)?
-            && seen.is_short_of(stat.size_bytes)
+            && let Some(size_bytes) = self.store.size(name)?
+            && seen.is_short_of(size_bytes)
         {
             return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
         }

@@ -2,8 +2,6 @@
 
 use std::io::{self, Read};
 
-use groma_archive::Store;
-
 /// Bytes that are read between two tellings; an object that is smaller is never told of.
 const STEP_BYTES: u64 = 1 << 20;
 
@@ -22,7 +20,6 @@ pub(crate) type Tell = dyn Fn(&str, Progress) + Send + Sync;
 /// Passes reads through and tells of them.
 pub(crate) struct Told<'a, R> {
     inner: R,
-    store: &'a dyn Store,
     name: &'a str,
     tell: Option<&'a Tell>,
     now: Progress,
@@ -33,18 +30,17 @@ pub(crate) struct Told<'a, R> {
 impl<'a, R> Told<'a, R> {
     pub(crate) fn new(
         inner: R,
-        store: &'a dyn Store,
         name: &'a str,
+        object_bytes: Option<u64>,
         tell: Option<&'a Tell>,
     ) -> Self {
         Told {
             inner,
-            store,
             name,
             tell,
             now: Progress {
                 read_bytes: 0,
-                object_bytes: None,
+                object_bytes,
             },
             next: STEP_BYTES,
         }
@@ -58,11 +54,6 @@ impl<R: Read> Read for Told<'_, R> {
         if let Some(tell) = self.tell
             && self.now.read_bytes >= self.next
         {
-            // Asked once, and only of an object that is worth it. Progress is never a reason to fail.
-            if self.next == STEP_BYTES {
-                let stat = self.store.stat(self.name).ok().flatten();
-                self.now.object_bytes = stat.map(|stat| stat.size_bytes);
-            }
             self.next = self.now.read_bytes + STEP_BYTES;
             tell(self.name, self.now);
         }

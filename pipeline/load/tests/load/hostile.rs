@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use groma_archive::{Put, Stat, Store, StoreError};
 use groma_load::{Limits, LoadError};
@@ -243,6 +243,62 @@ impl Store for Flaky {
     fn url(&self, name: &str) -> String {
         format!("test://{name}")
     }
+}
+
+/// A store that does not tell sizes, and of what it was asked.
+struct Untold {
+    body: Vec<u8>,
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl Store for Untold {
+    fn put_new(&self, _: &str, _: &Path) -> Result<Put, StoreError> {
+        Ok(Put::Exists)
+    }
+    fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
+        self.asked.lock().unwrap().push("stat");
+        Err(StoreError::Remote {
+            operation: "stat",
+            name: name.to_owned(),
+            reason: "the server does not tell the size".to_owned(),
+        })
+    }
+    fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.asked.lock().unwrap().push("open");
+        Ok(Box::new(io::Cursor::new(self.body.clone())))
+    }
+    fn list(&self, _: &str) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn url(&self, name: &str) -> String {
+        format!("test://{name}")
+    }
+}
+
+#[test]
+fn progress_is_no_reason_to_fail_and_asks_nothing_where_nobody_looks() {
+    // Larger than what is never told of, also compressed.
+    let member = [GOOD, vec![b' '; 2 << 20].as_slice()].concat();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    io::Write::write_all(&mut encoder, &tar(&[("a.json", &member)])).unwrap();
+    let store = Arc::new(Untold {
+        body: encoder.finish().unwrap(),
+        asked: Mutex::default(),
+    });
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let lab = Lab::new();
+    let silent = loader_of(store.clone(), lab.lake());
+    silent.load_object(PROBE_OBJECT, None).unwrap();
+    assert_eq!(*store.asked.lock().unwrap(), ["open"]);
+    let lab = Lab::new();
+    let loaded = loader_of(store.clone(), lab.lake())
+        .telling(move |_, progress| telling.lock().unwrap().push(progress.object_bytes))
+        .load_object(PROBE_OBJECT, None)
+        .unwrap();
+    assert_eq!(loaded.rows, 1);
+    assert_eq!(*store.asked.lock().unwrap(), ["open", "stat", "open"]);
+    assert_eq!(*told.lock().unwrap(), [None, None]);
 }
 
 #[test]
