@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use common::{Lab, Running, wait_for};
-use groma_publish::Form;
+use groma_publish::{Config, Form};
 
 const DISK: &str = "GROMA_TEST_DISK";
 const PUBLISHED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
@@ -47,6 +47,15 @@ fn fill(disk: &Path) -> fs::File {
     file
 }
 
+/// Starts a publisher that has nothing to do but to make its reserve, and ends it.
+fn set_aside(lab: &Lab, config: &Config) {
+    let mut nothing = config.clone();
+    nothing.datatypes.clear();
+    Running::start(nothing, Arc::new(lab.store()))
+        .stop()
+        .unwrap();
+}
+
 /// Not a test of its own: it runs in a mount namespace where the directory that its environment names is a small disk.
 #[test]
 fn on_a_small_disk() {
@@ -80,11 +89,7 @@ fn with_a_reserve() {
     let reserve = disk.join("state/reserve");
     let stop = lab.spool.admission_stop_file();
     // It is set aside at the start, whatever else there is to do, and stays over an end.
-    let mut nothing = config.clone();
-    nothing.datatypes.clear();
-    Running::start(nothing, Arc::new(lab.store()))
-        .stop()
-        .unwrap();
+    set_aside(&lab, &config);
     assert_eq!(fs::metadata(&reserve).unwrap().len(), 300_000);
     assert!(!stop.exists());
 
@@ -129,11 +134,7 @@ fn without_inodes() {
     let lab = small_disk(&disk);
     let mut config = lab.config();
     config.reserve_bytes = 100_000;
-    let mut nothing = config.clone();
-    nothing.datatypes.clear();
-    Running::start(nothing, Arc::new(lab.store()))
-        .stop()
-        .unwrap();
+    set_aside(&lab, &config);
     let stop = lab.spool.admission_stop_file();
     assert!(!stop.exists());
 
@@ -209,11 +210,7 @@ fn all_on_a_small_disk() {
     let mut config = lab.config();
     config.reserve_bytes = 300_000;
     config.flush_bytes = 100_000;
-    let mut nothing = config.clone();
-    nothing.datatypes.clear();
-    Running::start(nothing, Arc::new(lab.store()))
-        .stop()
-        .unwrap();
+    set_aside(&lab, &config);
     // Room for a bundle, but not for its copy in the archive.
     let ballast = fill(&disk);
     let full = ballast.metadata().unwrap().len();
