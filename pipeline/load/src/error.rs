@@ -31,6 +31,17 @@ pub enum LoadError {
         /// Where its rows stand, or stood before they were compacted.
         path: PathBuf,
     },
+    /// An object of the same file name in another date directory has rows already. A file that lost its directories could be
+    /// either, so that they are taken for one.
+    #[error(
+        "object {name}: one of the same file name in the directory of {other} has its rows here already; load it into another lake"
+    )]
+    Namesake {
+        /// The object's name.
+        name: String,
+        /// The date directory of the other one.
+        other: Date,
+    },
     /// The object's name has the mark of an embargo.
     #[error(
         "object {name}: under embargo, as the -e in its name says; load it with --embargoed, into a lake that is not public"
@@ -95,6 +106,7 @@ impl LoadError {
             self,
             LoadError::Name { .. }
                 | LoadError::OtherDate { .. }
+                | LoadError::Namesake { .. }
                 | LoadError::Embargoed { .. }
                 | LoadError::UnknownDatatype { .. }
                 | LoadError::Store(StoreError::Name { .. })

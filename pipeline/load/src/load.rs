@@ -130,7 +130,7 @@ impl<'a> Load<'a> {
         name: &str,
     ) -> Result<Outcome, LoadError> {
         self.flush()?;
-        let date = lake.claim(object, self.date)?;
+        let date = lake.claim(object, name, self.date)?;
         if date != self.date {
             return Ok(Outcome::OtherDate(date));
         }

@@ -123,7 +123,7 @@ impl Loader {
                 name: name.to_owned(),
             });
         }
-        let mut settled = self.lake.date_of(&object)?;
+        let mut settled = self.lake.date_of(&object, name)?;
         loop {
             let now = settled.or(date).unwrap_or(object.date);
             let (experiment, datatype) = (&object.experiment, &object.datatype);

@@ -28,6 +28,8 @@ pub struct Object {
     pub datatype: Name,
     /// The date directory, else the day of bundling.
     pub date: Date,
+    /// The date directory, where the name has its directories.
+    pub filed: Option<Date>,
     /// The day of bundling in UTC, which the file's name says with and without directories; the date directory where it does not.
     pub bundled: Date,
     /// The file's name without its endings, which names what comes of the object.
@@ -77,6 +79,7 @@ impl Object {
             experiment: part(parsed.experiment())?,
             datatype: part(parsed.datatype())?,
             date,
+            filed: full.is_none().then(|| parsed.date()).flatten(),
             bundled: bundled.unwrap_or(date),
             stem: parsed.stem(),
             form,

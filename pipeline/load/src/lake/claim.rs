@@ -4,6 +4,7 @@
 //! second follows the first. The file's place follows from the name of the object's file, whose directories a download has lost,
 //! and from no date that anybody asked for.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -14,30 +15,41 @@ use super::Lake;
 use crate::LoadError;
 use crate::object::Object;
 
+/// What the file of a claim says: the date of the rows and, where the object's name had it, its date directory.
+struct Claim {
+    date: Date,
+    filed: Option<Date>,
+}
+
 impl Lake {
     /// The date that an object has, if that is settled.
-    pub(crate) fn date_of(&self, object: &Object) -> Result<Option<Date>, LoadError> {
+    pub(crate) fn date_of(&self, object: &Object, name: &str) -> Result<Option<Date>, LoadError> {
         super::step();
-        match self.read_date(self.claim_path(object))? {
-            Some(date) => Ok(Some(date)),
+        match self.read_claim(self.claim_path(object))? {
+            Some(claim) => claim.of(object, name).map(Some),
             None => self.date_before_claims(object),
         }
     }
 
     /// Claims a date for an object and gives the one that it has: this one, unless another was claimed before.
-    pub(crate) fn claim(&self, object: &Object, date: Date) -> Result<Date, LoadError> {
+    pub(crate) fn claim(&self, object: &Object, name: &str, date: Date) -> Result<Date, LoadError> {
         let path = self.claim_path(object);
+        let claim = Claim {
+            date,
+            filed: object.filed,
+        };
         let written = || {
             let mut file = self.store().new_file(path.clone())?;
-            file.write_all(date.to_string().as_bytes())?;
+            file.write_all(claim.to_string().as_bytes())?;
             file.commit()
         };
         super::step();
         match written().map_err(LoadError::lake("write", &path))? {
             Committed::Created => Ok(date),
             Committed::Existed => {
-                let claimed = self.read_date(path.clone())?;
-                claimed.ok_or_else(|| LoadError::lake("read", path)(io::ErrorKind::NotFound.into()))
+                let claimed = self.read_claim(path.clone())?;
+                let gone = || LoadError::lake("read", path)(io::ErrorKind::NotFound.into());
+                claimed.ok_or_else(gone)?.of(object, name)
             }
         }
     }
@@ -45,8 +57,9 @@ impl Lake {
     /// The date of an object that was loaded before there were claims. Only who asked for another date than that of the name
     /// left a file then; the name may have been the bare one.
     fn date_before_claims(&self, object: &Object) -> Result<Option<Date>, LoadError> {
-        if let Some(date) = self.read_date(self.table(object).join("moved").join(&object.stem))? {
-            return Ok(Some(date));
+        let moved = self.table(object).join("moved").join(&object.stem);
+        if let Some(claim) = self.read_claim(moved)? {
+            return Ok(Some(claim.date));
         }
         if self.was_loaded(object, object.bundled)? {
             return Ok(Some(object.bundled));
@@ -82,16 +95,49 @@ impl Lake {
             .join(object.datatype.as_str())
     }
 
-    fn read_date(&self, path: PathBuf) -> Result<Option<Date>, LoadError> {
+    fn read_claim(&self, path: PathBuf) -> Result<Option<Claim>, LoadError> {
         match self.store().read(&path) {
-            Ok(text) => match String::from_utf8_lossy(&text).parse() {
-                Ok(date) => Ok(Some(date)),
-                Err(_) => Err(LoadError::lake("read", path)(
+            Ok(text) => match Claim::parse(&String::from_utf8_lossy(&text)) {
+                Some(claim) => Ok(Some(claim)),
+                None => Err(LoadError::lake("read", path)(
                     io::ErrorKind::InvalidData.into(),
                 )),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(LoadError::lake("read", path)(error)),
         }
+    }
+}
+
+impl Claim {
+    fn parse(text: &str) -> Option<Claim> {
+        let (date, filed) = match text.split_once(' ') {
+            Some((date, filed)) => (date, Some(filed.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Claim {
+            date: date.parse().ok()?,
+            filed,
+        })
+    }
+
+    /// The date, if the claim is one of this object and not of another one with the name of its file.
+    fn of(&self, object: &Object, name: &str) -> Result<Date, LoadError> {
+        match self.filed {
+            Some(other) if object.filed.is_some_and(|filed| filed != other) => {
+                Err(LoadError::Namesake {
+                    name: name.to_owned(),
+                    other,
+                })
+            }
+            _ => Ok(self.date),
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.date)?;
+        self.filed.map_or(Ok(()), |filed| write!(f, " {filed}"))
     }
 }

@@ -175,7 +175,9 @@ fn the_date_is_the_objects_unless_told_otherwise() {
             .unwrap()
             .to_owned()
     };
+    // Of another moment, else the bare name would be that of this one.
     let elsewhere = PROBE_OBJECT.replace("2024/05/06", "2024/05/07");
+    let elsewhere = elsewhere.replace("T070809", "T060708");
     assert_eq!(path(&elsewhere, None), "date=2024-05-07");
     assert_eq!(path(bare, None), "date=2024-05-06");
     let other = PROBE_OBJECT.replace("T070809", "T080910");

@@ -128,6 +128,26 @@ fn an_object_has_one_date() {
 }
 
 #[test]
+fn another_object_of_the_same_file_name_is_refused_and_not_taken_for_the_first() {
+    let lab = Lab::new();
+    let other = PROBE_OBJECT.replace("/2024/05/06/", "/2024/05/05/");
+    assert_ne!(other, PROBE_OBJECT);
+    let body = gzip(&tar(&[("a.json", b"{}")]));
+    lab.put(PROBE_OBJECT, &body);
+    lab.put(&other, &body);
+    let loader = lab.loader();
+    assert!(!loader.load_object(PROBE_OBJECT, None).unwrap().already);
+    for date in [None, Some("2024-05-06".parse().unwrap())] {
+        let refused = loader.load_object(&other, date).unwrap_err();
+        assert!(
+            refused.is_permanent() && refused.to_string().contains("2024-05-06"),
+            "{refused}"
+        );
+    }
+    assert!(loader.load_object(PROBE_OBJECT, None).unwrap().already);
+}
+
+#[test]
 fn what_was_loaded_before_there_were_claims_keeps_its_date() {
     let lab = Lab::new();
     let late = PROBE_OBJECT.replace("T070809", "T080910");
