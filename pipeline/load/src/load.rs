@@ -105,7 +105,10 @@ impl<'a> Load<'a> {
         for problem in self.batch.take_problems() {
             self.errors.add(&member.name, member.line, &problem)?;
         }
-        if self.batch.is_full(bytes.len()) {
+        let member_bytes = bytes.len();
+        // Before a row group is made of it and of others.
+        drop(bytes);
+        if self.batch.is_full(member_bytes) {
             self.flush()?;
         }
         Ok(())
