@@ -1,19 +1,17 @@
 //! `groma load`: archive objects into the lake.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_archive::{Location, Opening, Store, StoreError};
 use groma_lab::loaded_datatypes;
 use groma_lake::Unsealed;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
-use groma_names::ObjectName;
 use groma_schema::Schema;
 use groma_service::parse_duration;
 use groma_spool::Name;
@@ -23,6 +21,9 @@ use super::node::ManifestArgs;
 use crate::output::{Bars, reason, say};
 
 mod bigquery;
+mod found;
+
+use found::{Archive, objects, open};
 
 /// Load archive objects into the lake's Parquet, or into a warehouse, each exactly once.
 ///
@@ -266,126 +267,6 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
         say!("{object}: {rows} rows, {errors} errors, {skipped} skipped");
     }
     Ok(())
-}
-
-/// An archive that is read.
-struct Archive {
-    store: Box<dyn Store>,
-    /// Where it is a directory.
-    root: Option<PathBuf>,
-}
-
-/// An archive, and those of its objects that were named.
-struct Found {
-    archive: Archive,
-    names: Vec<String>,
-    /// One object was named itself.
-    is_object: bool,
-}
-
-fn open(text: &str) -> anyhow::Result<Archive> {
-    let root = match Location::parse(text)? {
-        Location::Directory(root) => Some(root),
-        _ => None,
-    };
-    let store = groma_archive::open(text, &Opening::to_read())?;
-    Ok(Archive { store, root })
-}
-
-/// The archive that a path or URL belongs to, and the objects that it names.
-fn objects(text: &str) -> anyhow::Result<Found> {
-    match Location::parse(text)? {
-        Location::Directory(path) => in_directory(&path),
-        Location::Bucket {
-            kind,
-            bucket,
-            prefix,
-        } => in_bucket(&format!("{}://{bucket}", kind.scheme()), &prefix),
-        Location::Web(url) => {
-            let from = url.find("://").map_or(0, |at| at + 3);
-            let (base, name) = split(&url, from)
-                .ok_or_else(|| StoreError::url(&url, "it does not end in the name of an object"))?;
-            Ok(Found {
-                archive: open(base)?,
-                names: vec![name.to_owned()],
-                is_object: true,
-            })
-        }
-    }
-}
-
-fn in_directory(path: &Path) -> anyhow::Result<Found> {
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("open {}", path.display()))?;
-    let text = path
-        .to_str()
-        .with_context(|| format!("{} is not UTF-8", path.display()))?;
-    if path.is_dir() {
-        let archive = open(text)?;
-        let names = archive.store.list("")?;
-        return Ok(Found {
-            archive,
-            names,
-            is_object: false,
-        });
-    }
-    let (root, name) = split(text, 0)
-        .or_else(|| text.rsplit_once('/'))
-        .with_context(|| format!("{text} is no object"))?;
-    Ok(Found {
-        archive: open(if root.is_empty() { "/" } else { root })?,
-        names: vec![name.to_owned()],
-        is_object: true,
-    })
-}
-
-/// A prefix names an object, or what lies below it; where the archive begins in the bucket, the names there tell.
-fn in_bucket(bucket: &str, prefix: &str) -> anyhow::Result<Found> {
-    let below = |root: &str| match root {
-        "" => bucket.to_owned(),
-        root => format!("{bucket}/{root}"),
-    };
-    let is_object = ends_in_name(prefix);
-    let keys = match (is_object, prefix) {
-        (true, _) => vec![prefix.to_owned()],
-        (false, "") => open(bucket)?.store.list("")?,
-        (false, _) => open(bucket)?.store.list(&format!("{prefix}/"))?,
-    };
-    let slashed: Vec<String> = keys.iter().map(|key| format!("/{key}")).collect();
-    let Some((root, _)) = slashed.iter().find_map(|key| split(key, 0)) else {
-        return Ok(Found {
-            archive: open(&below(prefix))?,
-            names: Vec::new(),
-            is_object: false,
-        });
-    };
-    let names = slashed
-        .iter()
-        .filter_map(|key| key.strip_prefix(root)?.strip_prefix('/'))
-        .map(str::to_owned)
-        .collect();
-    Ok(Found {
-        archive: open(&below(root.trim_start_matches('/')))?,
-        names,
-        is_object,
-    })
-}
-
-/// Archive and object of a path or URL: as much of its end as makes an object's name is the name. Nothing before `from`
-/// belongs to it.
-fn split(text: &str, from: usize) -> Option<(&str, &str)> {
-    let slashes = text.match_indices('/').map(|(at, _)| at);
-    slashes
-        .filter(|&at| at >= from)
-        .map(|at| (&text[..at], &text[at + 1..]))
-        .find(|(_, name)| name.parse::<ObjectName>().is_ok())
-}
-
-/// Whether the last part looks like a file of an archive, in whatever directory.
-fn ends_in_name(key: &str) -> bool {
-    let file = key.rsplit('/').next().unwrap_or(key);
-    Loader::datatype_of(file).is_some()
 }
 
 /// The manifest's datatypes with those of the sidecars, those of --schema, and those built in that any of the objects has.
