@@ -20,8 +20,9 @@ use crate::output::say;
 /// Copy a lake, or some of it, to a directory, for engines that read no bucket.
 ///
 /// The copy is a lake: `groma show`, `groma find`, `groma export`, `groma-sql` and every engine of docs/engines.md read it.
-/// What it has already is not copied again, other dates of the tables leave it, and it may be read at every moment.
-/// Parts are compared with the SHA-256 in the lake's log. A directory that holds another lake is refused.
+/// What it has already is not copied again, other dates of the tables and what the lake has no more leave it, and it may be read at every moment.
+/// Parts are compared with the SHA-256 in the lake's log; a date with a damaged one is left for the next pass, and the exit
+/// code is then 1. A directory that holds another lake is refused. Of several passes into one copy, one works at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
@@ -79,15 +80,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         most_bytes: args.most,
         linger: Duration::from_secs(u64::from(args.linger) * 60),
     };
-    let copy = LakeStore::from(&args.to);
     let Some(seconds) = args.every else {
-        print(&mirror(&args.lake, &copy, &wanted)?, args)?;
+        print(&mirror(&args.lake, &args.to, &wanted)?, args)?;
         return Ok(ExitCode::SUCCESS);
     };
     let stop = stop_on_signal()?;
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match mirror(&args.lake, &copy, &wanted) {
+        match mirror(&args.lake, &args.to, &wanted) {
             Ok(mirrored) if mirrored.files + mirrored.removed > 0 => print(&mirrored, args)?,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a pass failed; the next one goes on"),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use groma_archive::remote::s3::S3Bucket;
 use groma_archive::remote::{Failure, wait};
 use object_store::aws::AmazonS3;
@@ -31,9 +32,19 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// Files of a folder with their sizes in bytes.
+type Sizes = HashMap<String, u64>;
+
 impl Bucket {
     pub(crate) fn new(bucket: S3Bucket) -> Bucket {
         Bucket(bucket)
+    }
+
+    pub(crate) fn identity(&self) -> String {
+        match &self.0.keeper {
+            Some(keeper) => format!("{self} at {keeper}"),
+            None => self.to_string(),
+        }
     }
 
     fn key(&self, path: &Path) -> io::Result<Key> {
@@ -85,7 +96,32 @@ impl Bucket {
         Ok(objects.iter().filter_map(aged).collect())
     }
 
-    pub(crate) fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
+    pub(crate) fn sizes_by_folder(&self, dir: &Path) -> io::Result<HashMap<String, Sizes>> {
+        let key = self.key(dir)?;
+        let above = key.clone();
+        let listed = self.ask(|client| async move {
+            client
+                .list(Some(&key))
+                .try_collect::<Vec<ObjectMeta>>()
+                .await
+        })?;
+        let mut folders: HashMap<String, Sizes> = HashMap::new();
+        for object in listed {
+            let below: Vec<_> = object
+                .location
+                .prefix_match(&above)
+                .into_iter()
+                .flatten()
+                .collect();
+            if let [folder, file] = &below[..] {
+                let sizes = folders.entry(folder.as_ref().to_owned()).or_default();
+                sizes.insert(file.as_ref().to_owned(), object.size);
+            }
+        }
+        Ok(folders)
+    }
+
+    pub(crate) fn sizes(&self, dir: &Path) -> io::Result<Sizes> {
         let objects = self.listing(dir)?.objects;
         let sized = |object: &ObjectMeta| Some((name(object)?, object.size));
         Ok(objects.iter().filter_map(sized).collect())

@@ -85,6 +85,16 @@ impl LakeStore {
         }
     }
 
+    /// A name that no other lake has: the path without links, or the bucket's URL at its keeper. A directory has to be
+    /// there.
+    pub fn identity(&self) -> io::Result<String> {
+        match &self.0 {
+            Inner::Directory(root) => Ok(root.canonicalize()?.display().to_string()),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => Ok(bucket.identity()),
+        }
+    }
+
     /// What all paths begin with; empty for a bucket.
     pub fn root(&self) -> &Path {
         match &self.0 {
@@ -144,6 +154,23 @@ impl LakeStore {
             Inner::Directory(_) => directory::sizes(dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.sizes(dir),
+        }
+    }
+
+    /// The files of each folder in a folder, as [`LakeStore::sizes`]; asked of a bucket at once.
+    pub fn sizes_by_folder(&self, dir: &Path) -> io::Result<HashMap<String, HashMap<String, u64>>> {
+        match &self.0 {
+            Inner::Directory(_) => {
+                let folders = self.folders(dir)?.into_iter();
+                folders
+                    .map(|folder| {
+                        let sizes = directory::sizes(&dir.join(&folder))?;
+                        Ok((folder, sizes))
+                    })
+                    .collect()
+            }
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.sizes_by_folder(dir),
         }
     }
 

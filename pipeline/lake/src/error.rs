@@ -52,6 +52,26 @@ pub enum LakeError {
         /// What was to be copied.
         lake: String,
     },
+    /// A copy was to stand in the lake, or the lake stands in it.
+    #[error(
+        "{path} and the lake {lake} are not apart; name a directory for the copy beside the lake"
+    )]
+    Overlaps {
+        /// Where the copy was to be.
+        path: PathBuf,
+        /// What was to be copied.
+        lake: String,
+    },
+    /// A lake that was copied before has no table at all.
+    #[error(
+        "{lake} has no table, and its copy {copy} is left as it is; look whether the lake is there, or remove the copy"
+    )]
+    Vanished {
+        /// The lake.
+        lake: String,
+        /// The copy, which has tables.
+        copy: PathBuf,
+    },
     /// A part has other bytes than its log says.
     #[error("{path} has other bytes than its log says; copy it again, or read its date without it")]
     Damaged {

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::LakeError;
 
 /// A folder of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Rows of days that may still grow.
     Live,

@@ -38,6 +38,8 @@ pub struct S3Bucket {
     pub bucket: String,
     /// What stands before every name, without slashes at its ends.
     pub prefix: String,
+    /// Where the bucket is, without credentials, if its keeper is not Amazon.
+    pub keeper: Option<String>,
 }
 
 impl fmt::Debug for S3Bucket {
@@ -58,11 +60,12 @@ pub fn bucket(url: &str, opening: &Opening) -> Result<S3Bucket, StoreError> {
     else {
         return Err(StoreError::url(url, "it is no s3:// URL"));
     };
-    let (client, _) = build(&bucket, opening)?;
+    let (client, settings) = build(&bucket, opening)?;
     Ok(S3Bucket {
         client: Arc::new(client),
         bucket,
         prefix,
+        keeper: (!settings.is_amazon).then_some(settings.base),
     })
 }
 

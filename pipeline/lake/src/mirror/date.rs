@@ -1,0 +1,266 @@
+//! A date of a table, and how the copy becomes what the lake is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use groma_lake_store::LakeStore;
+use jiff::civil::Date;
+use parquet::file::reader::ChunkReader as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::LakeError;
+use crate::log::{Log, Part};
+use crate::merge::hex;
+use crate::seal::clear;
+use crate::table::{Kind, Table};
+
+use super::Mirrored;
+
+/// Bytes copied at a time.
+const PIECE_BYTES: u64 = 8 << 20;
+/// How often a date is listed that changes while it is copied.
+const ATTEMPTS: usize = 10;
+/// What is copied of a table, in the order of listing: live files first, so that one that is gone by then has its rows in a
+/// part that is listed.
+const KINDS: [Kind; 4] = [Kind::Live, Kind::Sealed, Kind::Log, Kind::Keys];
+
+/// Sizes in bytes.
+pub(super) type Files = BTreeMap<(Kind, String), u64>;
+
+/// The files of all dates of a table.
+pub(super) fn dates(table: &Table) -> Result<BTreeMap<Date, Files>, LakeError> {
+    let mut dates: BTreeMap<Date, Files> = BTreeMap::new();
+    for kind in KINDS {
+        let dir = table.dir().join(kind.as_str());
+        let folders = table.store().sizes_by_folder(&dir);
+        for (folder, sizes) in folders.map_err(LakeError::io("list", &dir))? {
+            if let Some(Ok(date)) = folder.strip_prefix("date=").map(str::parse)
+                && !sizes.is_empty()
+            {
+                let files = sizes
+                    .into_iter()
+                    .map(|(name, size_bytes)| ((kind, name), size_bytes));
+                dates.entry(date).or_default().extend(files);
+            }
+        }
+    }
+    Ok(dates)
+}
+
+fn sizes(store: &LakeStore, dir: &Path) -> Result<HashMap<String, u64>, LakeError> {
+    store.sizes(dir).map_err(LakeError::io("list", dir))
+}
+
+/// A date of a table, in the lake and in the copy.
+pub(super) struct Day {
+    pub(super) table: Table,
+    pub(super) copied: Table,
+    pub(super) date: Date,
+}
+
+impl Day {
+    pub(super) fn warn(&self, error: &LakeError) {
+        tracing::warn!(%error, date = %self.date, "a date could not be copied");
+    }
+
+    /// Makes the copy what the lake is.
+    pub(super) fn follow(
+        &self,
+        linger: Duration,
+        mirrored: &mut Mirrored,
+    ) -> Result<(), LakeError> {
+        let mut attempt = 1;
+        loop {
+            let listed = Listed::read(self)?;
+            if listed.has_no_rows() {
+                return self.empty(mirrored);
+            }
+            match listed.copy(linger, mirrored) {
+                // It was replaced by another that is in no older listing.
+                Err(error) if error.is_gone() && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Removes the date from the copy: its rows first, then what explains them.
+    pub(super) fn empty(&self, mirrored: &mut Mirrored) -> Result<(), LakeError> {
+        for kind in [Kind::Live, Kind::Sealed, Kind::Keys, Kind::Log] {
+            let dir = self.copied.day(kind, self.date);
+            for name in sizes(self.copied.store(), &dir)?.keys() {
+                self.remove(&dir.join(name), mirrored)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path, mirrored: &mut Mirrored) -> Result<(), LakeError> {
+        let removed = self.copied.store().remove(path);
+        mirrored.removed += usize::from(removed.map_err(LakeError::io("remove", path))?);
+        Ok(())
+    }
+}
+
+/// A date as it was listed.
+struct Listed<'a> {
+    day: &'a Day,
+    files: Files,
+}
+
+impl Listed<'_> {
+    fn read(day: &Day) -> Result<Listed<'_>, LakeError> {
+        let mut files = Files::new();
+        for kind in KINDS {
+            let listed = sizes(day.table.store(), &day.table.day(kind, day.date))?.into_iter();
+            files.extend(listed.map(|(name, size_bytes)| ((kind, name), size_bytes)));
+        }
+        Ok(Listed { day, files })
+    }
+
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let of_kind = self.files.keys().filter(move |file| file.0 == kind);
+        of_kind.map(|(_, name)| name.as_str())
+    }
+
+    fn has_no_rows(&self) -> bool {
+        self.of(Kind::Live)
+            .chain(self.of(Kind::Sealed))
+            .next()
+            .is_none()
+    }
+
+    fn copy(&self, linger: Duration, mirrored: &mut Mirrored) -> Result<(), LakeError> {
+        let Day { copied, date, .. } = self.day;
+        for name in self.of(Kind::Log) {
+            self.copy_file(Kind::Log, name, None, mirrored)?;
+        }
+        let log = Log::read(copied, *date)?;
+        let part_of = |kind: Kind, name: &str| {
+            let place = format!("{}/date={date}/{name}", kind.as_str());
+            log.parts().find(|part| part.path == place)
+        };
+        let parts = self
+            .files
+            .keys()
+            .filter_map(|(kind, name)| part_of(*kind, name));
+        let void: HashSet<&str> = parts.flat_map(Part::replaced).collect();
+        for kind in [Kind::Live, Kind::Sealed] {
+            for name in self.of(kind) {
+                let rows = name.strip_suffix(".parquet");
+                if rows.is_some_and(|stem| !void.contains(stem)) {
+                    let sha256 = part_of(kind, name).map(|part| part.sha256.as_str());
+                    self.copy_file(kind, name, sha256, mirrored)?;
+                }
+            }
+        }
+        // Manifests say that the parts are there.
+        for name in self
+            .of(Kind::Sealed)
+            .filter(|name| !name.ends_with(".parquet"))
+        {
+            self.copy_file(Kind::Sealed, name, None, mirrored)?;
+        }
+        for name in self.of(Kind::Keys) {
+            self.copy_file(Kind::Keys, name, None, mirrored)?;
+        }
+        mirrored.removed += clear(copied, *date, &log, linger)?;
+        self.remove_withdrawn(&log, mirrored)
+    }
+
+    /// What the lake has no more although no part took it over.
+    fn remove_withdrawn(&self, log: &Log, mirrored: &mut Mirrored) -> Result<(), LakeError> {
+        let replaced = log.replaced();
+        for kind in [Kind::Live, Kind::Sealed, Kind::Keys, Kind::Log] {
+            let dir = self.day.copied.day(kind, self.day.date);
+            for name in sizes(self.day.copied.store(), &dir)?.keys() {
+                let stem = name
+                    .rsplit_once('.')
+                    .map_or(name.as_str(), |(stem, _)| stem);
+                let path = dir.join(name);
+                if !replaced.contains(stem) && !self.files.contains_key(&(kind, name.clone())) {
+                    self.day.remove(&path, mirrored)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a file that the copy lacks or has in another size.
+    fn copy_file(
+        &self,
+        kind: Kind,
+        name: &str,
+        sha256: Option<&str>,
+        mirrored: &mut Mirrored,
+    ) -> Result<(), LakeError> {
+        let Day {
+            table,
+            copied,
+            date,
+        } = self.day;
+        let from = table.day(kind, *date).join(name);
+        let to = copied.day(kind, *date).join(name);
+        let size = |path: &PathBuf| Some(copied.store().open_file(path).ok()?.size_bytes());
+        if size(&to) == self.files.get(&(kind, name.to_owned())).copied() {
+            return Ok(());
+        }
+        let source = table.store().open_file(&from);
+        let source = source.map_err(LakeError::io("open", &from))?;
+        let write = |error| LakeError::io("write", &to)(error);
+        let mut target = copied.store().new_file(to.clone()).map_err(write)?;
+        let mut digest = Sha256::new();
+        let mut at = 0;
+        while at < source.size_bytes() {
+            let length = PIECE_BYTES.min(source.size_bytes() - at);
+            let piece = source.get_bytes(at, usize::try_from(length).unwrap_or(usize::MAX));
+            let piece = match piece {
+                Err(_) if !table.has(&from)? => {
+                    return Err(LakeError::io("read", &from)(io::ErrorKind::NotFound.into()));
+                }
+                piece => piece.map_err(LakeError::parquet("read", &from))?,
+            };
+            digest.update(&piece);
+            target.write_all(&piece).map_err(write)?;
+            at += length;
+        }
+        if sha256.is_some_and(|sha256| sha256 != hex(&digest.finalize())) {
+            return Err(LakeError::Damaged { path: from });
+        }
+        target.commit_over().map_err(write)?;
+        mirrored.files += 1;
+        mirrored.copied_bytes += at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_changes_under_its_copier_is_listed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let [table, copied] = ["lake", "copy"].map(|place| {
+            let [experiment, datatype] = ["lab", "rows"].map(|name| name.parse().unwrap());
+            Table::new(dir.path().join(place), experiment, datatype)
+        });
+        let date = jiff::civil::date(2026, 11, 24);
+        let file = |name: &str| table.day(Kind::Live, date).join(name);
+        let day = Day {
+            table: table.clone(),
+            copied,
+            date,
+        };
+        let mut mirrored = Mirrored::default();
+        table.store().create(&file("old.parquet"), b"rows").unwrap();
+        let listed = Listed::read(&day).unwrap();
+        table.store().create(&file("new.parquet"), b"rows").unwrap();
+        table.store().remove(&file("old.parquet")).unwrap();
+        let gone = listed.copy(Duration::ZERO, &mut mirrored).unwrap_err();
+        assert!(gone.is_gone(), "{gone}");
+        day.follow(Duration::ZERO, &mut mirrored).unwrap();
+        assert_eq!(dates(&day.copied).unwrap(), dates(&day.table).unwrap());
+    }
+}
