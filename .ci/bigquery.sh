@@ -4,7 +4,7 @@
 set -euo pipefail
 cache=$1
 emulator=(bqemulator==1.4.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 duckdb-extensions==1.5.5 numpy==2.4.6 pyarrow==26.0.1)
-makers=$(git ls-files sql docs/engines.md contracts/schema experiments cli tests/src tests/bigquery pipeline/archive pipeline/bigquery \
+makers=$(git ls-files sql docs/engines.md contracts experiments cli lab tests/src tests/bigquery pipeline/archive pipeline/bigquery \
     pipeline/load pipeline/lake pipeline/lake-store)
 # Unquoted: one word for each file.
 hash=$(cat .ci/bigquery.sh Cargo.lock $makers | sha256sum)

@@ -173,6 +173,12 @@ fn killed_at_any_moment_no_row_is_lost_or_doubled() {
         assert_eq!(line["table"], "test-project.lab.probe1");
     }
     lab.assert_once();
+    // The files of those that were killed are gone.
+    let mut left = fs::read_dir(lab.dir.path()).unwrap();
+    assert!(left.all(|entry| {
+        let name = entry.unwrap().file_name();
+        !name.to_str().unwrap().starts_with("groma-bigquery-")
+    }));
 }
 
 #[test]
@@ -241,6 +247,17 @@ fn lost_answers_and_failed_jobs_end_in_the_same_rows() {
 }
 
 #[test]
+fn a_quota_that_is_used_up_ends_the_run() {
+    let Some(lab) = Lab::with_fault(Duration::ZERO, "quota") else {
+        return;
+    };
+    let error = refused(&lab.load(&["--jobs", "1"]));
+    assert!(error.contains("exceeded quota for imports"), "{error}");
+    let left = OBJECTS - 1;
+    assert!(error.contains(&format!("{left} others")), "{error}");
+}
+
+#[test]
 fn an_object_has_one_date() {
     let Some(lab) = Lab::start(Duration::ZERO) else {
         return;
@@ -259,6 +276,7 @@ fn what_is_missing_is_told_with_what_to_do() {
         return;
     };
     let error = refused(&lab.load(&["--dataset", "nowhere"]));
+    assert_eq!(error.lines().count(), 1, "once for all objects: {error}");
     assert!(
         error.contains("bq mk --dataset --location=EU test-project:nowhere"),
         "{error}"

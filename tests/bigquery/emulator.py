@@ -2,7 +2,7 @@
 
 It is bqemulator, with what that lacks of the documented behaviour of load jobs: the caller's job id is kept, a second job
 of one id is refused with 409, uploads may be in gzip, and a job takes LOAD_SECONDS, during which it is RUNNING. With the FAULT `lost` the answer to each new job is 503 although it was
-taken; with `failed` each first job of an object fails by a fault of BigQuery's own.
+taken; with `failed` each first job of an object fails by a fault of BigQuery's own; with `quota` there is none left for jobs.
 """
 
 import asyncio
@@ -34,6 +34,10 @@ def running(project, job, configuration, context):
 
 
 async def insert(*, project_id, request, ctx, manager):
+    if FAULT == "quota":
+        message = "Quota exceeded: Your table exceeded quota for imports or query appends per table."
+        error = {"message": message, "domain": "usageLimits", "reason": "quotaExceeded"}
+        return JSONResponse(status_code=403, content={"error": {"code": 403, "message": message, "errors": [error]}})
     body = await upload._read_body_capped(request, cap=manager.max_bytes)
     envelope, media = upload._parse_multipart_related(request.headers["content-type"], body)
     configuration = upload._load_configuration_from_envelope(envelope)

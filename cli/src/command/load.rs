@@ -104,6 +104,27 @@ struct Line {
     table: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The objects after it would end as it did.
+    #[serde(skip)]
+    is_last: bool,
+}
+
+impl Line {
+    fn failed(error: &anyhow::Error) -> Line {
+        Line {
+            error: Some(reason(error)),
+            ..Line::default()
+        }
+    }
+}
+
+/// What became of the objects of an archive.
+#[derive(Default)]
+struct Sum {
+    rows: u64,
+    failed: u64,
+    /// Objects that nobody tried any more.
+    left: u64,
 }
 
 /// Where objects are loaded to.
@@ -135,20 +156,13 @@ impl Target {
     }
 
     fn load(&self, object: String, date: Option<Date>) -> Line {
-        let done = match self {
-            Target::Lake(loader) => load(loader, &object, date).map_err(anyhow::Error::from),
-            Target::BigQuery(loader) => {
-                bigquery::load(loader, &object, date).map_err(anyhow::Error::from)
+        let line = match self {
+            Target::Lake(loader) => {
+                load(loader, &object, date).unwrap_or_else(|error| Line::failed(&error.into()))
             }
+            Target::BigQuery(loader) => bigquery::load(loader, &object, date),
         };
-        match done {
-            Ok(line) => Line { object, ..line },
-            Err(error) => Line {
-                object,
-                error: Some(reason(&error)),
-                ..Line::default()
-            },
-        }
+        Line { object, ..line }
     }
 }
 
@@ -160,31 +174,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.follow {
         return follow(args);
     }
-    let mut failed = 0_u64;
-    let mut rows = 0;
+    let mut sum = Sum::default();
     for archive in &args.archives {
         let found = objects(archive)?;
         let datatypes = datatypes(args, &found.names)?;
-        let target = target(args, found.archive, datatypes)?;
+        let mut target = target(args, found.archive, datatypes)?;
         // What was named itself is loaded, or it is told why not.
         let (names, others): (Vec<String>, Vec<String>) = found
             .names
             .into_iter()
             .partition(|name| found.is_object || target.is_loadable(name));
         say_left_alone(&others);
+        if let Target::BigQuery(loader) = &mut target {
+            bigquery::prepare(loader, &names, args.date)?;
+        }
         let bars = Arc::new(Bars::new("objects", names.len() as u64));
         let target = target.telling(&bars);
-        let (failed_here, rows_here) = load_all(&target, args, &names, &bars)?;
+        load_all(&target, args, &names, &bars, &mut sum)?;
         bars.finish();
-        failed += failed_here;
-        rows += rows_here;
+        if sum.left > 0 {
+            break;
+        }
     }
+    let Sum { rows, failed, left } = sum;
     if !args.json {
         match &args.lake {
             Some(lake) if args.warehouse.0.to.is_none() => say!("{rows} rows in {lake}"),
             _ => say!("{rows} rows loaded"),
         }
     }
+    anyhow::ensure!(
+        left == 0,
+        "{failed} objects could not be loaded; {left} others would have ended as the last one did and were not tried"
+    );
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
     Ok(ExitCode::SUCCESS)
 }
@@ -202,13 +224,14 @@ fn say_left_alone(others: &[String]) {
     }
 }
 
-/// Loads objects on several threads, and gives how many failed and how many rows there are now.
+/// Loads objects on several threads, and adds up what became of them.
 fn load_all(
     target: &Target,
     args: &Args,
     names: &[String],
     bars: &Bars,
-) -> anyhow::Result<(u64, u64)> {
+    sum: &mut Sum,
+) -> anyhow::Result<()> {
     let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = args.jobs.unwrap_or(processors).get().min(names.len());
     let next = AtomicUsize::new(0);
@@ -219,21 +242,27 @@ fn load_all(
             let next = &next;
             scope.spawn(move || {
                 while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let line = target.load(name.clone(), args.date);
+                    if line.is_last {
+                        next.store(names.len(), Ordering::Relaxed);
+                    }
                     // Nobody listens any more when printing has failed.
-                    if sender.send(target.load(name.clone(), args.date)).is_err() {
+                    if sender.send(line).is_err() {
                         break;
                     }
                 }
             });
         }
         drop(sender);
-        let (mut failed, mut rows) = (0, 0);
+        let mut left = names.len() as u64;
         for line in lines {
-            failed += u64::from(line.error.is_some());
-            rows += line.rows;
+            left -= 1;
+            sum.failed += u64::from(line.error.is_some());
+            sum.rows += line.rows;
             bars.done(&line.object, || print_line(&line, args.json))?;
         }
-        Ok((failed, rows))
+        sum.left += left;
+        Ok(())
     })
 }
 

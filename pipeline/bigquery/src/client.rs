@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use groma_archive::remote::{Failure, google::Api, google::Reply};
+use groma_archive::remote::{Failure, google::Api, google::Reply, one_line};
 use serde_json::Value;
 
 use crate::BigQueryError;
 
-/// Waits before a request that may pass is sent again.
-const AGAIN_S: [u64; 6] = [1, 2, 4, 8, 16, 32];
+/// Waits before a request that may pass is sent again, in seconds, or whatever [`Client::second`] is.
+const AGAIN_S: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
 /// Reasons for which `BigQuery`'s own clients try again.
 const PASSING: [&str; 5] = [
@@ -28,6 +28,10 @@ const REASON_CHARS: usize = 1000;
 pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) project: String,
+    /// What all pauses are counted in; tests have short ones.
+    pub(crate) second: Duration,
+    /// Whether jobs that found the rows invalid are no reason against another one.
+    pub(crate) again: bool,
 }
 
 impl Client {
@@ -42,34 +46,36 @@ impl Client {
         thing: &str,
         path: &str,
     ) -> Result<Reply, BigQueryError> {
-        again(operation, thing, || self.api.get(path))
+        self.ask(operation, thing, || self.api.get(path))
     }
-}
 
-/// Sends a request until its answer is one that lasts, for about a minute. The request has to be one that may be sent twice.
-pub(crate) fn again(
-    operation: &'static str,
-    thing: &str,
-    once: impl Fn() -> Result<Reply, Failure>,
-) -> Result<Reply, BigQueryError> {
-    let mut pauses = AGAIN_S.iter();
-    loop {
-        let reply = once();
-        let passes = match &reply {
-            Ok(reply) => may_pass(reply),
-            Err(_) => true,
-        };
-        match (passes, pauses.next()) {
-            (true, Some(&pause)) => {
-                tracing::debug!(operation, thing, ?reply, "tried again");
-                std::thread::sleep(Duration::from_secs(pause));
-            }
-            _ => {
-                return reply.map_err(|failure| BigQueryError::Unreachable {
-                    operation,
-                    thing: thing.to_owned(),
-                    reason: failure.to_string(),
-                });
+    /// Sends a request until its answer is one that lasts, for about a minute. The request has to be one that may be sent
+    /// twice.
+    pub(crate) fn ask(
+        &self,
+        operation: &'static str,
+        thing: &str,
+        once: impl Fn() -> Result<Reply, Failure>,
+    ) -> Result<Reply, BigQueryError> {
+        let mut pauses = AGAIN_S.iter();
+        loop {
+            let reply = once();
+            let passes = match &reply {
+                Ok(reply) => may_pass(reply),
+                Err(failure) => !failure.is_lasting(),
+            };
+            match (passes, pauses.next()) {
+                (true, Some(&pause)) => {
+                    tracing::debug!(operation, thing, ?reply, "tried again");
+                    std::thread::sleep(self.second * pause);
+                }
+                _ => {
+                    return reply.map_err(|failure| BigQueryError::Unreachable {
+                        operation,
+                        thing: thing.to_owned(),
+                        reason: failure.to_string(),
+                    });
+                }
             }
         }
     }
@@ -86,6 +92,11 @@ pub(crate) fn passes(error: &Value) -> bool {
     PASSING.contains(&reason)
 }
 
+/// Whether an error, of an answer or of a job, is that of a quota.
+pub(crate) fn is_quota(error: &Value) -> bool {
+    error["reason"] == "quotaExceeded"
+}
+
 /// The body of an answer that is what was asked for.
 pub(crate) fn expect(
     operation: &'static str,
@@ -96,6 +107,9 @@ pub(crate) fn expect(
         return Ok(reply.body);
     }
     let reason = words(&reply.body["error"]);
+    if is_quota(&reply.body["error"]["errors"][0]) {
+        return Err(BigQueryError::Quota { reason });
+    }
     Err(BigQueryError::Refused {
         operation,
         thing: thing.to_owned(),
@@ -107,8 +121,50 @@ pub(crate) fn expect(
 /// What an error says.
 pub(crate) fn words(error: &Value) -> String {
     let message = error["message"].as_str().unwrap_or("no reason");
-    let letters = message.chars().take(REASON_CHARS);
-    letters
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    one_line(message, REASON_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for (status, reason, requests) in [
+            (503, "", 7),
+            (429, "", 7),
+            (403, "rateLimitExceeded", 7),
+            (403, "accessDenied", 1),
+            (404, "", 1),
+        ] {
+            let (client, log) =
+                fake::client(move |_| (status, json!({"error": {"errors": [{"reason": reason}]}})));
+            let reply = client.ask("ask", "it", || client.api.post("/", &json!({})));
+            assert_eq!(reply.unwrap().status, status);
+            assert_eq!(log.lock().unwrap().len(), requests, "{status} {reason}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_tried_once() {
+        let opening = groma_archive::Opening::to_read();
+        let client = Client {
+            api: Api::open("http://no host", &opening).unwrap(),
+            project: "p".to_owned(),
+            second: Duration::from_millis(1),
+            again: false,
+        };
+        let tries = Cell::new(0);
+        let reply = client.ask("ask", "it", || {
+            tries.set(tries.get() + 1);
+            client.api.post("/", &json!({}))
+        });
+        assert!(reply.unwrap_err().ends_run());
+        assert_eq!(tries.get(), 1);
+    }
 }

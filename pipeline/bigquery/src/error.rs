@@ -63,6 +63,20 @@ pub enum BigQueryError {
         /// Type and mode in the schema.
         wanted: String,
     },
+    /// A quota is used up, such as that of load jobs into one table in a day.
+    #[error("BigQuery's quota is used up: {reason}; run this again when there is a new one")]
+    Quota {
+        /// `BigQuery`'s message.
+        reason: String,
+    },
+    /// An earlier load job found the rows invalid, and they are the same still.
+    #[error("load job {job} failed before: {reason}; --again tries once more")]
+    Invalid {
+        /// Its id.
+        job: String,
+        /// `BigQuery`'s words.
+        reason: String,
+    },
     /// A load job failed, so that none of its rows are there.
     #[error("load job {job}: {reason}")]
     Job {
@@ -101,6 +115,15 @@ pub enum BigQueryError {
 }
 
 impl BigQueryError {
+    /// Whether other objects would end in the same way, so that a run better ends.
+    pub fn ends_run(&self) -> bool {
+        match self {
+            BigQueryError::Unreachable { .. } | BigQueryError::Quota { .. } => true,
+            BigQueryError::Refused { status, .. } => [401, 403].contains(status),
+            _ => false,
+        }
+    }
+
     pub(crate) fn scratch(
         operation: &'static str,
         path: impl Into<PathBuf>,

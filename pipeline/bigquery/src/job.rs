@@ -7,38 +7,36 @@
 //!
 //! `BigQuery` forgets jobs after six months; what is in the table itself is looked at before and is not forgotten.
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use groma_archive::remote::hex;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::BigQueryError;
-use crate::client::{Client, again, expect, passes, words};
+use crate::client::{Client, expect, is_quota, passes, words};
 use crate::table::TableName;
 
-/// First and longest wait between two looks at a job.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// Longest wait between two looks at a job, in looks of the first, which is a fifth of a second.
+const LONGEST_LOOK: u32 = 25;
 
 /// `BigQuery` itself ends a load job after six hours.
-const LONGEST_JOB: Duration = Duration::from_hours(6);
+const LONGEST_JOB_S: u32 = 6 * 60 * 60;
 
-/// Jobs of one object and table that failed for reasons that pass, after which it is given up for now.
-const MOST_FAILURES: usize = 5;
-
-/// Names of objects that come in one answer.
-const PAGE_ROWS: u32 = 10_000;
+/// Tries of one object and table that failed for reasons that pass, after which it is given up for now.
+const MOST_FAILURES: u32 = 5;
 
 /// Rows of one object for one table.
-pub(crate) struct Append<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
     pub(crate) table: &'a TableName,
     pub(crate) location: &'a str,
     pub(crate) object: &'a str,
     pub(crate) date: Date,
-    /// JSON lines in gzip.
-    pub(crate) rows: &'a Path,
+    /// The table had them when it was first asked.
+    pub(crate) is_known: bool,
 }
 
 /// A job as `BigQuery` tells of it.
@@ -75,60 +73,101 @@ impl Job {
 }
 
 impl Client {
-    /// Appends the rows unless they are there; says whether that took a job.
-    pub(crate) fn append(&self, append: &Append<'_>) -> Result<bool, BigQueryError> {
-        let mut failures = 0;
-        let mut attempt = 1;
+    /// The number of the part's next job, not before this one; none if its rows are there. Waits for jobs that run.
+    pub(crate) fn next_attempt(
+        &self,
+        part: Part<'_>,
+        mut attempt: u32,
+    ) -> Result<Option<u32>, BigQueryError> {
+        let mut invalid = None;
         loop {
-            let id = job_id(&self.full(append.table), append.object, attempt);
-            let (job, is_ours) = match self.look(&id, append.location)? {
-                Some(job) => (job, false),
-                None if self.insert(&id, append)? => (self.looked(&id, append)?, true),
-                // It came between the two.
-                None => continue,
+            let id = self.job_id(part, attempt);
+            let Some(job) = self.look(&id, part.location)? else {
+                return match invalid {
+                    Some(error) if !self.again => Err(error),
+                    // Its job is forgotten.
+                    _ if attempt == 1 && part.is_known => Ok(None),
+                    _ => Ok(Some(attempt)),
+                };
             };
-            let job = self.wait(&id, append, job)?;
-            match job.error() {
-                None if is_ours || self.is_there(append, &job)? => return Ok(is_ours),
-                Some(error) if is_ours && (!passes(error) || failures == MOST_FAILURES) => {
-                    let reason = job.reason(error);
-                    return Err(BigQueryError::Job { job: id, reason });
-                }
-                Some(_) if is_ours => {
-                    failures += 1;
-                    std::thread::sleep(LOOKS.1);
-                }
-                // Failed for another loader, or its rows were removed since.
-                _ => {}
-            }
+            let job = self.wait(&id, part, job)?;
+            invalid = match job.error() {
+                None if self.is_there(part, &job)? => return Ok(None),
+                Some(error) if error["reason"] == "invalid" => Some(BigQueryError::Invalid {
+                    reason: job.reason(error),
+                    job: id,
+                }),
+                // Failed for another reason, or its rows were removed since.
+                _ => None,
+            };
             attempt += 1;
         }
     }
 
+    /// Appends a part's rows, JSON lines in gzip, by this job or a later one, unless they are there; says whether that took
+    /// a job of ours.
+    pub(crate) fn append(
+        &self,
+        part: Part<'_>,
+        mut attempt: u32,
+        rows: &Path,
+    ) -> Result<bool, BigQueryError> {
+        let mut failures = 0;
+        loop {
+            let Some(next) = self.next_attempt(part, attempt)? else {
+                return Ok(false);
+            };
+            attempt = next;
+            let id = self.job_id(part, attempt);
+            let reason = if self.insert(&id, part, rows)? {
+                let job = self.wait(&id, part, self.looked(&id, part)?)?;
+                let Some(error) = job.error() else {
+                    return Ok(true);
+                };
+                let reason = job.reason(error);
+                if is_quota(error) {
+                    return Err(BigQueryError::Quota { reason });
+                }
+                if !passes(error) {
+                    return Err(BigQueryError::Job { job: id, reason });
+                }
+                reason
+            } else {
+                // It came between the two, if it is there when it is looked for next.
+                "there is a job of this id, and BigQuery does not find it".to_owned()
+            };
+            failures += 1;
+            if failures > MOST_FAILURES {
+                return Err(BigQueryError::Job { job: id, reason });
+            }
+            std::thread::sleep(self.second * 2_u32.pow(failures) / 10);
+        }
+    }
+
     /// Whether the rows of a job that succeeded are still there.
-    fn is_there(&self, append: &Append<'_>, job: &Job) -> Result<bool, BigQueryError> {
+    fn is_there(&self, part: Part<'_>, job: &Job) -> Result<bool, BigQueryError> {
         let is_at = |date| -> Result<bool, BigQueryError> {
-            let objects = self.objects(append.table, append.location, date)?;
-            Ok(objects.contains(append.object))
+            let objects = self.objects(part.table, part.location, (date, date))?;
+            Ok(objects.contains_key(part.object))
         };
-        match job.date().filter(|date| *date != append.date) {
+        match job.date().filter(|date| *date != part.date) {
             Some(other) if is_at(other)? => Err(BigQueryError::OtherDate {
-                object: append.object.to_owned(),
-                table: self.full(append.table),
-                asked: append.date,
+                object: part.object.to_owned(),
+                table: self.full(part.table),
+                asked: part.date,
                 other,
             }),
-            _ => is_at(append.date),
+            _ => is_at(part.date),
         }
     }
 
     /// Asks for a new job; false if there is one of this id.
-    fn insert(&self, id: &str, append: &Append<'_>) -> Result<bool, BigQueryError> {
-        let TableName { dataset, table } = append.table;
+    fn insert(&self, id: &str, part: Part<'_>, rows: &Path) -> Result<bool, BigQueryError> {
+        let TableName { dataset, table } = part.table;
         let job = json!({
-            "jobReference": {"projectId": self.project, "jobId": id, "location": append.location},
+            "jobReference": {"projectId": self.project, "jobId": id, "location": part.location},
             "configuration": {
-                "labels": {"date": append.date.to_string()},
+                "labels": {"date": part.date.to_string()},
                 "load": {
                     "destinationTable": {"projectId": self.project, "datasetId": dataset, "tableId": table},
                     "sourceFormat": "NEWLINE_DELIMITED_JSON",
@@ -138,14 +177,16 @@ impl Client {
             },
         });
         let path = format!("/upload{}", self.path("jobs?uploadType=multipart"));
-        let reply = again("insert load job", id, || {
-            self.api.upload(&path, &job, append.rows)
-        })?;
+        let reply = self.ask("insert load job", id, || self.api.upload(&path, &job, rows))?;
         if reply.status == 409 {
             return Ok(false);
         }
         expect("insert load job", id, reply)?;
         Ok(true)
+    }
+
+    fn job_id(&self, part: Part<'_>, attempt: u32) -> String {
+        job_id(&self.full(part.table), part, attempt)
     }
 
     fn look(&self, id: &str, location: &str) -> Result<Option<Job>, BigQueryError> {
@@ -157,70 +198,25 @@ impl Client {
         Ok(Some(Job(expect("look for job", id, reply)?)))
     }
 
-    fn looked(&self, id: &str, append: &Append<'_>) -> Result<Job, BigQueryError> {
-        let job = self.look(id, append.location)?;
+    /// Looks for a job that was taken.
+    fn looked(&self, id: &str, part: Part<'_>) -> Result<Job, BigQueryError> {
+        let job = self.look(id, part.location)?;
         job.ok_or_else(|| unknown(id, "BigQuery took it and does not know it now"))
     }
 
-    fn wait(&self, id: &str, append: &Append<'_>, mut job: Job) -> Result<Job, BigQueryError> {
-        let (mut pause, longest) = LOOKS;
+    fn wait(&self, id: &str, part: Part<'_>, mut job: Job) -> Result<Job, BigQueryError> {
+        let first = self.second / 5;
+        let mut pause = first;
         let begin = Instant::now();
         while !job.is_done() {
-            if begin.elapsed() > LONGEST_JOB {
+            if begin.elapsed() > self.second * LONGEST_JOB_S {
                 return Err(unknown(id, "it does not end"));
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(longest);
-            job = self.looked(id, append)?;
+            pause = (pause * 2).min(first * LONGEST_LOOK);
+            job = self.looked(id, part)?;
         }
         Ok(job)
-    }
-
-    /// The objects that have rows in the table under a date.
-    pub(crate) fn objects(
-        &self,
-        table: &TableName,
-        location: &str,
-        date: Date,
-    ) -> Result<HashSet<String>, BigQueryError> {
-        let full = self.full(table);
-        let query = json!({
-            "query": format!("SELECT DISTINCT object FROM `{full}` WHERE date = '{date}'"),
-            "useLegacySql": false,
-            "useQueryCache": false,
-            "location": location,
-            "maxResults": PAGE_ROWS,
-        });
-        let path = self.path("queries");
-        let operation = "ask for the objects of";
-        let reply = again(operation, &full, || self.api.post(&path, &query))?;
-        let mut answer = expect(operation, &full, reply)?;
-        let mut objects = HashSet::new();
-        loop {
-            let rows = answer["rows"].as_array();
-            let names = rows.into_iter().flatten();
-            objects.extend(names.filter_map(|row| Some(row["f"][0]["v"].as_str()?.to_owned())));
-            let is_complete = answer["jobComplete"] != false;
-            let token = answer["pageToken"].as_str();
-            let Some(next) = next_page(&answer, is_complete, token) else {
-                return Ok(objects);
-            };
-            let path = self.path(&format!(
-                "queries/{next}location={location}&maxResults={PAGE_ROWS}"
-            ));
-            answer = expect(operation, &full, self.get(operation, &full, &path)?)?;
-        }
-    }
-}
-
-/// The rest of the path of what comes after this answer of a query.
-fn next_page(answer: &Value, is_complete: bool, token: Option<&str>) -> Option<String> {
-    let job = answer["jobReference"]["jobId"].as_str()?;
-    match token {
-        _ if !is_complete => Some(format!("{job}?")),
-        // A token is text for URLs.
-        Some(token) if !token.is_empty() => Some(format!("{job}?pageToken={token}&")),
-        _ => None,
     }
 }
 
@@ -232,30 +228,46 @@ fn unknown(id: &str, reason: &str) -> BigQueryError {
     }
 }
 
-/// The id of an object's job for a table: the object for people, and a checksum of both that makes it unique.
-fn job_id(table: &str, object: &str, attempt: u32) -> String {
-    let sum = Sha256::digest(format!("{table}\n{object}"));
-    let sum = sum[..12]
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+/// The id of an object's job for a table: the object for people, and a checksum that makes it unique. A dataset that was made
+/// again elsewhere is another one.
+fn job_id(table: &str, part: Part<'_>, attempt: u32) -> String {
+    let sum = Sha256::digest(format!("{table}\n{}\n{}", part.location, part.object));
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let object: String = object.chars().take(200).map(plain).collect();
-    format!("groma_{object}_{sum}_{attempt}")
+    let object: String = part.object.chars().take(200).map(plain).collect();
+    format!("groma_{object}_{}_{attempt}", hex(&sum[..12]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{self, Asked};
 
     #[test]
-    fn ids_differ_by_table_object_and_attempt_and_have_plain_letters() {
+    fn ids_differ_by_table_place_object_and_attempt_and_have_plain_letters() {
+        let name = "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt";
+        let table = TableName {
+            dataset: "d".to_owned(),
+            table: "t".to_owned(),
+        };
+        let id = |full, location, object, attempt| {
+            let part = Part {
+                table: &table,
+                location,
+                object,
+                date: Date::constant(2020, 3, 18),
+                is_known: false,
+            };
+            job_id(full, part, attempt)
+        };
         let ids = [
-            job_id("p.d.t", "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt", 1),
-            job_id("p.d.t", "20200318T003853_425987Z-ndt7-mlab3-syd03-ndt", 1),
-            job_id("p.e.t", "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt", 1),
-            job_id("p.d.t", "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt", 2),
+            id("p.d.t", "EU", name, 1),
+            id("p.d.t", "EU", &name.replace('.', "_"), 1),
+            id("p.e.t", "EU", name, 1),
+            id("p.d.t", "US", name, 1),
+            id("p.d.t", "EU", name, 2),
         ];
-        assert_eq!(HashSet::from(ids.clone()).len(), ids.len(), "{ids:?}");
+        let different = std::collections::HashSet::from(ids.clone());
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         assert!(
             ids.iter()
@@ -271,5 +283,98 @@ mod tests {
         );
         let error = job.error().unwrap();
         assert_eq!(job.reason(error), "too many errors: no such field: x");
+    }
+
+    /// What `append` makes of a server's answers, and how many jobs it asked for.
+    fn append(
+        is_known: bool,
+        again: bool,
+        answer: impl FnMut(&Asked) -> (u16, Value) + Send + 'static,
+    ) -> (Result<bool, BigQueryError>, usize) {
+        let (client, log) = fake::client(answer);
+        let client = Client { again, ..client };
+        let table = TableName {
+            dataset: "d".to_owned(),
+            table: "t".to_owned(),
+        };
+        let part = Part {
+            table: &table,
+            location: "EU",
+            object: "object",
+            date: Date::constant(2020, 3, 18),
+            is_known,
+        };
+        let rows = tempfile::NamedTempFile::new().unwrap();
+        let done = client.append(part, 1, rows.path());
+        let log = log.lock().unwrap();
+        let inserts = log.iter().filter(|line| line.starts_with("POST /upload"));
+        (done, inserts.count())
+    }
+
+    fn failed_job(reason: &str) -> Value {
+        json!({"status": {"state": "DONE", "errorResult": {"reason": reason, "message": "so"}}})
+    }
+
+    #[test]
+    fn a_forgotten_job_is_not_done_again_where_its_rows_are() {
+        let forgotten = |asked: &Asked| match asked.method.as_str() {
+            "GET" => (404, json!({})),
+            _ => (500, json!({})),
+        };
+        let (done, inserts) = append(true, false, forgotten);
+        assert!(!done.unwrap());
+        assert_eq!(inserts, 0);
+    }
+
+    #[test]
+    fn an_id_that_is_taken_and_not_found_is_given_up() {
+        let (done, inserts) = append(false, false, |asked| match asked.method.as_str() {
+            "GET" => (404, json!({})),
+            _ => (409, json!({})),
+        });
+        let error = done.unwrap_err().to_string();
+        assert!(error.contains("does not find it"), "{error}");
+        assert_eq!(inserts, 6);
+    }
+
+    #[test]
+    fn invalid_rows_are_told_and_not_sent_unless_asked() {
+        let once_invalid = |asked: &Asked| match asked.method.as_str() {
+            "GET" if asked.path.contains("_1?") => (200, failed_job("invalid")),
+            "GET" => (404, json!({})),
+            _ => (
+                403,
+                json!({"error": {"message": "m", "errors": [{"reason": "quotaExceeded"}]}}),
+            ),
+        };
+        let (done, inserts) = append(false, false, once_invalid);
+        assert!(
+            matches!(done, Err(BigQueryError::Invalid { .. })),
+            "{done:?}"
+        );
+        assert_eq!(inserts, 0);
+        // Sent again, it comes upon the end of a quota, which no other object would pass.
+        let (done, inserts) = append(false, true, once_invalid);
+        assert!(
+            matches!(&done, Err(error @ BigQueryError::Quota { .. }) if error.ends_run()),
+            "{done:?}"
+        );
+        assert_eq!(inserts, 1);
+    }
+
+    #[test]
+    fn a_job_that_met_a_quota_is_followed_by_another() {
+        let mut is_taken = false;
+        let (done, inserts) = append(false, false, move |asked| match asked.method.as_str() {
+            "GET" if asked.path.contains("_1?") => (200, failed_job("quotaExceeded")),
+            "GET" if is_taken => (200, json!({"status": {"state": "DONE"}})),
+            "GET" => (404, json!({})),
+            _ => {
+                is_taken = true;
+                (200, json!({}))
+            }
+        });
+        assert!(done.unwrap());
+        assert_eq!(inserts, 1);
     }
 }

@@ -6,25 +6,31 @@
 
 mod client;
 mod error;
+#[cfg(test)]
+mod fake;
 mod job;
+mod query;
 mod rows;
+mod scratch;
 mod table;
 
 pub use error::BigQueryError;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use groma_archive::remote::google::Api;
 use groma_archive::{Opening, Store};
 use groma_load::{Lake, LoadDatatype, LoadError, Loader, Object, errors_schema};
 use groma_schema::Schema;
 use jiff::civil::Date;
-use tempfile::TempDir;
 
 use client::Client;
-use job::Append;
+use job::Part;
+use query::Objects;
+use scratch::Scratch;
 use table::TableName;
 
 /// Where `BigQuery` is, unless it is said otherwise.
@@ -42,6 +48,8 @@ pub struct Place {
     pub dataset: Option<String>,
     /// `https://…`, or an emulator's `http://…`, which is asked without credentials.
     pub endpoint: String,
+    /// Try again what an earlier job found invalid.
+    pub again: bool,
 }
 
 /// What became of an object.
@@ -65,22 +73,21 @@ pub struct BigQuery {
     dataset: Option<String>,
     loader: Loader,
     schemas: HashMap<String, (Schema, String)>,
-    known: Mutex<Known>,
-    scratch: TempDir,
+    tables: HashMap<TableName, Table>,
+    scratch: Scratch,
 }
 
-/// What `BigQuery` was asked once.
-#[derive(Default)]
-struct Known {
-    locations: HashMap<String, String>,
-    tables: HashSet<TableName>,
-    objects: HashMap<(TableName, Date), Arc<HashSet<String>>>,
+/// A table as [`BigQuery::prepare`] found it.
+struct Table {
+    location: String,
+    objects: Objects,
 }
 
 impl BigQuery {
     /// A loader of these datatypes; `embargoed` as in [`Loader::with_embargoed`]. Nothing is asked of `BigQuery` yet.
     ///
     /// Files on their way stand below the system's temporary directory: one object per thread, as Parquet and as JSON lines.
+    /// Those of processes that were killed are removed.
     pub fn open(
         place: &Place,
         opening: &Opening,
@@ -98,8 +105,9 @@ impl BigQuery {
             thing: place.endpoint.clone(),
             reason: failure.to_string(),
         })?;
-        let scratch = tempfile::Builder::new().prefix("groma-bigquery-").tempdir();
-        let scratch = scratch.map_err(BigQueryError::scratch("create", std::env::temp_dir()))?;
+        let parent = std::env::temp_dir();
+        let scratch = Scratch::create(&parent);
+        let scratch = scratch.map_err(BigQueryError::scratch("create a directory in", parent))?;
         let schema = |of: &LoadDatatype| {
             let name = format!("{}/{}", of.experiment, of.datatype);
             (name.clone(), (of.warehouse_schema(), name))
@@ -109,13 +117,56 @@ impl BigQuery {
             client: Client {
                 api,
                 project: place.project.clone(),
+                second: Duration::from_secs(1),
+                again: place.again,
             },
             dataset: place.dataset.clone(),
             schemas: datatypes.iter().map(schema).collect(),
             loader: Loader::new(store, lake, datatypes.to_vec()).with_embargoed(embargoed),
-            known: Mutex::default(),
+            tables: HashMap::new(),
             scratch,
         })
+    }
+
+    /// Sees to the tables of these objects, and asks each once which it has of their dates, `date` among them. Only these
+    /// objects can be loaded then.
+    pub fn prepare(&mut self, names: &[String], date: Option<Date>) -> Result<(), BigQueryError> {
+        let errors = (
+            errors_schema(),
+            "What of the archive could not be made a row of the other tables.".to_owned(),
+        );
+        let mut wanted = BTreeMap::new();
+        for name in names.iter().filter(|name| self.is_loadable(name)) {
+            let Some(object) = Object::parse(name)? else {
+                continue;
+            };
+            let of = format!("{}/{}", object.experiment, object.datatype);
+            let Some(described) = self.schemas.get(&of) else {
+                continue;
+            };
+            let table = self.table_of(&object);
+            let beside = table.beside(ERRORS);
+            for (table, described) in [(table, described), (beside, &errors)] {
+                let own = (object.date, object.date);
+                let (_, (first, last)) = wanted.entry(table).or_insert((described, own));
+                let asked = date.unwrap_or(object.date);
+                *first = object.date.min(asked).min(*first);
+                *last = object.date.max(asked).max(*last);
+            }
+        }
+        let mut locations: HashMap<&str, String> = HashMap::new();
+        for (name, ((schema, about), span)) in &wanted {
+            let location = match locations.get(name.dataset.as_str()) {
+                Some(location) => location.clone(),
+                None => self.client.location(&name.dataset)?,
+            };
+            locations.insert(&name.dataset, location.clone());
+            self.client.ensure(name, schema, about)?;
+            let objects = self.client.objects(name, &location, *span)?;
+            self.tables
+                .insert(name.clone(), Table { location, objects });
+        }
+        Ok(())
     }
 
     /// As [`Loader::is_loadable`].
@@ -127,36 +178,37 @@ impl BigQuery {
     ///
     /// After an error nothing, or not everything, of the object may be there; calling again comes to the same end.
     pub fn load_object(&self, name: &str, date: Option<Date>) -> Result<Loaded, BigQueryError> {
-        let object = Object::parse(name)?.ok_or_else(|| LoadError::Name {
+        let refuse = |reason: &str| LoadError::Name {
             name: name.to_owned(),
-            reason: "it holds no rows".to_owned(),
-        })?;
+            reason: reason.to_owned(),
+        };
+        let object = Object::parse(name)?.ok_or_else(|| refuse("it holds no rows"))?;
         if !self.loader.is_loadable(name) {
             // It says why not.
             self.loader.load_object(name, date)?;
         }
-        let of_object = TableName {
-            dataset: match &self.dataset {
-                Some(dataset) => dataset.clone(),
-                None => object.experiment.as_str().replace('-', "_"),
-            },
-            table: object.datatype.to_string(),
+        let (table, date) = (self.table_of(&object), date.unwrap_or(object.date));
+        let errors = table.beside(ERRORS);
+        let part = |table| self.part(table, &object, date);
+        let (rows, errors) = part(&table)
+            .zip(part(&errors))
+            .ok_or_else(|| refuse("it is none of the objects that were prepared for"))?;
+        let already = Loaded {
+            rows: 0,
+            errors: 0,
+            skipped: 0,
+            already: true,
+            table: self.client.full(&table),
         };
-        let table = self.client.full(&of_object);
-        let location = self.prepare(&of_object, &object)?;
-        let asked = date.unwrap_or(object.date);
-        if self.has_rows(&of_object, &location, &object, asked)? {
-            return Ok(Loaded {
-                rows: 0,
-                errors: 0,
-                skipped: 0,
-                already: true,
-                table,
-            });
+        if self.has_rows(rows)? {
+            return Ok(already);
         }
-        let read = self.loader.load_object(name, date)?;
-        let done = self.send(&object, asked, &of_object, &location, &read);
-        let files = [read.path.clone(), self.errors_path(&object, asked)];
+        let Some(attempt) = self.client.next_attempt(rows, 1)? else {
+            return Ok(already);
+        };
+        let read = self.loader.load_object(name, Some(date))?;
+        let done = self.send(&object, (rows, attempt), errors, &read);
+        let files = [read.path.clone(), self.errors_path(&object, date)];
         for path in files {
             // What stays goes with the scratch directory.
             let _ = std::fs::remove_file(path);
@@ -166,34 +218,52 @@ impl BigQuery {
             errors: read.errors,
             skipped: read.skipped,
             already: !done?,
-            table,
+            ..already
         })
     }
 
-    /// Whether the table had the object's rows when it was first asked. Those under the date of its name and those under
-    /// another one are the same rows.
-    fn has_rows(
-        &self,
-        table: &TableName,
-        location: &str,
-        object: &Object,
-        asked: Date,
-    ) -> Result<bool, BigQueryError> {
-        for date in [object.date, asked] {
-            let objects = self.known_objects(table, location, date)?;
-            if objects.contains(&object.stem) && date != asked {
-                return Err(BigQueryError::OtherDate {
-                    object: object.stem.clone(),
-                    table: self.client.full(table),
-                    asked,
-                    other: date,
-                });
-            }
-            if objects.contains(&object.stem) {
-                return Ok(true);
-            }
+    fn table_of(&self, object: &Object) -> TableName {
+        TableName {
+            dataset: match &self.dataset {
+                Some(dataset) => dataset.clone(),
+                None => object.experiment.as_str().replace('-', "_"),
+            },
+            table: object.datatype.to_string(),
         }
-        Ok(false)
+    }
+
+    /// What an object has in a table, if that was prepared.
+    fn part<'a>(
+        &'a self,
+        table: &'a TableName,
+        object: &'a Object,
+        date: Date,
+    ) -> Option<Part<'a>> {
+        let known = self.tables.get(table)?;
+        Some(Part {
+            table,
+            location: &known.location,
+            object: &object.stem,
+            date,
+            is_known: known.objects.contains_key(&object.stem),
+        })
+    }
+
+    /// Whether the table had the object's rows when it was first asked. Those under another date are the same rows.
+    fn has_rows(&self, rows: Part<'_>) -> Result<bool, BigQueryError> {
+        let known = self.tables.get(rows.table);
+        let Some(dates) = known.and_then(|known| known.objects.get(rows.object)) else {
+            return Ok(false);
+        };
+        match dates.iter().find(|date| **date != rows.date) {
+            Some(&other) if !dates.contains(&rows.date) => Err(BigQueryError::OtherDate {
+                object: rows.object.to_owned(),
+                table: self.client.full(rows.table),
+                asked: rows.date,
+                other,
+            }),
+            _ => Ok(true),
+        }
     }
 
     /// Sends errors, then rows, so that rows in the table mean that all of the object is there; says whether the rows took
@@ -201,77 +271,28 @@ impl BigQuery {
     fn send(
         &self,
         object: &Object,
-        date: Date,
-        table: &TableName,
-        location: &str,
+        (rows, attempt): (Part<'_>, u32),
+        errors: Part<'_>,
         read: &groma_load::Loaded,
     ) -> Result<bool, BigQueryError> {
         let out = tempfile::NamedTempFile::new_in(self.scratch.path());
         let out = out.map_err(BigQueryError::scratch("create", self.scratch.path()))?;
-        let append = |table: &TableName| {
-            self.client.append(&Append {
-                table,
-                location,
-                object: &object.stem,
-                date,
-                rows: out.path(),
-            })
-        };
-        let written = BigQueryError::scratch("write", out.path());
+        let written = || BigQueryError::scratch("write", out.path());
         if read.errors > 0 {
-            let errors = table.beside(ERRORS);
-            let list = self.errors_path(object, date);
-            rows::write_errors(&list, date, object, out.path())
-                .map_err(BigQueryError::scratch("write", out.path()))?;
-            append(&errors)?;
+            let list = self.errors_path(object, rows.date);
+            rows::write_errors(&list, rows.date, object, out.path()).map_err(written())?;
+            self.client.append(errors, 1, out.path())?;
         }
         if read.rows == 0 {
             return Ok(true);
         }
-        rows::write_rows(&read.path, date, &object.stem, out.path()).map_err(written)?;
-        append(table)
+        rows::write_rows(&read.path, rows.date, &object.stem, out.path()).map_err(written())?;
+        self.client.append(rows, attempt, out.path())
     }
 
     fn errors_path(&self, object: &Object, date: Date) -> PathBuf {
         let lake = self.loader.lake();
         lake.errors_path(&object.experiment, &object.datatype, date, &object.stem)
-    }
-
-    /// Sees once to the tables of an object, and gives where they are.
-    fn prepare(&self, table: &TableName, object: &Object) -> Result<String, BigQueryError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.locations.contains_key(&table.dataset) {
-            let location = self.client.location(&table.dataset)?;
-            let about = "What of the archive could not be made a row of the other tables.";
-            let errors = table.beside(ERRORS);
-            self.client.ensure(&errors, &errors_schema(), about)?;
-            known.locations.insert(table.dataset.clone(), location);
-        }
-        if !known.tables.contains(table) {
-            let name = format!("{}/{}", object.experiment, object.datatype);
-            if let Some((schema, about)) = self.schemas.get(&name) {
-                self.client.ensure(table, schema, about)?;
-            }
-            known.tables.insert(table.clone());
-        }
-        Ok(known.locations[&table.dataset].clone())
-    }
-
-    /// The objects of a table and date as they were when they were first asked for.
-    fn known_objects(
-        &self,
-        table: &TableName,
-        location: &str,
-        date: Date,
-    ) -> Result<Arc<HashSet<String>>, BigQueryError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (table.clone(), date);
-        if let Some(objects) = known.objects.get(&key) {
-            return Ok(Arc::clone(objects));
-        }
-        let objects = Arc::new(self.client.objects(table, location, date)?);
-        known.objects.insert(key, Arc::clone(&objects));
-        Ok(objects)
     }
 }
 

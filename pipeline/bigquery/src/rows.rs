@@ -24,10 +24,13 @@ use serde_json::{Map, Value};
 /// Integers beyond it come as text, because readers of JSON may take numbers for floating-point ones.
 const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
+/// Rows decoded and written at a time. A row may have megabytes, and all of these are in memory, as columns and as text.
+const BATCH_ROWS: usize = 16;
+
 /// Writes the rows of a Parquet file, each with its date and object, to a file of JSON lines in gzip.
 pub(crate) fn write_rows(parquet: &Path, date: Date, object: &str, out: &Path) -> io::Result<()> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(parquet)?)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .and_then(|reader| reader.with_batch_size(BATCH_ROWS).build())
         .map_err(io::Error::other)?;
     let gzip = GzEncoder::new(File::create(out)?, Compression::fast());
     let mut lines: Writer<_, LineDelimited> = WriterBuilder::new()

@@ -4,13 +4,13 @@ use groma_schema::{Field, Mode, Schema};
 use serde_json::{Value, json};
 
 use crate::BigQueryError;
-use crate::client::{Client, again, expect};
+use crate::client::{Client, expect};
 
 /// Changes by somebody else while a table is changed, after which it is given up.
 const MOST_RACES: usize = 5;
 
 /// A table, by its names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TableName {
     pub(crate) dataset: String,
     pub(crate) table: String,
@@ -59,7 +59,7 @@ impl Client {
             let (operation, reply) = if reply.status == 404 {
                 let table = self.new_table(name, schema, description);
                 let create = || self.api.post(&tables, &table);
-                ("create table", again("create table", &full, create)?)
+                ("create table", self.ask("create table", &full, create)?)
             } else {
                 let table = expect("look for table", &full, reply)?;
                 let mut columns = table["schema"]["fields"].clone();
@@ -67,8 +67,10 @@ impl Client {
                     return Ok(());
                 }
                 let change = json!({"schema": {"fields": columns}});
-                let add = || self.api.patch(&path, &change);
-                ("add columns to", again("add columns to", &full, add)?)
+                // Two that add different columns would each take away the other's.
+                let tag = table["etag"].as_str().unwrap_or("*");
+                let add = || self.api.patch(&path, tag, &change);
+                ("add columns to", self.ask("add columns to", &full, add)?)
             };
             match reply.status {
                 200 => return Ok(()),
@@ -163,6 +165,7 @@ fn check_same(column: &Value, field: &Field, path: &str, table: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
 
     fn schema(text: &str) -> Schema {
         Schema::parse(text).unwrap()
@@ -205,5 +208,35 @@ mod tests {
             let error = add_missing(&mut columns, &wanted.fields, "", "p.d.t").unwrap_err();
             assert!(error.to_string().contains("raw.A"), "{error}");
         }
+    }
+
+    #[test]
+    fn of_two_that_add_columns_each_keeps_those_of_the_other() {
+        let table = |etag: &str, columns: &[&str]| {
+            let columns = columns
+                .iter()
+                .map(|name| json!({"name": name, "type": "STRING"}));
+            json!({"etag": etag, "schema": {"fields": columns.collect::<Vec<_>>()}})
+        };
+        let mut states = vec![table("e2", &["id", "theirs"]), table("e1", &["id"])];
+        let (client, log) = fake::client(move |asked| {
+            let text = &asked.text;
+            match asked.method.as_str() {
+                "GET" => (200, states.pop().unwrap()),
+                _ if text.contains("if-match: e1\r\n") => (412, json!({})),
+                _ if text.contains("if-match: e2\r\n") && text.contains("theirs") => {
+                    (200, json!({}))
+                }
+                _ => (400, json!({})),
+            }
+        });
+        let name = TableName {
+            dataset: "d".to_owned(),
+            table: "t".to_owned(),
+        };
+        let wanted =
+            schema(r#"[{"name": "id", "type": "STRING"}, {"name": "ours", "type": "STRING"}]"#);
+        client.ensure(&name, &wanted, "").unwrap();
+        assert_eq!(log.lock().unwrap().len(), 4);
     }
 }

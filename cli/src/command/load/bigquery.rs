@@ -19,9 +19,9 @@ mod built;
 mod not_built;
 
 #[cfg(feature = "bigquery")]
-pub(super) use built::{BigQuery, load, open};
+pub(super) use built::{BigQuery, load, open, prepare};
 #[cfg(not(feature = "bigquery"))]
-pub(super) use not_built::{BigQuery, load, open};
+pub(super) use not_built::{BigQuery, load, open, prepare};
 
 /// Where rows go that go into no lake.
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,10 @@ pub(super) struct Warehouse {
         help_heading = "BigQuery"
     )]
     pub(super) endpoint: Option<String>,
+
+    /// Also load what an earlier load job found invalid, for example after the table was changed.
+    #[arg(long, requires = "to", help_heading = "BigQuery")]
+    pub(super) again: bool,
 
     /// Only write the schema of each table, as `bq mk --table` and `bq load` take it, to DIR/DATATYPE.json.
     #[arg(long, value_name = "DIR", requires = "to", help_heading = "BigQuery")]

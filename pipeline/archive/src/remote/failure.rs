@@ -8,37 +8,68 @@ use crate::open::shown;
 /// The reason of a failure. It never has a URL's query, a header or a whole answer in it, for these may hold signatures
 /// and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(String);
+pub struct Failure {
+    reason: String,
+    is_lasting: bool,
+}
 
 impl Failure {
     /// In words of our own.
     pub(crate) fn new(reason: impl Into<String>) -> Failure {
-        Failure(reason.into())
+        Failure {
+            reason: reason.into(),
+            is_lasting: false,
+        }
+    }
+
+    /// In words of our own, of what is the same however often it is tried.
+    pub(crate) fn lasting(reason: impl Into<String>) -> Failure {
+        Failure {
+            reason: reason.into(),
+            is_lasting: true,
+        }
+    }
+
+    /// Whether trying again is of no use, as with a URL that is none, or credentials that the library itself tried again.
+    pub fn is_lasting(&self) -> bool {
+        self.is_lasting
     }
 
     /// What the client says, with its causes, and without the URL.
     pub(crate) fn of_client(error: reqwest::Error) -> Failure {
-        Failure(chain(&error.without_url()))
+        let is_lasting = error.is_builder();
+        Failure {
+            reason: chain(&error.without_url()),
+            is_lasting,
+        }
     }
 
     /// What the library says, with the answers of the server cut down to their codes, and URLs to what may be shown.
     pub fn of_library(error: &object_store::Error) -> Failure {
-        Failure(without_secrets(&without_answers(&chain(error))))
+        Failure::lasting(without_secrets(&without_answers(&chain(error))))
     }
 
     /// An answer that is none of those expected: its status, and the code and message of its XML or JSON.
     pub(crate) fn of_answer(status: http::StatusCode, body: &str) -> Failure {
-        Failure(format!("the store answers {status}{}", told(body)))
+        Failure::new(format!("the store answers {status}{}", told(body)))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
 impl Error for Failure {}
+
+/// As much of a stranger's text, with blanks for what would control a terminal or a log.
+pub fn one_line(text: &str, most_chars: usize) -> String {
+    let chars = text.chars().take(most_chars);
+    chars
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
 
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -72,9 +103,8 @@ fn told(body: &str) -> String {
     let message = between(body, "<Message>", "</Message>").or_else(|| json_message(body));
     let mut told = String::new();
     for part in [code, message].into_iter().flatten() {
-        let plain = part.chars().take(300);
         told.push_str(": ");
-        told.extend(plain.map(|c| if c.is_control() { ' ' } else { c }));
+        told.push_str(&one_line(part, 300));
     }
     told
 }

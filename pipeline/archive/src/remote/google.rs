@@ -55,13 +55,13 @@ impl Google {
     pub(crate) async fn request(&self, method: Method, url: &str) -> Result<Request, Failure> {
         let url = url
             .parse()
-            .map_err(|_| Failure::new(format!("{} is no URL", shown(&self.host))))?;
+            .map_err(|_| Failure::lasting(format!("{} is no URL", shown(&self.host))))?;
         let mut request = Request::new(method, url);
         if let Some(credentials) = &self.credentials {
             let credential = credentials.get_credential().await;
             let credential = credential.map_err(|error| Failure::of_library(&error))?;
             let value = HeaderValue::try_from(format!("Bearer {}", credential.bearer));
-            let mut value = value.map_err(|_| Failure::new("the access token is no header"))?;
+            let mut value = value.map_err(|_| Failure::lasting("the access token is no header"))?;
             value.set_sensitive(true);
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
@@ -179,21 +179,32 @@ impl Api {
 
     /// Posts JSON, once.
     pub fn post(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
-        self.send(Method::POST, path, body)
+        self.send(Method::POST, path, None, body)
     }
 
-    /// Changes what stands at `path` by JSON, once.
-    pub fn patch(&self, path: &str, body: &Value) -> Result<Reply, Failure> {
-        self.send(Method::PATCH, path, body)
+    /// Changes what stands at `path` by JSON, once, if it still has this entity tag (RFC 9110, section 13.1.1).
+    pub fn patch(&self, path: &str, tag: &str, body: &Value) -> Result<Reply, Failure> {
+        let tag = HeaderValue::try_from(tag);
+        let tag = tag.map_err(|_| Failure::lasting("the entity tag is no header"))?;
+        self.send(Method::PATCH, path, Some(tag), body)
     }
 
-    fn send(&self, method: Method, path: &str, body: &Value) -> Result<Reply, Failure> {
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        tag: Option<HeaderValue>,
+        body: &Value,
+    ) -> Result<Reply, Failure> {
         let (google, url) = (Arc::clone(&self.0), format!("{}{path}", self.0.host));
         let body = body.to_string();
         bridge::wait(async move {
             let mut request = google.request(method, &url).await?;
             let json = HeaderValue::from_static("application/json; charset=UTF-8");
             request.headers_mut().insert(header::CONTENT_TYPE, json);
+            if let Some(tag) = tag {
+                request.headers_mut().insert(header::IF_MATCH, tag);
+            }
             *request.body_mut() = Some(body.into());
             let begin = super::body::Progress::begin();
             let answer = client::send(&google.http, request, &begin, google.stall).await?;
@@ -205,7 +216,8 @@ impl Api {
     pub fn upload(&self, path: &str, description: &Value, file: &Path) -> Result<Reply, Failure> {
         let (google, url) = (Arc::clone(&self.0), format!("{}{path}", self.0.host));
         let body = Body::of_file(file);
-        let body = body.map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+        let body =
+            body.map_err(|error| Failure::lasting(format!("{}: {error}", file.display())))?;
         let (sent, description) = (body.send(), description.clone());
         bridge::wait(async move {
             let answer = google.upload(&url, &description, "application/octet-stream", sent);

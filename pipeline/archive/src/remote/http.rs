@@ -101,12 +101,13 @@ fn hide_password(request: &mut Request) -> Result<(), Failure> {
         return Ok(());
     }
     let plain = |text: &str| {
-        unescaped(text)
-            .ok_or_else(|| Failure::new("the user or password of the URL is not percent-encoded"))
+        unescaped(text).ok_or_else(|| {
+            Failure::lasting("the user or password of the URL is not percent-encoded")
+        })
     };
     let both = [plain(user)?, plain(password.unwrap_or_default())?].join(&b':');
     let removed = url.set_username("").and_then(|()| url.set_password(None));
-    removed.map_err(|()| Failure::new("the URL holds a password and no host"))?;
+    removed.map_err(|()| Failure::lasting("the URL holds a password and no host"))?;
     let value = format!("Basic {}", BASE64_STANDARD.encode(both));
     let mut value = HeaderValue::try_from(value).expect("base64 is made of visible letters");
     value.set_sensitive(true);
@@ -169,7 +170,7 @@ pub(crate) fn escaped(key: &str, kept: &str) -> String {
 }
 
 /// Bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text

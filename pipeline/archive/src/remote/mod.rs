@@ -27,7 +27,8 @@ use crate::{Put, Stat, Store, StoreError, check_name};
 use ::http::StatusCode;
 use body::Body;
 pub use bridge::wait;
-pub use failure::Failure;
+pub use failure::{Failure, one_line};
+pub use http::hex;
 
 /// What of a bucket's answers to a put counts.
 enum Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use groma_archive::{Opening, Store};
-use groma_bigquery::{BigQueryError, ENDPOINT, Place};
+use groma_bigquery::{ENDPOINT, Place};
 use groma_load::LoadDatatype;
 use jiff::civil::Date;
 
@@ -30,24 +30,35 @@ pub(in super::super) fn open(
             // As Google's own clients take it from the environment.
             format!("http://{endpoint}")
         },
+        again: args.again,
     };
     let opening = Opening::to_read();
     let loader = BigQuery::open(&place, &opening, Arc::from(store), datatypes, embargoed)?;
     Ok(loader)
 }
 
-pub(in super::super) fn load(
-    loader: &BigQuery,
-    object: &str,
+/// What stops all objects stops them before the first.
+pub(in super::super) fn prepare(
+    loader: &mut BigQuery,
+    objects: &[String],
     date: Option<Date>,
-) -> Result<Line, BigQueryError> {
-    let done = loader.load_object(object, date)?;
-    Ok(Line {
-        rows: done.rows,
-        errors: done.errors,
-        skipped: done.skipped,
-        already: done.already,
-        table: Some(done.table),
-        ..Line::default()
-    })
+) -> anyhow::Result<()> {
+    Ok(loader.prepare(objects, date)?)
+}
+
+pub(in super::super) fn load(loader: &BigQuery, object: &str, date: Option<Date>) -> Line {
+    match loader.load_object(object, date) {
+        Ok(done) => Line {
+            rows: done.rows,
+            errors: done.errors,
+            skipped: done.skipped,
+            already: done.already,
+            table: Some(done.table),
+            ..Line::default()
+        },
+        Err(error) => Line {
+            is_last: error.ends_run(),
+            ..Line::failed(&error.into())
+        },
+    }
 }

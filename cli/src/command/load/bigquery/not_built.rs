@@ -1,7 +1,5 @@
 //! In a build without it.
 
-use std::convert::Infallible;
-
 use groma_archive::Store;
 use groma_load::LoadDatatype;
 use jiff::civil::Date;
@@ -30,10 +28,14 @@ pub(in super::super) fn open(
     )
 }
 
-pub(in super::super) fn load(
-    loader: &BigQuery,
-    _: &str,
+pub(in super::super) fn prepare(
+    loader: &mut BigQuery,
+    _: &[String],
     _: Option<Date>,
-) -> Result<Line, Infallible> {
+) -> anyhow::Result<()> {
+    match *loader {}
+}
+
+pub(in super::super) fn load(loader: &BigQuery, _: &str, _: Option<Date>) -> Line {
     match *loader {}
 }
