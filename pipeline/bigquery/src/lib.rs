@@ -147,11 +147,9 @@ impl BigQuery {
             let table = self.table_of(&object);
             let beside = table.beside(ERRORS);
             for (table, described) in [(table, described), (beside, &errors)] {
-                let own = (object.date, object.date);
-                let (_, (first, last)) = wanted.entry(table).or_insert((described, own));
-                let asked = date.unwrap_or(object.date);
-                *first = object.date.min(asked).min(*first);
-                *last = object.date.max(asked).max(*last);
+                let span = span(&object, date);
+                let (_, (first, last)) = wanted.entry(table).or_insert((described, span));
+                (*first, *last) = (span.0.min(*first), span.1.max(*last));
             }
         }
         let mut locations: HashMap<&str, String> = HashMap::new();
@@ -296,6 +294,16 @@ impl BigQuery {
     }
 }
 
+/// The dates from the first to the last under which an object may have rows: the one asked for, that of its name, and those that
+/// it has by its other name. A download's name tells the day of bundling, and an object's date is mostly this or the one before.
+fn span(object: &Object, asked: Option<Date>) -> (Date, Date) {
+    let bundled = object.bundled;
+    let asked = asked.unwrap_or(object.date);
+    let first = bundled.yesterday().unwrap_or(bundled);
+    let (first, last) = (first.min(object.date), bundled.max(object.date));
+    (first.min(asked), last.max(asked))
+}
+
 fn check_name(what: &'static str, name: &str, more: &str) -> Result<(), BigQueryError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
     if !name.is_empty() && name.chars().all(is_plain) {
@@ -306,4 +314,25 @@ fn check_name(what: &'static str, name: &str, more: &str) -> Result<(), BigQuery
         name: name.to_owned(),
         reason: "it has to be made of letters, digits and the few marks that BigQuery allows",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_looked_for_under_the_dates_of_both_its_names() {
+        let file = "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz";
+        let date = |day| Date::constant(2020, 3, day);
+        for (name, asked, first, last) in [
+            (file.to_owned(), None, 17, 18),
+            (format!("ndt/ndt7/2020/03/17/{file}"), None, 17, 18),
+            (format!("ndt/ndt7/2020/03/16/{file}"), None, 16, 18),
+            (file.to_owned(), Some(date(20)), 17, 20),
+            (file.to_owned(), Some(date(11)), 11, 18),
+        ] {
+            let object = Object::parse(&name).unwrap().unwrap();
+            assert_eq!(span(&object, asked), (date(first), date(last)), "{name}");
+        }
+    }
 }
