@@ -18,31 +18,53 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_load::Object;
 use jiff::civil::Date;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use serde_json::{Map, Value};
 
 /// Integers beyond it come as text, because readers of JSON may take numbers for floating-point ones.
 const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 
-/// Rows decoded and written at a time. A row may have megabytes, and all of these are in memory, as columns and as text.
-const BATCH_ROWS: usize = 16;
+/// Rows decoded and written at a time: all of them are in memory, as columns and as text, and text may be many times as long.
+const MOST_ROWS: usize = 16;
+
+/// Bytes of Parquet's values that are decoded at a time, but for a single row that has more.
+const BATCH_BYTES: i64 = 8 << 20;
 
 /// Writes the rows of a Parquet file, each with its date and object, to a file of JSON lines in gzip.
 pub(crate) fn write_rows(parquet: &Path, date: Date, object: &str, out: &Path) -> io::Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(parquet)?)
-        .and_then(|reader| reader.with_batch_size(BATCH_ROWS).build())
+    let file = File::open(parquet)?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
         .map_err(io::Error::other)?;
     let gzip = GzEncoder::new(File::create(out)?, Compression::fast());
     let mut lines: Writer<_, LineDelimited> = WriterBuilder::new()
         .with_encoder_factory(Arc::new(Encoders))
         .build(BufWriter::new(gzip));
-    for batch in reader {
-        let batch = batch.and_then(|batch| placed(&batch, date, object));
-        let written = batch.and_then(|batch| lines.write(&batch));
-        written.map_err(io::Error::other)?;
+    // One after the other, so that no batch is larger than a row group.
+    for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+        let file = file.try_clone()?;
+        let rows = batch_rows(group.num_rows(), group.total_byte_size());
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+            .with_row_groups(vec![number])
+            .with_batch_size(rows)
+            .build()
+            .map_err(io::Error::other)?;
+        for batch in reader {
+            let batch = batch.and_then(|batch| placed(&batch, date, object));
+            let written = batch.and_then(|batch| lines.write(&batch));
+            written.map_err(io::Error::other)?;
+        }
     }
     lines.finish().map_err(io::Error::other)?;
     finish(lines.into_inner())
+}
+
+/// Rows that are decoded at a time of a row group with so many rows and bytes.
+fn batch_rows(rows: i64, bytes: i64) -> usize {
+    let mean = bytes / rows.max(1);
+    let fitting = BATCH_BYTES / mean.max(1);
+    usize::try_from(fitting).map_or(MOST_ROWS, |rows| rows.clamp(1, MOST_ROWS))
 }
 
 /// Writes the lines of a lake's error list for the errors table.
@@ -165,5 +187,36 @@ mod tests {
              \"large\":\"9223372036854775807\",\"bytes\":\"/wA=\",\"nan\":null,\
              \"time\":\"2020-03-18T00:38:53.425987Z\"}\n"
         );
+    }
+
+    #[test]
+    fn the_larger_rows_are_the_fewer_are_in_memory_and_all_are_written() {
+        assert_eq!(batch_rows(0, 0), 16);
+        assert_eq!(batch_rows(5000, 16 << 20), 16);
+        assert_eq!(batch_rows(10, 40 << 20), 2);
+        assert_eq!(batch_rows(3, 600 << 20), 1);
+
+        let dir = tempfile::TempDir::new().unwrap();
+        let (parquet, out) = (dir.path().join("x.parquet"), dir.path().join("x.gz"));
+        let numbers = |from: i64| -> RecordBatch {
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 40));
+            RecordBatch::try_from_iter([("n", numbers)]).unwrap()
+        };
+        let file = File::create(&parquet).unwrap();
+        let mut writer = ArrowWriter::try_new(file, numbers(0).schema(), None).unwrap();
+        for group in 0..3 {
+            writer.write(&numbers(group * 40)).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+        write_rows(&parquet, Date::constant(2020, 3, 18), "an-object", &out).unwrap();
+        let lines = BufReader::new(flate2::read::GzDecoder::new(File::open(&out).unwrap())).lines();
+        let found: Vec<i64> = lines
+            .map(|line| {
+                let row: Value = serde_json::from_str(&line.unwrap()).unwrap();
+                row["n"].as_i64().unwrap()
+            })
+            .collect();
+        assert_eq!(found, (0..120).collect::<Vec<i64>>());
     }
 }
