@@ -22,7 +22,7 @@ pub struct CopyArgs {
     /// The most bytes of a copy; a lake that needs more is not read.
     #[arg(long, value_name = "SIZE", default_value = "10GB")]
     cache_size: String,
-    /// Copy the dates from this one on (UTC): the lake then has no others.
+    /// Copy the dates from this one on (UTC): the lake then has no others. Each choice of dates has a copy of its own.
     #[arg(long, value_name = "YYYY-MM-DD")]
     since: Option<String>,
     /// Copy the dates to this one, included.
@@ -43,11 +43,16 @@ pub struct Copy {
 
 /// The directory of the lake that is meant; a bucket is copied first. With the copy, if it is one.
 pub fn directory(lake: &str, args: &CopyArgs) -> anyhow::Result<(PathBuf, Option<Copy>)> {
-    if let Some(path) = lake.strip_prefix("file://") {
+    if let Some(path) = lake
+        .strip_prefix("file://")
+        .or_else(|| (!lake.contains("://")).then_some(lake))
+    {
+        if args.since.is_some() || args.until.is_some() {
+            bail!(
+                "--since and --until say what is copied of a bucket, and {lake} is a directory: ask it with WHERE date …"
+            );
+        }
         return Ok((path.into(), None));
-    }
-    if !lake.contains("://") {
-        return Ok((lake.into(), None));
     }
     if !lake.starts_with("s3://") {
         bail!("{lake} is no lake; name a directory or s3://BUCKET/PREFIX");
@@ -63,7 +68,9 @@ impl Copy {
             Some(cache) => cache.clone(),
             None => user_cache().context("name a directory for the copy with --cache")?,
         };
-        let dir = cache.join(file_name(lake));
+        let keeper = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].map(std::env::var);
+        let keeper = keeper.into_iter().flatten().find(|url| !url.is_empty());
+        let dir = cache.join(place(lake, keeper.as_deref(), args));
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let mut arguments: Vec<OsString> = ["mirror", "--lake", lake, "--most", &args.cache_size]
             .map(OsString::from)
@@ -131,7 +138,35 @@ fn user_cache() -> Option<PathBuf> {
     Some(cache?.join("groma-sql"))
 }
 
-/// A name for the copy that no other lake has.
+/// Where in the cache the copy is: no other lake has it, no bucket of the same name at another keeper, and no other dates of
+/// this one, lest one question empties what another one reads.
+fn place(lake: &str, keeper: Option<&str>, args: &CopyArgs) -> PathBuf {
+    let keeper = keeper.map_or("amazon".to_owned(), |url| {
+        format!("at-{}", file_name(without_credentials(url)))
+    });
+    let date = |word: &str, date: &Option<String>| {
+        let date = date.as_ref().map(|date| file_name(date));
+        date.map(|date| format!("{word}-{date}"))
+    };
+    let dates: Vec<String> = [date("since", &args.since), date("until", &args.until)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let dates = if dates.is_empty() {
+        "all".to_owned()
+    } else {
+        dates.join("-")
+    };
+    [file_name(lake), keeper, dates].iter().collect()
+}
+
+/// Host and port of a URL. Some carry a user and a password, which belong in no name.
+fn without_credentials(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    rest.rsplit_once('@').map_or(rest, |(_, host)| host)
+}
+
+/// A name that no other text has, but for slashes at its end.
 fn file_name(lake: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => (byte as char).to_string(),
@@ -142,6 +177,8 @@ fn file_name(lake: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -153,5 +190,55 @@ mod tests {
         assert_eq!(different.len(), names.len(), "{names:?}");
         assert!(names.iter().all(|name| !name.contains(['/', '.'])));
         assert_eq!(file_name("s3://a/b/"), file_name("s3://a/b"));
+    }
+
+    fn args() -> CopyArgs {
+        CopyArgs {
+            cache: None,
+            cache_size: "10GB".to_owned(),
+            since: None,
+            until: None,
+            groma: None,
+        }
+    }
+
+    #[test]
+    fn every_choice_of_dates_and_every_keeper_has_a_copy_of_its_own() {
+        let date = || Some("2024-05-01".to_owned());
+        let choices = [
+            (None, None),
+            (date(), None),
+            (None, date()),
+            (date(), date()),
+        ]
+        .map(|(since, until)| CopyArgs {
+            since,
+            until,
+            ..args()
+        });
+        let keepers = [None, Some("http://a:9000"), Some("http://b:9000")];
+        let places: HashSet<PathBuf> = choices
+            .iter()
+            .flat_map(|args| keepers.map(|keeper| place("s3://a/b", keeper, args)))
+            .collect();
+        assert_eq!(places.len(), choices.len() * keepers.len(), "{places:?}");
+        assert!(places.iter().all(|place| place.is_relative()
+            && place.components().count() == 3
+            && !place.to_string_lossy().contains("..")));
+        let secret = place("s3://a/b", Some("http://user:word@a:9000"), &args());
+        assert_eq!(secret, place("s3://a/b", keepers[1], &args()));
+    }
+
+    #[test]
+    fn dates_are_of_buckets_alone() {
+        assert!(directory("some/lake", &args()).is_ok());
+        let args = CopyArgs {
+            since: Some("2024-05-01".to_owned()),
+            ..args()
+        };
+        for lake in ["some/lake", "file:///some/lake"] {
+            let refused = directory(lake, &args).unwrap_err().to_string();
+            assert!(refused.contains("WHERE date"), "{refused}");
+        }
     }
 }

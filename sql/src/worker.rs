@@ -21,6 +21,9 @@ const ERROR_BYTES: u64 = 16 << 10;
 /// Address space beside the engine's memory: libraries, stacks, mapped files.
 const OVERHEAD_BYTES: u64 = 2 << 30;
 
+/// What workers get of the environment: where the engine's library is.
+const PASSED_ON: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
+
 /// Bounds this process before it knows the query: memory, processor time, and no byte in any file.
 pub fn confine(memory_mib: u64, cpu_seconds: u64) -> anyhow::Result<()> {
     let limits = [
@@ -80,6 +83,13 @@ impl Workers {
                 &cpu_seconds.to_string(),
             ])
             .args(&self.arguments)
+            // A stranger's query runs without the credentials of the lake's bucket.
+            .env_clear()
+            .envs(
+                PASSED_ON
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,8 +4,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::Lake;
+
+const SECRET: &str = "the-secret-of-the-bucket";
+const ENDLESS: &str = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100000) c WHERE a.range * b.range + c.range = -7";
 
 struct Server {
     child: Child,
@@ -26,6 +30,7 @@ impl Server {
             ])
             .args(["--waiting", "8", "--max-rows", "1000", "--lake"])
             .arg(lake.root())
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -138,8 +143,7 @@ fn nothing_outside_the_lake_is_read_and_nothing_is_written() {
 fn who_wants_too_much_is_cut_and_the_others_are_served() {
     let lake = lake();
     let server = Server::start(&lake);
-    let endless = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100000) c WHERE a.range * b.range + c.range = -7";
-    let (status, body) = server.query(endless);
+    let (status, body) = server.query(ENDLESS);
     assert_eq!(status, 408, "{body}");
     for hungry in [
         "SELECT list(i) FROM range(10000000000) t(i)",
@@ -159,6 +163,44 @@ fn who_wants_too_much_is_cut_and_the_others_are_served() {
         "cut to the most rows"
     );
     server.is_well();
+}
+
+/// The processes that this one started.
+fn children(of: u32) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let parent = format!("\nPPid:\t{of}\n");
+    names
+        .filter(|name| {
+            let status = std::fs::read_to_string(format!("/proc/{name}/status"));
+            status.is_ok_and(|status| status.contains(&parent))
+        })
+        .collect()
+}
+
+#[test]
+fn a_strangers_query_runs_without_the_servers_environment() {
+    let lake = lake();
+    let server = Server::start(&lake);
+    let environment = |process: &str| std::fs::read(format!("/proc/{process}/environ")).unwrap();
+    let has_secret = |process: &str| {
+        let environment = environment(process);
+        String::from_utf8_lossy(&environment).contains(SECRET)
+    };
+    assert!(has_secret(&server.child.id().to_string()));
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| server.query(ENDLESS).0);
+        let worker = (0..200).find_map(|_| {
+            thread::sleep(Duration::from_millis(10));
+            let is_worker = |process: &String| {
+                let line = std::fs::read(format!("/proc/{process}/cmdline"));
+                line.is_ok_and(|line| String::from_utf8_lossy(&line).contains("--cpu-seconds"))
+            };
+            children(server.child.id()).into_iter().find(is_worker)
+        });
+        assert!(!has_secret(&worker.expect("a worker runs")));
+        assert_eq!(asked.join().unwrap(), 408);
+    });
 }
 
 #[test]
