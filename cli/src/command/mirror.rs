@@ -20,9 +20,9 @@ use crate::output::say;
 /// Copy a lake, or some of it, to a directory, for engines that read no bucket.
 ///
 /// The copy is a lake: `groma show`, `groma find`, `groma export`, `groma-sql` and every engine of docs/engines.md read it.
-/// What it has already is not copied again, other dates of the tables and what the lake has no more leave it, and it may be read at every moment.
-/// Parts are compared with the SHA-256 in the lake's log; a date with a damaged one is left for the next pass, and the exit
-/// code is then 1. A directory that holds another lake is refused. Of several passes into one copy, one works at a time.
+/// What it has already is not copied again, other dates of the tables and what the lake has no more leave it, and it may be
+/// read at every moment. Parts are compared with the SHA-256 in the lake's log; of a date with a damaged one the rest waits for
+/// the next pass, and the exit code is then 1. A directory that holds another lake is refused. Of several passes into one copy, one works at a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.

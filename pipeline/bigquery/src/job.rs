@@ -140,7 +140,7 @@ impl Client {
             if failures > MOST_FAILURES {
                 return Err(BigQueryError::Job { job: id, reason });
             }
-            std::thread::sleep(self.second * 2_u32.pow(failures) / 10);
+            std::thread::sleep(self.second * 2_u32.pow(failures));
         }
     }
 

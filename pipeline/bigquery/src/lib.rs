@@ -211,11 +211,14 @@ impl BigQuery {
             // What stays goes with the scratch directory.
             let _ = std::fs::remove_file(path);
         }
+        if !done? {
+            return Ok(already);
+        }
         Ok(Loaded {
             rows: read.rows,
             errors: read.errors,
             skipped: read.skipped,
-            already: !done?,
+            already: false,
             ..already
         })
     }

@@ -37,17 +37,17 @@ impl Picker {
         let mut waiting = vec![(datatype.to_string(), 0)];
         let mut tended = Instant::now();
         while let Some((relative, depth)) = waiting.pop() {
-            // A walk of millions takes longer than a stop of admission holds that nobody renews.
-            if tended.elapsed() >= TEND_EVERY {
-                shared.reserve.tend();
-                tended = Instant::now();
-            }
             let dir = match tree.dir(&relative) {
                 Ok(dir) => dir,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             tree.each_entry(&dir, |name, is_dir| {
+                // A walk of millions takes longer than a stop of admission holds that nobody renews.
+                if tended.elapsed() >= TEND_EVERY {
+                    shared.reserve.tend();
+                    tended = Instant::now();
+                }
                 let path = format!("{relative}/{name}");
                 if is_dir && depth < DATE_DEPTH {
                     if !Self::remove_if_unused(tree, &dir, name, &path)? {

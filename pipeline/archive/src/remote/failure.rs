@@ -109,15 +109,16 @@ fn told(body: &str) -> String {
     told
 }
 
-/// A text of the library, in which an answer stands whole behind its status: cut down to what it tells of itself.
+/// A text of the library, in which an answer stands whole behind its status or alone: cut down to what it tells of itself.
 fn without_answers(text: &str) -> String {
     const STATUS: &str = "status code: ";
-    let Some(status) = text.find(STATUS).map(|at| at + STATUS.len()) else {
-        return text.to_owned();
-    };
-    match text[status..].find(": ") {
+    const ALONE: &str = "error response: ";
+    let behind = |mark: &str| text.find(mark).map(|at| at + mark.len());
+    let status = behind(STATUS).and_then(|at| Some(at + text[at..].find(": ")?));
+    let alone = behind(ALONE).map(|at| at - ": ".len());
+    match status.into_iter().chain(alone).min() {
         Some(end) => {
-            let (plain, body) = text.split_at(status + end);
+            let (plain, body) = text.split_at(end);
             format!("{plain}{}", told(body))
         }
         None => text.to_owned(),
@@ -170,6 +171,12 @@ mod tests {
         assert_eq!(
             without_secrets("GET (https://u:p@host/x?sig=1): \"s3://b\" failed"),
             "GET (https://host/x): \"s3://b\" failed"
+        );
+        assert_eq!(
+            without_answers(
+                "GET x - Server returned error response: SlowDown, authorization: secret"
+            ),
+            "GET x - Server returned error response"
         );
         assert_eq!(without_answers("no answer: at all"), "no answer: at all");
     }

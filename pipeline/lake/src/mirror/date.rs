@@ -166,12 +166,15 @@ impl Listed<'_> {
             self.copy_file(Kind::Keys, name, None, mirrored)?;
         }
         mirrored.removed += clear(copied, *date, &log, linger)?;
-        self.remove_withdrawn(&log, mirrored)
+        self.remove_withdrawn(&void, mirrored)
     }
 
-    /// What the lake has no more although no part took it over.
-    fn remove_withdrawn(&self, log: &Log, mirrored: &mut Mirrored) -> Result<(), LakeError> {
-        let replaced = log.replaced();
+    /// What the lake has no more although no part that it has took it over: `void` is what one did, which may linger.
+    fn remove_withdrawn(
+        &self,
+        void: &HashSet<&str>,
+        mirrored: &mut Mirrored,
+    ) -> Result<(), LakeError> {
         for kind in [Kind::Live, Kind::Sealed, Kind::Keys, Kind::Log] {
             let dir = self.day.copied.day(kind, self.day.date);
             for name in sizes(self.day.copied.store(), &dir)?.keys() {
@@ -179,7 +182,7 @@ impl Listed<'_> {
                     .rsplit_once('.')
                     .map_or(name.as_str(), |(stem, _)| stem);
                 let path = dir.join(name);
-                if !replaced.contains(stem) && !self.files.contains_key(&(kind, name.clone())) {
+                if !void.contains(stem) && !self.files.contains_key(&(kind, name.clone())) {
                     self.day.remove(&path, mirrored)?;
                 }
             }
