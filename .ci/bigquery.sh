@@ -24,7 +24,7 @@ export GROMA_BIGQUERY=$cache/bigquery
 cargo clippy -p groma -p groma-bigquery --all-targets --features groma/bigquery -- -D warnings
 cargo test -p groma-bigquery
 cargo test -p groma --features bigquery --test bigquery
-object=../shared/data/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
+object=${GROMA_TEST_DATA:-../shared/data}/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
 [[ -f $object ]] || object=
 # Unquoted: nothing, where no object is.
 timeout 600 "$GROMA_PYTHON" sql/tests/questions.py --bigquery "$cache/bigquery/bin/python" \

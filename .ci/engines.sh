@@ -20,7 +20,7 @@ if [[ $(cat "$cache/engines/installed" 2>/dev/null) != "${engines[*]}" ]]; then
     "$cache/engines/bin/pip" install --quiet --no-cache-dir "${engines[@]}"
     echo "${engines[*]}" >"$cache/engines/installed"
 fi
-object=../shared/data/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
+object=${GROMA_TEST_DATA:-../shared/data}/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
 [[ -f $object ]] || object=
 # Unquoted: nothing, where no object is.
 timeout 600 "$cache/engines/bin/python" sql/tests/questions.py --all "$groma" "$cache/sql-target/debug/groma-sql" $object

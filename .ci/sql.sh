@@ -16,7 +16,7 @@ cargo clippy --all-targets -- -D warnings
 cargo test
 cargo build
 cd - >/dev/null
-object=../shared/data/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
+object=${GROMA_TEST_DATA:-../shared/data}/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
 if [[ -f $object ]]; then
     "$GROMA_PYTHON" sql/tests/questions.py "$groma" "$CARGO_TARGET_DIR/debug/groma-sql" "$object"
 fi
