@@ -1,4 +1,4 @@
-//! M-Lab's flags in place of our own, which stand behind `--compat`.
+//! What was typed and what is of the environment; M-Lab's flags in place of our own, which stand behind `--compat`.
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -6,6 +6,11 @@ use clap::{ArgMatches, Command};
 
 /// What the flag is called.
 pub(crate) const COMPAT: &str = "compat";
+
+/// Whether a flag stands on the command line itself, and not in the environment alone.
+pub(crate) fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
+    matches.value_source(flag) == Some(ValueSource::CommandLine)
+}
 
 /// Refuses flags of ours beside `--compat`, but for those `alongside`. Only what stands on the command line counts: the
 /// environment of a pod has variables of both notations.
@@ -17,7 +22,7 @@ pub(crate) fn refuse_own<A: clap::Args>(
     let stray = own.get_arguments().map(|arg| arg.get_id().as_str());
     let stray = stray
         .filter(|id| *id != COMPAT && !alongside.contains(id))
-        .find(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        .find(|id| is_typed(matches, id));
     let Some(stray) = stray else {
         return Ok(());
     };

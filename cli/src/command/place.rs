@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use groma_lake_store::LakeStore;
+
+use super::notation::is_typed;
 
 /// A lab's directory and perhaps a lake of its own place. A directory that was typed wins over a lake of the environment.
 #[derive(Debug)]
@@ -33,8 +34,7 @@ struct Flags {
 impl FromArgMatches for Place {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let Flags { dir, lake } = Flags::from_arg_matches(matches)?;
-        let is_typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
-        let lake = lake.filter(|_| is_typed("lake") || !is_typed("dir"));
+        let lake = lake.filter(|_| is_typed(matches, "lake") || !is_typed(matches, "dir"));
         Ok(Place { dir, lake })
     }
 

@@ -117,6 +117,16 @@ impl StoreError {
     }
 }
 
+/// Lower-case hexadecimal digits, in which checksums are told.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
+}
+
 /// An archive. Names are `/`-separated paths without a leading slash (see [`check_name`]).
 pub trait Store: Send + Sync {
     /// Asks, where that has to be asked, whether the store keeps its promise never to overwrite. Not needed before

@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use groma_archive::remote::hex;
+use groma_archive::hex;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -1,12 +1,12 @@
 //! Several Parquet files into one, through memory for one row group.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_schema::SchemaRef;
+use groma_archive::hex;
 use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -128,13 +128,6 @@ pub(crate) fn merge(
     file.sync_all().map_err(LakeError::io("sync", path))?;
     let digest = output.sha256.finalize();
     Ok((rows, output.size_bytes, hex(&digest)))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn properties(settings: &Settings) -> WriterProperties {

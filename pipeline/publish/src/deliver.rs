@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use groma_archive::StoreError;
+use groma_archive::{StoreError, hex};
 
 use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
-use crate::files::{digest, hex, move_dir, remove_dir};
+use crate::files::{digest, move_dir, remove_dir};
 use crate::journal::{Bundle, Member, Object};
 use crate::shared::{CONFLICT_DIR, Lane, Shared};
 use crate::{Form, PublishError, tree};

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use groma_archive::disk::{Dir, Disk, Place, Taken};
+use groma_archive::hex;
 use sha2::{Digest, Sha256};
 
 use crate::PublishError;
@@ -89,14 +90,4 @@ pub(crate) fn digest_file(path: &Path) -> Result<Option<(u64, String)>, PublishE
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(PublishError::io("read", path)(error)),
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
 }

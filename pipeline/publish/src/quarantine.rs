@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use groma_archive::disk::{Disk, Place, Taken};
+use groma_archive::hex;
 use groma_spool::SpoolPath;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::fault::{CrashPoint, reach};
-use crate::files::{digest, hex, visible_entries};
+use crate::files::{digest, visible_entries};
 use crate::shared::{Lane, Shared};
 use crate::tree::{Found, STAT_BLOCK_BYTES};
 use crate::{PublishError, curate};

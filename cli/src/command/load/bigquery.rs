@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, FromArgMatches};
 use groma_load::{LoadDatatype, errors_schema};
 use groma_schema::Schema;
 
+use crate::command::notation::is_typed;
 use crate::output::say;
 
 #[cfg(feature = "bigquery")]
@@ -75,14 +75,13 @@ impl clap::Args for Only {
 impl FromArgMatches for Only {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let warehouse = Warehouse::from_arg_matches(matches)?;
-        let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
         let refuse = |kind, reason: &str| Err(clap::Error::raw(kind, format!("{reason}\n")));
         match warehouse.to {
-            Some(_) if is_given("lake") => refuse(
+            Some(_) if is_typed(matches, "lake") => refuse(
                 ErrorKind::ArgumentConflict,
                 "--to loads into no lake; leave out --lake, and load into the lake by a command of its own",
             ),
-            None if is_given("project") => refuse(
+            None if is_typed(matches, "project") => refuse(
                 ErrorKind::MissingRequiredArgument,
                 "--project is for --to bigquery, which is not there",
             ),

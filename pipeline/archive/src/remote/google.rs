@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use super::body::{Body, Sent};
 use super::{Failure, bridge, http as client};
-use crate::Opening;
 use crate::open::shown;
+use crate::{Opening, hex};
 
 /// One of the APIs, at its host.
 pub(crate) struct Google {
@@ -82,7 +82,7 @@ impl Google {
         body: Sent,
     ) -> Result<Response, Failure> {
         // It cannot stand in the bytes by accident: it has their checksum in it.
-        let boundary = format!("groma-{}", client::hex(&body.sha256));
+        let boundary = format!("groma-{}", hex(&body.sha256));
         let before = format!(
             "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{description}\r\n\
              --{boundary}\r\nContent-Type: {content_type}\r\n\r\n"

@@ -169,14 +169,6 @@ pub(crate) fn escaped(key: &str, kept: &str) -> String {
     path
 }
 
-/// Bytes in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};

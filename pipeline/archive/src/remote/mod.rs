@@ -28,7 +28,6 @@ use ::http::StatusCode;
 use body::Body;
 pub use bridge::wait;
 pub use failure::{Failure, one_line};
-pub use http::hex;
 
 /// What of a bucket's answers to a put counts.
 enum Answer {

@@ -24,7 +24,7 @@ use super::listing::Page;
 use super::protocol::Protocol;
 use super::{Answer, BucketStore, Failure, Held, http as client};
 use crate::open::shown;
-use crate::{Kind, Location, Opening, Store, StoreError};
+use crate::{Kind, Location, Opening, Store, StoreError, hex};
 
 /// One request puts at most so much; larger objects would need several, which are not create-only everywhere.
 const PUT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -285,7 +285,7 @@ impl Protocol for S3 {
             StatusCode::OK => {
                 let tag = header_text(&answer, "etag").map(str::to_owned);
                 // Of an object put at once the ETag is its MD5, except where a key of the customer encrypts it.
-                let is_ours = tag.as_deref() == Some(&format!("\"{}\"", client::hex(&body.md5)));
+                let is_ours = tag.as_deref() == Some(&format!("\"{}\"", hex(&body.md5)));
                 Ok(Answer::Created(tag.filter(|_| is_ours)))
             }
             status => Answer::of_refusal(status, self.refusal(answer).await),

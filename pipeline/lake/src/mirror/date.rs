@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use groma_archive::hex;
 use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use parquet::file::reader::ChunkReader as _;
@@ -12,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
 use crate::log::{Log, Part};
-use crate::merge::hex;
 use crate::seal::clear;
 use crate::table::{Kind, Table};
 

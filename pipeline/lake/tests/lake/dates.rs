@@ -18,20 +18,11 @@ fn an_object_gets_rows_under_one_date() {
 #[cfg(feature = "s3")]
 #[test]
 fn an_object_gets_rows_under_one_date_in_a_bucket() {
-    use groma_archive::Opening;
-    use groma_lake_store::LakeStore;
-    use groma_tests::stores::{Kind, ObjectStore};
-
     let dir = tempfile::tempdir().unwrap();
-    let Some(server) = ObjectStore::start(Kind::Moto, &dir.path().join("store")) else {
+    let Some(bucket) = crate::support::in_bucket(dir.path()) else {
         return;
     };
-    let opening = Opening {
-        variables: server.variables(server.address()),
-        ..Opening::to_write()
-    };
-    let place = LakeStore::open_with(&format!("{}/a/lake", server.url()), &opening).unwrap();
-    race(&Lab::with_lake(dir.path(), place));
+    race(&Lab::with_lake(dir.path(), bucket.place.clone()));
 }
 
 /// Two loaders take each object at once, one of them for another date; which of the two it gets does not matter.

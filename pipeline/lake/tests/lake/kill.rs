@@ -117,22 +117,13 @@ fn killed_two_hundred_times_no_row_is_lost_or_doubled() {
 #[cfg(feature = "s3")]
 #[test]
 fn killed_on_a_bucket_no_row_is_lost_or_doubled() {
-    use groma_archive::Opening;
-    use groma_tests::stores::{Kind, ObjectStore};
-
     let dir = tempfile::tempdir().unwrap();
-    let Some(server) = ObjectStore::start(Kind::Moto, &dir.path().join("store")) else {
+    let Some(bucket) = crate::support::in_bucket(dir.path()) else {
         return;
     };
-    let variables = server.variables(server.address());
-    let opening = Opening {
-        variables: variables.clone(),
-        ..Opening::to_write()
-    };
-    let place = LakeStore::open_with(&format!("{}/a/lake", server.url()), &opening).unwrap();
-    let lab = Lab::with_lake(dir.path(), place);
+    let lab = Lab::with_lake(dir.path(), bucket.place.clone());
     let kills = std::env::var("GROMA_LAKE_KILLS").map_or(30, |kills| kills.parse().unwrap());
-    kill(&lab, &variables, kills, 50..900);
+    kill(&lab, &bucket.variables, kills, 50..900);
 }
 
 /// Two sealers and two loaders, one of them killed and started again after so many milliseconds, `kills` times.

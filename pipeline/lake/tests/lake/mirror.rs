@@ -74,19 +74,11 @@ fn a_copy_follows_the_lake() {
 #[cfg(feature = "s3")]
 #[test]
 fn a_copy_follows_a_bucket() {
-    use groma_archive::Opening;
-    use groma_tests::stores::{Kind, ObjectStore};
-
     let dir = tempfile::tempdir().unwrap();
-    let Some(server) = ObjectStore::start(Kind::Moto, &dir.path().join("store")) else {
+    let Some(bucket) = crate::support::in_bucket(dir.path()) else {
         return;
     };
-    let opening = Opening {
-        variables: server.variables(server.address()),
-        ..Opening::to_write()
-    };
-    let place = LakeStore::open_with(&format!("{}/a/lake", server.url()), &opening).unwrap();
-    followed_through_its_life(dir.path(), place);
+    followed_through_its_life(dir.path(), bucket.place.clone());
 }
 
 #[test]

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+#[cfg(feature = "s3")]
+use groma_archive::Opening;
 use groma_archive::{LocalStore, Store as _};
 use groma_lake::{Day, Settings, Table, Unsealed};
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_schema::Schema;
+#[cfg(feature = "s3")]
+use groma_tests::stores::{Kind, ObjectStore};
 use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -39,6 +43,32 @@ pub(crate) fn eager() -> Settings {
         linger: Duration::ZERO,
         ..Settings::default()
     }
+}
+
+/// A lake in a bucket.
+#[cfg(feature = "s3")]
+pub(crate) struct InBucket {
+    pub(crate) place: LakeStore,
+    /// The environment in which processes find it.
+    pub(crate) variables: Vec<(String, String)>,
+    /// It is there as long as this.
+    _server: ObjectStore,
+}
+
+/// Starts a store with a lake's place; `None`, after saying so, where there is no such store.
+#[cfg(feature = "s3")]
+pub(crate) fn in_bucket(dir: &Path) -> Option<InBucket> {
+    let server = ObjectStore::start(Kind::Moto, &dir.join("store"))?;
+    let variables = server.variables(server.address());
+    let opening = Opening {
+        variables: variables.clone(),
+        ..Opening::to_write()
+    };
+    Some(InBucket {
+        place: LakeStore::open_with(&format!("{}/a/lake", server.url()), &opening).unwrap(),
+        variables,
+        _server: server,
+    })
 }
 
 /// A lab's folders in one directory, which processes share.

@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 
+use groma_archive::hex;
 use sha2::{Digest, Sha256};
-
-use crate::files::hex;
 
 /// A reader or writer that knows how much went through it and its SHA-256.
 #[derive(Debug)]

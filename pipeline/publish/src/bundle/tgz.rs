@@ -2,11 +2,11 @@
 
 use std::io::{self, Read, Write};
 
+use groma_archive::hex;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::gz::GzWriter;
-use crate::files::hex;
 
 /// A member before its bytes.
 #[derive(Clone, Copy, Debug)]
