@@ -54,7 +54,8 @@ pub async fn serve_admin(
 ///   what M-Lab's locate service asks to decide whether to send clients.
 /// - `/alive`: 200 as long as the process runs; for a liveness probe, which must not
 ///   kill a lame duck.
-/// - `/ready`: 200 in [`Phase::Ready`] and 503 in every other phase; the body names the phase.
+/// - `/ready`: 200 in [`Phase::Ready`] while every part works, else 503. The body names the phase, then
+///   `<part>: <reason>` for each part that cannot work, one per line.
 ///
 /// An error is one of the listening socket.
 pub async fn serve_admin_with(
@@ -94,10 +95,7 @@ fn routes(registry: Arc<Registry>, lifecycle: Lifecycle) -> Router {
             "/health",
             get(move || async move { health(lifecycle.phase()) }),
         )
-        .route(
-            "/ready",
-            get(move || async move { ready(for_ready.phase()) }),
-        )
+        .route("/ready", get(move || async move { ready(&for_ready) }))
         .route("/alive", get(|| async { StatusCode::OK }))
 }
 
@@ -126,10 +124,20 @@ fn health(phase: Phase) -> StatusCode {
     }
 }
 
-fn ready(phase: Phase) -> (StatusCode, &'static str) {
-    let status = match phase {
-        Phase::Ready => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+fn ready(lifecycle: &Lifecycle) -> (StatusCode, String) {
+    let phase = lifecycle.phase();
+    let faults = lifecycle.faulty_parts();
+    let status = if phase == Phase::Ready && faults.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, phase.as_str())
+    let lines = faults
+        .into_iter()
+        .map(|(part, reason)| format!("{part}: {reason}"));
+    let lines: Vec<String> = [phase.as_str().to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect();
+    (status, lines.join("\n"))
 }

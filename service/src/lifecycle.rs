@@ -1,20 +1,21 @@
-//! The four phases of a process, in one direction only.
+//! The phase of a process, and the reasons for which it cannot work.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// How far a process is. Phases only ever advance, and may be skipped.
+/// The phase of a process. Phases only advance, and may be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Opening files and ports; not to be sent any work.
+    /// The process opens files and ports and takes no work yet.
     Starting,
-    /// Working.
+    /// The process works.
     Ready,
-    /// About to end: what runs is finished, and whoever directs clients should
-    /// stop sending new ones. M-Lab's word, and its metric `lame_duck_experiment`.
+    /// The process is about to end: it finishes running work, and load balancers
+    /// should stop sending clients. M-Lab's word, and its metric `lame_duck_experiment`.
     LameDuck,
-    /// Over: no new work at all, servers close.
+    /// The process takes no work, and its servers close.
     Stopped,
 }
 
@@ -36,11 +37,12 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// The phase of this process, shared by all its parts: clones are the same lifecycle.
+/// The phase of this process and the parts that cannot work. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
-    // A sender keeps the channel open, so waiting can never fail for want of one.
+    // A sender keeps the channel open, so waiting for a phase never fails.
     phase: Arc<watch::Sender<Phase>>,
+    faults: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Lifecycle {
@@ -48,7 +50,37 @@ impl Lifecycle {
     pub fn new() -> Self {
         Self {
             phase: Arc::new(watch::Sender::new(Phase::Starting)),
+            faults: Arc::default(),
         }
+    }
+
+    /// Reports that `part` cannot work, and why. `/ready` answers 503 with the reason until
+    /// [`Lifecycle::recovered`] is called for the same part.
+    pub fn failed(&self, part: &str, reason: &str) {
+        let before = self.faults().insert(part.to_owned(), reason.to_owned());
+        if before.as_deref() != Some(reason) {
+            tracing::warn!(part, reason, "not ready");
+        }
+    }
+
+    /// Reports that `part` works again.
+    pub fn recovered(&self, part: &str) {
+        if self.faults().remove(part).is_some() {
+            tracing::info!(part, "works again");
+        }
+    }
+
+    /// Returns the parts that cannot work, each with its reason, in the order of their names.
+    pub fn faulty_parts(&self) -> Vec<(String, String)> {
+        let faults = self.faults();
+        faults
+            .iter()
+            .map(|(part, reason)| (part.clone(), reason.clone()))
+            .collect()
+    }
+
+    fn faults(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves on to [`Phase::Ready`]; does nothing in a later phase.
@@ -112,6 +144,19 @@ mod tests {
         lifecycle.stop();
         lifecycle.lame_duck();
         assert_eq!(lifecycle.phase(), Phase::Stopped);
+    }
+
+    #[test]
+    fn a_fault_of_one_part_lasts_until_that_part_recovers() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.failed("spool", "read-only");
+        lifecycle.failed("spool", "no such directory");
+        lifecycle.failed("archive", "no room");
+        lifecycle.recovered("archive");
+        let expected = ("spool".to_owned(), "no such directory".to_owned());
+        assert_eq!(lifecycle.clone().faulty_parts(), [expected]);
+        lifecycle.recovered("spool");
+        assert!(lifecycle.faulty_parts().is_empty());
     }
 
     #[tokio::test]
