@@ -1,30 +1,129 @@
 //! The steps on a directory.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use groma_spool::{Replace, create_dirs_durable, sync_dir, write_durable};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, open, openat2, renameat_with};
 use rustix::io::Errno;
 
-pub(crate) fn list(dir: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+/// How often a path is resolved again while somebody renames directories on it.
+const RESOLVE_ATTEMPTS: usize = 16;
+
+/// Opens what is at `path` if no symbolic link leads out of `root`. The error of one that does is `PermissionDenied`.
+fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
+    let below = path
+        .strip_prefix(root)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it is not in the lake"))?;
+    let below = if below.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        below
+    };
+    let dir = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = open(root, dir, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = flags | OFlags::CLOEXEC;
+    for _ in 0..RESOLVE_ATTEMPTS {
+        match openat2(&dir, below, flags, Mode::empty(), resolve) {
+            Ok(file) => return Ok(File::from(file)),
+            Err(Errno::AGAIN) => {}
+            Err(Errno::XDEV) => return Err(leads_out()),
+            Err(Errno::NOSYS) => return open_resolved(root, path, flags),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
+/// The same on kernels before 5.6 and in sandboxes without `openat2`, where nobody may exchange directories meanwhile.
+fn open_resolved(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
+    let resolved = path.canonicalize()?;
+    if resolved.starts_with(root.canonicalize()?) {
+        Ok(File::from(open(&resolved, flags, Mode::empty())?))
+    } else {
+        Err(leads_out())
+    }
+}
+
+fn leads_out() -> io::Error {
+    let reason = "a symbolic link leads out of the lake; replace it by the files themselves";
+    io::Error::new(io::ErrorKind::PermissionDenied, reason)
+}
+
+/// Refuses a path whose directories lead out of the lake, as far as they exist.
+pub(crate) fn check(root: &Path, path: &Path) -> io::Result<()> {
+    for dir in path.ancestors().skip(1) {
+        if !dir.starts_with(root) {
+            break;
+        }
+        match open_beneath(root, dir, OFlags::PATH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found.map(drop),
+        }
+    }
+    if path.starts_with(root) {
+        Ok(())
+    } else {
+        Err(leads_out())
+    }
+}
+
+/// Opens a regular file for reading.
+pub(crate) fn open_file(root: &Path, path: &Path) -> io::Result<File> {
+    // Without NONBLOCK, a FIFO with a name of the lake would block the reader.
+    let file = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ))
+    }
+}
+
+pub(crate) fn list(root: &Path, dir: &Path) -> io::Result<Vec<String>> {
+    let opened = match open_beneath(root, dir, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(opened)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+    }
+    Ok(names)
 }
 
-pub(crate) fn sizes(dir: &Path) -> io::Result<HashMap<String, u64>> {
+pub(crate) fn folders(root: &Path, dir: &Path) -> io::Result<Vec<String>> {
+    let mut folders = Vec::new();
+    for name in list(root, dir)? {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match open_beneath(root, &dir.join(&name), flags) {
+            Ok(_) => folders.push(name),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(folders)
+}
+
+pub(crate) fn sizes(root: &Path, dir: &Path) -> io::Result<HashMap<String, u64>> {
     let mut sizes = HashMap::new();
-    for name in list(dir)? {
-        match fs::metadata(dir.join(&name)) {
+    for name in list(root, dir)? {
+        match open_beneath(root, &dir.join(&name), OFlags::PATH).and_then(|file| file.metadata()) {
             Ok(found) if found.is_file() => drop(sizes.insert(name, found.len())),
             // Removed meanwhile, or a folder.
             Ok(_) => {}
@@ -35,9 +134,27 @@ pub(crate) fn sizes(dir: &Path) -> io::Result<HashMap<String, u64>> {
     Ok(sizes)
 }
 
-pub(crate) fn age(path: &Path) -> Option<Duration> {
-    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+pub(crate) fn age(root: &Path, path: &Path) -> Option<Duration> {
+    let file = open_beneath(root, path, OFlags::PATH).ok()?;
+    let modified = file.metadata().and_then(|meta| meta.modified()).ok()?;
     SystemTime::now().duration_since(modified).ok()
+}
+
+pub(crate) fn try_exists(root: &Path, path: &Path) -> io::Result<bool> {
+    match open_beneath(root, path, OFlags::PATH) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn remove(root: &Path, path: &Path) -> io::Result<bool> {
+    check(root, path)?;
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn write(root: &Path, path: &Path, bytes: &[u8], over: bool) -> io::Result<()> {
@@ -54,6 +171,7 @@ pub(crate) fn create_parent(root: &Path, path: &Path) -> io::Result<()> {
     if !root.exists() {
         fs::create_dir_all(root)?;
     }
+    check(root, path)?;
     create_dirs_durable(root, path.parent().unwrap_or(root))
 }
 
@@ -70,6 +188,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn place(root: &Path, staged: &Path, target: &Path) -> io::Result<()> {
+    check(root, staged)?;
     create_parent(root, target)?;
     match rename_new(staged, target) {
         Ok(()) => sync_dir(target.parent().unwrap_or(root)),

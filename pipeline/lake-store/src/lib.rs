@@ -1,7 +1,8 @@
 //! Where the files of a lake stand: a directory, or a bucket (feature `s3`).
 //!
 //! Every call blocks. A file appears whole and durable, or not at all. Paths are those that [`LakeStore::root`] begins: in
-//! a bucket names below its prefix. What is not there is [`io::ErrorKind::NotFound`], a name that is taken
+//! a bucket names below its prefix. In a directory, a symbolic link that leads out of the lake is an error
+//! ([`io::ErrorKind::PermissionDenied`]): nothing outside the lake is read, written or removed. What is not there is [`io::ErrorKind::NotFound`], a name that is taken
 //! [`io::ErrorKind::AlreadyExists`].
 
 #[cfg(feature = "s3")]
@@ -12,7 +13,7 @@ mod new_file;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,7 +113,7 @@ impl LakeStore {
     /// The names in a folder, of files and folders, in no order; none when there is no such folder.
     pub fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         match &self.0 {
-            Inner::Directory(_) => directory::list(dir),
+            Inner::Directory(root) => directory::list(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.list(dir),
         }
@@ -121,11 +122,7 @@ impl LakeStore {
     /// The names of the folders in a folder.
     pub fn folders(&self, dir: &Path) -> io::Result<Vec<String>> {
         match &self.0 {
-            Inner::Directory(_) => {
-                let mut names = directory::list(dir)?;
-                names.retain(|name| dir.join(name).is_dir());
-                Ok(names)
-            }
+            Inner::Directory(root) => directory::folders(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.folders(dir),
         }
@@ -134,11 +131,11 @@ impl LakeStore {
     /// How long ago each file of a folder was written, as far as that is known.
     pub fn ages(&self, dir: &Path) -> io::Result<HashMap<String, Duration>> {
         match &self.0 {
-            Inner::Directory(_) => {
-                let names = directory::list(dir)?.into_iter();
+            Inner::Directory(root) => {
+                let names = directory::list(root, dir)?.into_iter();
                 Ok(names
                     .filter_map(|name| {
-                        let age = directory::age(&dir.join(&name))?;
+                        let age = directory::age(root, &dir.join(&name))?;
                         Some((name, age))
                     })
                     .collect())
@@ -151,7 +148,7 @@ impl LakeStore {
     /// The files of a folder with their sizes in bytes; none when there is no such folder.
     pub fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
         match &self.0 {
-            Inner::Directory(_) => directory::sizes(dir),
+            Inner::Directory(root) => directory::sizes(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.sizes(dir),
         }
@@ -160,11 +157,11 @@ impl LakeStore {
     /// The files of each folder in a folder, as [`LakeStore::sizes`]; asked of a bucket at once.
     pub fn sizes_by_folder(&self, dir: &Path) -> io::Result<HashMap<String, HashMap<String, u64>>> {
         match &self.0 {
-            Inner::Directory(_) => {
+            Inner::Directory(root) => {
                 let folders = self.folders(dir)?.into_iter();
                 folders
                     .map(|folder| {
-                        let sizes = directory::sizes(&dir.join(&folder))?;
+                        let sizes = directory::sizes(root, &dir.join(&folder))?;
                         Ok((folder, sizes))
                     })
                     .collect()
@@ -177,7 +174,7 @@ impl LakeStore {
     /// How long ago a file was written; none when it is not there or that is not known.
     pub fn age(&self, path: &Path) -> Option<Duration> {
         match &self.0 {
-            Inner::Directory(_) => directory::age(path),
+            Inner::Directory(root) => directory::age(root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.age(path),
         }
@@ -186,7 +183,7 @@ impl LakeStore {
     /// Whether there is such a file. A store that does not say is an error: to somebody either answer would be work done.
     pub fn try_exists(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
-            Inner::Directory(_) => path.try_exists(),
+            Inner::Directory(root) => directory::try_exists(root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.try_exists(path),
         }
@@ -195,7 +192,11 @@ impl LakeStore {
     /// A whole file.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         match &self.0 {
-            Inner::Directory(_) => std::fs::read(path),
+            Inner::Directory(root) => {
+                let mut bytes = Vec::new();
+                directory::open_file(root, path)?.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => Ok(bucket.read(path)?.into()),
         }
@@ -204,7 +205,7 @@ impl LakeStore {
     /// A file to be read in pieces.
     pub fn open_file(&self, path: &Path) -> io::Result<LakeFile> {
         match &self.0 {
-            Inner::Directory(_) => LakeFile::local(std::fs::File::open(path)?),
+            Inner::Directory(root) => LakeFile::local(directory::open_file(root, path)?),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => LakeFile::remote(bucket, path),
         }
@@ -231,11 +232,7 @@ impl LakeStore {
     /// Removes a file; whether there was one. A bucket does not tell and says that there was.
     pub fn remove(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
-            Inner::Directory(_) => match std::fs::remove_file(path) {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-                Err(error) => Err(error),
-            },
+            Inner::Directory(root) => directory::remove(root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.remove(path),
         }

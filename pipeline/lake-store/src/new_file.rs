@@ -36,9 +36,9 @@ impl LakeStore {
     pub fn new_file(&self, target: PathBuf) -> io::Result<NewFile> {
         let temporary = match &self.0 {
             Inner::Directory(root) => {
-                let dir = root.join(DIR);
-                fs::create_dir_all(&dir)?;
-                dir.join(temporary_name())
+                let temporary = root.join(DIR).join(temporary_name());
+                directory::create_parent(root, &temporary)?;
+                temporary
             }
             #[cfg(feature = "s3")]
             Inner::Bucket(_) => std::env::temp_dir().join(format!("groma-{}", temporary_name())),
@@ -64,7 +64,7 @@ impl LakeStore {
         }
         let dir = self.root().join(DIR);
         let mut cleared = 0;
-        for name in directory::list(&dir)? {
+        for name in directory::list(self.root(), &dir)? {
             let path = dir.join(name);
             // Whoever finishes meanwhile takes its file away, which is as good.
             let Ok(file) = File::open(&path) else {

@@ -36,7 +36,7 @@ impl Day {
             }
         }
         let void: HashSet<&str> = placed.iter().flat_map(|part| part.replaced()).collect();
-        let compacted: HashSet<&str> = log.parts().map(stem_of).collect();
+        let compacted: HashSet<&str> = log.parts().map(|part| part.path.stem()).collect();
         let in_force = |stem: &&String| !void.contains(stem.as_str());
         let small = live
             .iter()
@@ -44,7 +44,7 @@ impl Day {
             .filter(|stem| !compacted.contains(stem.as_str()));
         let mut files: Vec<PathBuf> = placed
             .iter()
-            .filter(|part| !void.contains(stem_of(part)))
+            .filter(|part| !void.contains(part.path.stem()))
             .map(|part| table.dir().join(&part.path))
             .collect();
         files.extend(small.map(|stem| live_dir.join(format!("{stem}.parquet"))));
@@ -60,7 +60,7 @@ impl Day {
     /// The SHA-256 of a part in hexadecimal, as its log says; none for a live file that no sealer wrote.
     pub fn sha256(&self, file: &Path) -> Option<&str> {
         let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?;
-        let part = self.log.parts().find(|part| stem_of(part) == name)?;
+        let part = self.log.parts().find(|part| part.path.stem() == name)?;
         Some(&part.sha256)
     }
 
@@ -77,10 +77,4 @@ impl Day {
             .filter(|entry| entry.act == Act::Seal);
         seals.flat_map(|entry| &entry.parts)
     }
-}
-
-/// The stem of a part's file.
-pub(crate) fn stem_of(part: &Part) -> &str {
-    let name = part.path.rsplit('/').next().unwrap_or_default();
-    name.strip_suffix(".parquet").unwrap_or(name)
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::names::FieldError;
+
 /// A pass over a table that could not be finished; what it had done stays right, and the next one goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -33,6 +35,14 @@ pub enum LakeError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file of the lake has a name that is not one file name.
+    #[error("file {path}: {source}")]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the name.
+        source: FieldError,
     },
     /// A copy would be larger than it may be.
     #[error(
@@ -94,6 +104,11 @@ impl LakeError {
             path,
             source,
         }
+    }
+
+    pub(crate) fn name(path: &Path) -> impl FnOnce(FieldError) -> LakeError {
+        let path = path.to_owned();
+        move |source| LakeError::Name { path, source }
     }
 
     pub(crate) fn parquet(

@@ -145,7 +145,7 @@ fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<Key>>, Lak
 
 fn encode(sorted: &[Key], part: &Part) -> Result<Vec<u8>, ParquetError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
-    let made_from = KeyValue::new(PART_SHA256.to_owned(), part.sha256.clone());
+    let made_from = KeyValue::new(PART_SHA256.to_owned(), part.sha256.to_string());
     let properties = WriterProperties::builder()
         .set_created_by("groma-lake".to_owned())
         .set_key_value_metadata(Some(vec![made_from]))

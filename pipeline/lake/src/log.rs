@@ -6,12 +6,13 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::LakeError;
+use crate::names::{PartPath, Sha256Hex, StagedPath, Stem};
 use crate::table::{Kind, Table};
 
 /// The version of the format that this crate writes.
@@ -31,7 +32,7 @@ pub enum Act {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The object's stem: its name without directories and suffix, as live files have it.
-    pub stem: String,
+    pub stem: Stem,
     /// Where the object is, as its rows say (`archiver.ArchiveURL`); none when it had no row.
     pub url: Option<String>,
     /// Rows that it became.
@@ -43,18 +44,18 @@ pub struct Source {
 /// A file that an entry adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Where it stands, below the table's folder.
-    pub path: String,
-    /// Where it waits until the entry is durable, below the lake's.
-    pub staged: String,
+    /// Its path below the table's directory.
+    pub path: PartPath,
+    /// Its path below the lake until the entry is durable.
+    pub staged: StagedPath,
     /// Rows in it.
     pub rows: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// SHA-256 of its bytes, in hexadecimal.
-    pub sha256: String,
+    pub sha256: Sha256Hex,
     /// Compacted files whose rows it took over, by stem.
-    pub merged: Vec<String>,
+    pub merged: Vec<Stem>,
     /// Every archive object whose rows it holds.
     pub sources: Vec<Source>,
 }
@@ -81,13 +82,46 @@ impl Entry {
             parts,
         }
     }
+
+    /// The bytes of the entry's file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry is JSON")
+    }
+
+    /// Reads the entry with this number of a date's log. Every name in it is one of that table, date and number, so that
+    /// nothing outside them can be moved, read or removed because of it. The error names the field.
+    pub(crate) fn parse(
+        text: &[u8],
+        table: &Table,
+        date: Date,
+        number: usize,
+    ) -> Result<Entry, String> {
+        let entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if entry.version != VERSION {
+            return Err(format!("field version: {} is not known", entry.version));
+        }
+        for (index, part) in entry.parts.iter().enumerate() {
+            let wrong = |field: &str, value: &str, of: &str| {
+                Err(format!(
+                    "field parts[{index}].{field}: {value:?} belongs to another {of}"
+                ))
+            };
+            if part.path.date() != date {
+                return wrong("path", &part.path, "date");
+            }
+            if !part.staged.is_of(table, date, number) {
+                return wrong("staged", &part.staged, "table, date or entry");
+            }
+        }
+        Ok(entry)
+    }
 }
 
 impl Part {
     /// The stems of all live files that this part makes void.
     pub(crate) fn replaced(&self) -> impl Iterator<Item = &str> {
-        let sources = self.sources.iter().map(|source| source.stem.as_str());
-        sources.chain(self.merged.iter().map(String::as_str))
+        let sources = self.sources.iter().map(|source| &*source.stem);
+        sources.chain(self.merged.iter().map(|stem| &**stem))
     }
 }
 
@@ -100,7 +134,7 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn read(table: &Table, date: Date) -> Result<Log, LakeError> {
         let mut log = Log::default();
-        while let Some(entry) = read_entry(table, &path(table, date, log.entries.len()))? {
+        while let Some(entry) = read_entry(table, date, log.entries.len())? {
             log.entries.push(entry);
         }
         Ok(log)
@@ -122,13 +156,14 @@ impl Log {
         date: Date,
         entry: Entry,
     ) -> Result<bool, LakeError> {
-        let path = path(table, date, self.entries.len());
-        let text = serde_json::to_vec(&entry).expect("an entry is JSON");
+        let number = self.entries.len();
+        let path = path(table, date, number);
+        let text = entry.to_bytes();
         let is_ours = match table.store().create(&path, &text) {
             Ok(()) => true,
             // A bucket that was asked again because its answer was lost; no other sealer stages under these names.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                read_entry(table, &path)?.as_ref() == Some(&entry)
+                read_entry(table, date, number)?.as_ref() == Some(&entry)
             }
             Err(error) => return Err(LakeError::io("write", path)(error)),
         };
@@ -143,21 +178,21 @@ fn path(table: &Table, date: Date, number: usize) -> PathBuf {
     table.day(Kind::Log, date).join(format!("{number:06}.json"))
 }
 
-fn read_entry(table: &Table, path: &Path) -> Result<Option<Entry>, LakeError> {
-    let text = match table.store().read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LakeError::io("read", path)(error)),
-    };
-    let wrong = |reason: String| LakeError::Log {
-        path: path.to_owned(),
-        reason,
-    };
-    let entry: Entry = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    if entry.version != VERSION {
-        return Err(wrong(format!("version {} is not known", entry.version)));
+fn read_entry(table: &Table, date: Date, number: usize) -> Result<Option<Entry>, LakeError> {
+    let path = path(table, date, number);
+    match table.store().read(&path) {
+        Ok(text) => Entry::parse(&text, table, date, number)
+            .map(Some)
+            .map_err(|reason| LakeError::Log { path, reason }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LakeError::io("read", path)(error)),
     }
-    Ok(Some(entry))
+}
+
+/// The number of the entry with this file name.
+pub(crate) fn number(name: &str) -> Option<usize> {
+    let number = name.strip_suffix(".json")?.parse().ok()?;
+    (format!("{number:06}.json") == name).then_some(number)
 }
 
 /// Whether the log of a date has an entry of this number.

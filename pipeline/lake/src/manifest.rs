@@ -98,6 +98,17 @@ fn file_name(number: usize) -> String {
     }
 }
 
+/// Whether a file of a sealed date is a manifest, by its name.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    let number = name
+        .strip_prefix("_manifest")
+        .and_then(|rest| rest.strip_suffix(".json"));
+    number.is_some_and(|number| match number.strip_prefix('.') {
+        Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
+        None => number.is_empty(),
+    })
+}
+
 fn file(part: &Part) -> File<'_> {
     let objects = part.sources.iter().map(|source| Object {
         stem: &source.stem,
@@ -106,7 +117,7 @@ fn file(part: &Part) -> File<'_> {
         errors: source.errors,
     });
     File {
-        name: part.path.rsplit('/').next().unwrap_or_default(),
+        name: part.path.file_name(),
         rows: part.rows,
         size_bytes: part.size_bytes,
         sha256: &part.sha256,

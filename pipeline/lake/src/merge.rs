@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_schema::SchemaRef;
-use groma_archive::hex;
 use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -15,6 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
 
+use crate::names::Sha256Hex;
 use crate::{LakeError, Settings};
 
 /// Named in every file; a fixed text, so that the same inputs are the same bytes.
@@ -99,7 +99,7 @@ pub(crate) fn merge(
     file: &File,
     path: &Path,
     settings: &Settings,
-) -> Result<(u64, u64, String), LakeError> {
+) -> Result<(u64, u64, Sha256Hex), LakeError> {
     let write = LakeError::parquet("write", path);
     let schema = inputs.first().map(|input| input.schema.clone());
     let schema = schema.unwrap_or_else(|| arrow_schema::Schema::empty().into());
@@ -127,7 +127,7 @@ pub(crate) fn merge(
     let output = writer.into_inner().map_err(&write)?;
     file.sync_all().map_err(LakeError::io("sync", path))?;
     let digest = output.sha256.finalize();
-    Ok((rows, output.size_bytes, hex(&digest)))
+    Ok((rows, output.size_bytes, Sha256Hex::of(&digest.into())))
 }
 
 fn properties(settings: &Settings) -> WriterProperties {

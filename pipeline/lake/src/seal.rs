@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::archived::Archived;
-use crate::day::stem_of;
 use crate::keys;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::manifest;
 use crate::merge::{Input, merge};
+use crate::names::{PartPath, Stem};
 use crate::staged::{self, Staged};
 use crate::table::{Kind, Table, parquet_stems};
 use crate::{LakeError, Settings};
@@ -142,7 +142,7 @@ fn due(
     if settings.is_closed(date, now) {
         return Ok(Some((Act::Seal, pending)));
     }
-    let compacted: HashSet<&str> = log.parts().map(stem_of).collect();
+    let compacted: HashSet<&str> = log.parts().map(|part| part.path.stem()).collect();
     let small: Vec<String> = pending
         .into_iter()
         .filter(|stem| !compacted.contains(stem.as_str()))
@@ -279,24 +279,21 @@ impl Work<'_> {
         let (mut merged, mut sources) = (Vec::new(), Vec::new());
         for input in inputs {
             let stem = input.path.file_stem().unwrap_or_default().to_string_lossy();
-            if let Some(part) = log.parts().find(|part| stem_of(part) == stem) {
-                merged.push(stem.into_owned());
+            let stem = Stem::try_from(stem.into_owned()).map_err(LakeError::name(&input.path))?;
+            if let Some(part) = log.parts().find(|part| part.path.stem() == &*stem) {
+                merged.push(stem);
                 sources.extend(part.sources.iter().cloned());
             } else {
-                sources.push(self.source(input, stem.into_owned())?);
+                sources.push(self.source(input, stem)?);
             }
         }
         let (rows, size_bytes, sha256) = merge(inputs, &staged.file, &staged.path, self.settings)?;
-        let (kind, name) = match self.act {
-            Act::Compact => (Kind::Live, "compact"),
-            Act::Seal => (Kind::Sealed, "part"),
+        let kind = match self.act {
+            Act::Compact => Kind::Live,
+            Act::Seal => Kind::Sealed,
         };
         let part = Part {
-            path: format!(
-                "{}/date={}/{name}-{number:06}-{index}.parquet",
-                kind.as_str(),
-                self.date
-            ),
+            path: PartPath::new(kind, self.date, number, index),
             staged: staged.below_lake(),
             rows,
             size_bytes,
@@ -307,7 +304,7 @@ impl Work<'_> {
         Ok((staged, part))
     }
 
-    fn source(&self, input: &Input, stem: String) -> Result<Source, LakeError> {
+    fn source(&self, input: &Input, stem: Stem) -> Result<Source, LakeError> {
         let errors = self.table.day(Kind::Errors, self.date);
         let errors = errors.join(format!("{stem}.jsonl"));
         Ok(Source {

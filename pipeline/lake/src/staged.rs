@@ -17,11 +17,13 @@ use tempfile::TempPath;
 
 use crate::LakeError;
 use crate::log::{Log, Part};
+use crate::names::StagedPath;
 use crate::table::{Table, list};
 
 /// Where parts wait in a directory, and in a bucket, whose names are not hidden by a dot. Neither is an experiment's name.
 const DIR: &str = ".staged";
 const DIR_OF_BUCKET: &str = "staged-parts";
+pub(crate) const DIRS: [&str; 2] = [DIR, DIR_OF_BUCKET];
 
 /// In a bucket a writer gives up after so long, and leftovers are older than twice that.
 const WRITER_LIVES: Duration = Duration::from_hours(12);
@@ -88,8 +90,8 @@ impl Staged {
     }
 
     /// Its path below the lake.
-    pub(crate) fn below_lake(&self) -> String {
-        format!("{}/{}", dir(&self.store), self.name)
+    pub(crate) fn below_lake(&self) -> StagedPath {
+        StagedPath::new(dir(&self.store), &self.name)
     }
 
     /// The log names it now: it stays until it is in place.
@@ -103,7 +105,7 @@ impl Drop for Staged {
         if !self.keep {
             // A leftover is cleared by the next pass.
             let _ = match &self.local {
-                Some(_) => self.store.remove(Path::new(&self.below_lake())).map(drop),
+                Some(_) => self.store.remove(self.below_lake().as_ref()).map(drop),
                 None => fs::remove_file(&self.path),
             };
         }
@@ -117,7 +119,7 @@ pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError>
         return sync_dir(&dir).map_err(LakeError::io("sync", dir));
     }
     for file in staged {
-        let target = PathBuf::from(file.below_lake());
+        let target = PathBuf::from(file.below_lake().as_str());
         let uploaded = fs::read(&file.path).and_then(|bytes| table.store().create(&target, &bytes));
         match uploaded {
             // Its answer was lost: nobody else has this name.
@@ -209,7 +211,7 @@ fn owner(lake: &LakeStore, name: &str) -> Result<Owner, LakeError> {
     let table = Table::new(lake.clone(), experiment, datatype);
     let log = Log::read(&table, date)?;
     let below = format!("{}/{name}", dir(lake));
-    let part = log.parts().find(|part| part.staged == below).cloned();
+    let part = log.parts().find(|part| *part.staged == *below).cloned();
     Ok(match part {
         Some(part) => Owner::Part(table, Box::new(part)),
         None if number < log.entries.len() => Owner::Nobody,

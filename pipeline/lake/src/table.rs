@@ -7,6 +7,7 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::LakeError;
+use crate::names::is_file_name;
 
 /// A folder of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,13 +108,18 @@ impl Table {
         let mut dates = Vec::new();
         for kind in [Kind::Live, Kind::Sealed] {
             let names = list(&self.store, &self.dir().join(kind.as_str()))?;
-            let date = |name: &String| name.strip_prefix("date=")?.parse::<Date>().ok();
-            dates.extend(names.iter().filter_map(date));
+            dates.extend(names.iter().filter_map(|name| date_of(name)));
         }
         dates.sort_unstable();
         dates.dedup();
         Ok(dates)
     }
+}
+
+/// The date of a folder `date=YYYY-MM-DD`. No other spelling of a date names a folder of a table.
+pub(crate) fn date_of(folder: &str) -> Option<Date> {
+    let date: Date = folder.strip_prefix("date=")?.parse().ok()?;
+    (format!("date={date}") == folder).then_some(date)
 }
 
 fn names_in(store: &LakeStore, dir: &Path) -> Result<Vec<Name>, LakeError> {
@@ -136,6 +142,7 @@ pub(crate) fn parquet_stems(store: &LakeStore, dir: &Path) -> Result<Vec<String>
     let mut stems: Vec<String> = list(store, dir)?
         .iter()
         .filter_map(|name| name.strip_suffix(".parquet"))
+        .filter(|stem| is_file_name(stem))
         .map(str::to_owned)
         .collect();
     stems.sort_unstable();

@@ -12,7 +12,9 @@ use parquet::file::reader::ChunkReader as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
-use crate::log::{Log, Part};
+use crate::log::{self, Entry, Log, Part};
+use crate::manifest;
+use crate::names::is_file_name;
 use crate::seal::clear;
 use crate::table::{Kind, Table};
 
@@ -36,12 +38,11 @@ pub(super) fn dates(table: &Table) -> Result<BTreeMap<Date, Files>, LakeError> {
         let dir = table.dir().join(kind.as_str());
         let folders = table.store().sizes_by_folder(&dir);
         for (folder, sizes) in folders.map_err(LakeError::io("list", &dir))? {
-            if let Some(Ok(date)) = folder.strip_prefix("date=").map(str::parse)
+            if let Some(date) = crate::table::date_of(&folder)
                 && !sizes.is_empty()
             {
-                let files = sizes
-                    .into_iter()
-                    .map(|(name, size_bytes)| ((kind, name), size_bytes));
+                let files = sizes.into_iter().filter(|(name, _)| is_file_name(name));
+                let files = files.map(|(name, size_bytes)| ((kind, name), size_bytes));
                 dates.entry(date).or_default().extend(files);
             }
         }
@@ -113,7 +114,9 @@ impl Listed<'_> {
     fn read(day: &Day) -> Result<Listed<'_>, LakeError> {
         let mut files = Files::new();
         for kind in KINDS {
-            let listed = sizes(day.table.store(), &day.table.day(kind, day.date))?.into_iter();
+            let listed = sizes(day.table.store(), &day.table.day(kind, day.date))?;
+            // Hidden names are those of files that are being written.
+            let listed = listed.into_iter().filter(|(name, _)| is_file_name(name));
             files.extend(listed.map(|(name, size_bytes)| ((kind, name), size_bytes)));
         }
         Ok(Listed { day, files })
@@ -134,12 +137,12 @@ impl Listed<'_> {
     fn copy(&self, linger: Duration, mirrored: &mut Mirrored) -> Result<(), LakeError> {
         let Day { copied, date, .. } = self.day;
         for name in self.of(Kind::Log) {
-            self.copy_file(Kind::Log, name, None, mirrored)?;
+            self.copy_entry(name, mirrored)?;
         }
         let log = Log::read(copied, *date)?;
         let part_of = |kind: Kind, name: &str| {
             let place = format!("{}/date={date}/{name}", kind.as_str());
-            log.parts().find(|part| part.path == place)
+            log.parts().find(|part| *part.path == *place)
         };
         let parts = self
             .files
@@ -150,7 +153,7 @@ impl Listed<'_> {
             for name in self.of(kind) {
                 let rows = name.strip_suffix(".parquet");
                 if rows.is_some_and(|stem| !void.contains(stem)) {
-                    let sha256 = part_of(kind, name).map(|part| part.sha256.as_str());
+                    let sha256 = part_of(kind, name).map(|part| &*part.sha256);
                     self.copy_file(kind, name, sha256, mirrored)?;
                 }
             }
@@ -158,11 +161,11 @@ impl Listed<'_> {
         // Manifests say that the parts are there.
         for name in self
             .of(Kind::Sealed)
-            .filter(|name| !name.ends_with(".parquet"))
+            .filter(|name| manifest::is_manifest(name))
         {
             self.copy_file(Kind::Sealed, name, None, mirrored)?;
         }
-        for name in self.of(Kind::Keys) {
+        for name in self.of(Kind::Keys).filter(|name| name.ends_with(".keys")) {
             self.copy_file(Kind::Keys, name, None, mirrored)?;
         }
         mirrored.removed += clear(copied, *date, &log, linger)?;
@@ -187,6 +190,42 @@ impl Listed<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Copies an entry of the log after parsing it: its names decide what is moved and removed in the copy.
+    fn copy_entry(&self, name: &str, mirrored: &mut Mirrored) -> Result<(), LakeError> {
+        let Day {
+            table,
+            copied,
+            date,
+        } = self.day;
+        let from = table.day(Kind::Log, *date).join(name);
+        let wrong = |reason: String| LakeError::Log {
+            path: from.clone(),
+            reason,
+        };
+        let number = log::number(name)
+            .ok_or_else(|| wrong("its name is not the number of an entry".to_owned()))?;
+        let to = copied.day(Kind::Log, *date).join(name);
+        let size_bytes = self.files.get(&(Kind::Log, name.to_owned())).copied();
+        if copied
+            .store()
+            .open_file(&to)
+            .ok()
+            .map(|file| file.size_bytes())
+            == size_bytes
+        {
+            return Ok(());
+        }
+        let text = table.store().read(&from);
+        let text = text.map_err(LakeError::io("read", &from))?;
+        let entry = Entry::parse(&text, table, *date, number).map_err(wrong)?;
+        let bytes = entry.to_bytes();
+        let written = copied.store().replace(&to, &bytes);
+        written.map_err(LakeError::io("write", &to))?;
+        mirrored.files += 1;
+        mirrored.copied_bytes += bytes.len() as u64;
         Ok(())
     }
 

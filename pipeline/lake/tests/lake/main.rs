@@ -1,6 +1,7 @@
 //! A lake that is loaded, compacted, sealed, raced for and killed.
 
 mod dates;
+mod hostile;
 mod index;
 mod kill;
 mod mirror;
