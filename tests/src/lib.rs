@@ -2,6 +2,7 @@
 //! says that it cannot run here.
 
 pub mod bigquery;
+pub mod mount;
 pub mod proxy;
 pub mod stores;
 

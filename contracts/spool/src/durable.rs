@@ -1,15 +1,20 @@
 //! Steps on a directory tree that survive a power cut once they returned.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use crate::rename::{Rivals, rename_new_path};
+
+/// The mode of files in the spool, less the umask.
+pub(crate) const FILE_MODE: u32 = 0o644;
+/// The mode of directories in the spool, less the umask.
+const DIR_MODE: u32 = 0o755;
 
 /// What to do if the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +30,11 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Creates `dir` and what lacks above it, down from `base`, which must exist, and
-/// makes every entry on the way from `base` to `dir` durable.
+/// Creates `dir` and the missing directories between it and `base`, which must exist, and makes every entry on the way
+/// durable. New directories have mode 0755, less the umask.
 ///
-/// Directories that are there already are no exception: another writer may have made
-/// them a moment ago and not be done. What this process has made durable once is
-/// remembered, so that a writer of many files pays once.
+/// Existing directories are synced too: another writer may have created them a moment ago and not have synced them yet.
+/// The function remembers the directories that this process has synced, so that a writer of many files syncs each once.
 pub fn create_dirs_durable(base: &Path, dir: &Path) -> io::Result<()> {
     static DURABLE: Memo = Memo::new();
     create_dirs(base, dir, &DURABLE, sync_dir)
@@ -67,7 +71,7 @@ fn create_dir_durable(
     child: &Path,
     sync: impl Fn(&Path) -> io::Result<()>,
 ) -> io::Result<fs::Metadata> {
-    let made = match fs::create_dir(child) {
+    let made = match DirBuilder::new().mode(DIR_MODE).create(child) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(error),
@@ -80,6 +84,20 @@ fn create_dir_durable(
         // Where we may not even read, an operator made our directory and answers for it.
         Err(error) if !made && error.kind() == io::ErrorKind::PermissionDenied => Ok(found),
         synced => synced.map(|()| found),
+    }
+}
+
+/// Creates a directory that only its owner may use, unless it exists. A link in its place is an error: through it, the
+/// files of another directory would look abandoned.
+pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    if fs::symlink_metadata(dir)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
     }
 }
 
@@ -124,27 +142,9 @@ impl Memo {
     }
 }
 
-/// Renames on one file system; with [`Replace::Never`] a taken name is an
-/// `AlreadyExists` error and nothing moves. The directories are not yet durable.
-pub(crate) fn rename(from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
-    let flags = match replace {
-        Replace::Never => RenameFlags::NOREPLACE,
-        Replace::Always => RenameFlags::empty(),
-    };
-    match renameat_with(CWD, from, CWD, to, flags) {
-        Ok(()) => Ok(()),
-        // Some network file systems know no RENAME_NOREPLACE; a hard link is as atomic.
-        Err(rustix::io::Errno::INVAL) if replace == Replace::Never => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes a whole file so that after a crash at any instant either nothing or
-/// all of it stands under its name: a hidden temporary file beside it, `fsync`,
-/// rename, `fsync` of the directory. The parent directory must exist.
+/// Writes a whole file so that after a crash at any instant its name holds either nothing new or all of it: a hidden
+/// temporary file beside it, `fsync`, rename, `fsync` of the directory. The parent directory must exist. The file has mode
+/// 0644, less the umask.
 pub fn write_durable(path: &Path, bytes: &[u8], replace: Replace) -> io::Result<()> {
     let parent = path
         .parent()
@@ -154,10 +154,14 @@ pub fn write_durable(path: &Path, bytes: &[u8], replace: Replace) -> io::Result<
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(FILE_MODE)
             .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        rename(&temporary, path, replace)
+        match replace {
+            Replace::Never => rename_new_path(&temporary, path, Rivals::Possible).map(drop),
+            Replace::Always => fs::rename(&temporary, path),
+        }
     })();
     if written.is_err() {
         // The first error is the one worth reporting; a leftover is hidden and harmless.

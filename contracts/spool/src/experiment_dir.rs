@@ -1,30 +1,107 @@
 //! The directory of one experiment in the spool.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use jiff::civil::Date;
 use rustix::fs::OFlags;
 
-use crate::durable::create_dirs_durable;
+use crate::durable::{create_dirs_durable, create_private_dir, sync_dir};
 use crate::path::date_dir;
-use crate::{Name, PendingFile, SpoolError, SpoolPath};
+use crate::rename::{Method, RENAME_LOCK, Rivals};
+use crate::volume::{Volume, probe, try_steps};
+use crate::{Name, PendingFile, Reservation, SpoolError, SpoolPath};
 
-/// `<spool>/<experiment>`: what an experiment gets as its data directory.
+const TMP: &str = ".tmp";
+
+/// `<spool>/<experiment>`: the data directory of an experiment. Clones share what the probes of its volumes found.
 #[derive(Debug, Clone)]
 pub struct ExperimentDir {
     path: PathBuf,
     experiment: Name,
+    volumes: Arc<Mutex<BTreeMap<Name, Volume>>>,
 }
 
 impl ExperimentDir {
-    /// Opens the directory and creates what lacks of it, `.tmp` included; both are
-    /// durable when this returns.
+    /// Opens the directory and creates it, with `.tmp`, where it is missing; both are durable when this returns.
     pub fn open(path: impl Into<PathBuf>, experiment: Name) -> Result<Self, SpoolError> {
         let path = path.into();
         make(&path).map_err(SpoolError::at("create spool directory", &path))?;
-        Ok(Self { path, experiment })
+        Ok(Self {
+            path,
+            experiment,
+            volumes: Arc::default(),
+        })
+    }
+
+    /// Tries every step of a result file in a datatype's directory: create, write, sync, rename without replacing, remove.
+    /// Creates missing directories, also the experiment's own. Returns the method that renames there, and whether the
+    /// datatype has a volume of its own. Later files of the datatype are written on the volume that this found.
+    pub fn probe(&self, datatype: &Name) -> Result<(Volume, Method), SpoolError> {
+        let dir = self.datatype_dir(datatype);
+        make(&self.path)
+            .and_then(|()| create_dirs_durable(&self.path, &dir))
+            .map_err(SpoolError::at("create datatype directory", &dir))?;
+        let found = probe(&self.path, datatype.as_str(), TMP, Rivals::Possible, true);
+        let (volume, method) =
+            found.map_err(|(at, source)| SpoolError::at("write a file into", at)(source))?;
+        self.volumes().insert(datatype.clone(), volume);
+        Ok((volume, method))
+    }
+
+    /// Tries to rename a file into the directory of a date, which it creates where it is missing.
+    pub fn probe_date(&self, datatype: &Name, date: Date) -> Result<(), SpoolError> {
+        self.create_date_dirs(datatype, &[date])?;
+        let dir = self.datatype_dir(datatype).join(date_dir(date));
+        let tmp = self.tmp_dir_of(datatype)?;
+        match try_steps(&tmp, &dir, Rivals::Possible) {
+            // A commit copies there.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                try_steps(&dir, &dir.join("."), Rivals::Possible)
+            }
+            tried => tried,
+        }
+        .map(drop)
+        .map_err(SpoolError::at("write a file into", &dir))
+    }
+
+    /// Creates the directories of dates, durably.
+    pub fn create_date_dirs(&self, datatype: &Name, dates: &[Date]) -> Result<(), SpoolError> {
+        for date in dates {
+            let dir = self.datatype_dir(datatype).join(date_dir(*date));
+            create_dirs_durable(&self.path, &dir)
+                .map_err(SpoolError::at("create directory", &dir))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the volume of a datatype's directory, which it probes if nobody has yet.
+    pub fn volume(&self, datatype: &Name) -> Result<Volume, SpoolError> {
+        let known = self.volumes().get(datatype).copied();
+        match known {
+            Some(volume) => Ok(volume),
+            None => Ok(self.probe(datatype)?.0),
+        }
+    }
+
+    fn volumes(&self) -> MutexGuard<'_, BTreeMap<Name, Volume>> {
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the directory for unfinished files of a datatype, which is on the volume of the datatype's directory.
+    pub(crate) fn tmp_dir_of(&self, datatype: &Name) -> Result<PathBuf, SpoolError> {
+        let volume = self.volume(datatype)?;
+        Ok(volume.place(&self.path, datatype.as_str(), TMP))
+    }
+
+    /// Forgets the volume of a datatype, because a rename showed that it is another one now.
+    pub(crate) fn forget_volume(&self, datatype: &Name) {
+        self.volumes().remove(datatype);
     }
 
     /// The directory itself.
@@ -49,19 +126,19 @@ impl ExperimentDir {
             .join(path.file.as_str())
     }
 
-    /// Files that are being written.
+    /// Returns the directory of unfinished files. Datatypes on volumes of their own have another one.
     pub fn tmp_dir(&self) -> PathBuf {
-        self.path.join(".tmp")
+        self.path.join(TMP)
     }
 
-    /// Files that the publisher has taken.
+    /// Returns the directory of files that the publisher has taken. Datatypes on volumes of their own have another one.
     pub fn claimed_dir(&self) -> PathBuf {
         self.path.join(".claimed")
     }
 
-    /// While a file of this name is there, the experiment admits no new tests: the publisher puts it there when the disk
-    /// is nearly full, renews its modification time every second or so, and takes it away when there is room again. One that
-    /// was not renewed for some 90 seconds is void. Its text says why.
+    /// Returns the path of the file that stops admission: while it exists, the experiment admits no new tests. The publisher
+    /// creates it when the disk is nearly full, renews its modification time about once a second, and removes it when there
+    /// is room again. Experiments ignore a file that was not renewed for 90 seconds. Its text gives the reason.
     pub fn admission_stop_file(&self) -> PathBuf {
         self.path.join(".admission-stopped")
     }
@@ -69,6 +146,11 @@ impl ExperimentDir {
     /// Begins a file that takes its name only when it is committed.
     pub fn create(&self, path: &SpoolPath) -> Result<PendingFile, SpoolError> {
         PendingFile::create(self, path)
+    }
+
+    /// Takes room on the datatype's volume for a file of `size_bytes` that will be written later: its blocks and its inode.
+    pub fn reserve(&self, datatype: &Name, size_bytes: u64) -> Result<Reservation, SpoolError> {
+        Reservation::take(self, datatype, size_bytes)
     }
 
     /// Writes a whole file, durably and in one step. A taken name is an error.
@@ -79,39 +161,64 @@ impl ExperimentDir {
         file.commit()
     }
 
-    /// Removes what writers that died left in `.tmp`: never closed, so never
-    /// published. Files of a living writer are locked and stay. So does, with a warning,
-    /// all that no writer of ours makes: links, pipes, directories, and what may not be
-    /// removed. Returns how many were removed; only a `.tmp` that cannot be listed is an error.
+    /// Removes the files that dead writers left in `.tmp`, also in those of datatypes with a volume of their own. Files of
+    /// a living writer are locked and stay. Links, pipes, directories and files that cannot be removed stay too, with a
+    /// warning. Returns the number of removed files. Only a `.tmp` that cannot be listed is an error.
     pub fn clear_abandoned(&self) -> Result<usize, SpoolError> {
-        let dir = self.tmp_dir();
-        let at = |operation| SpoolError::at(operation, &dir);
-        let (mut removed, mut strange) = (0, 0_usize);
-        for entry in fs::read_dir(&dir).map_err(at("list"))? {
-            let path = entry.map_err(at("list"))?.path();
-            match clear_one(&path) {
-                Ok(Cleared::Removed) => removed += 1,
-                Ok(Cleared::Used) => {}
-                Err(error) => {
-                    // One line, however many somebody has put there.
-                    if strange == 0 {
-                        tracing::warn!(?path, %error, "this stays in the directory of unfinished files");
-                    }
-                    strange += 1;
-                }
+        let mut removed = clear(&self.tmp_dir())?;
+        let at = |operation| SpoolError::at(operation, &self.path);
+        for entry in fs::read_dir(&self.path).map_err(at("list"))? {
+            let dir = entry.map_err(at("list"))?.path().join(TMP);
+            if dir.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                removed += clear(&dir)?;
             }
-        }
-        if strange > 1 {
-            tracing::warn!(?dir, strange, "in all, these stay there");
         }
         Ok(removed)
     }
+}
+
+fn clear(dir: &Path) -> Result<usize, SpoolError> {
+    let at = |operation| SpoolError::at(operation, dir);
+    let (mut removed, mut strange) = (0, 0_usize);
+    for entry in fs::read_dir(dir).map_err(at("list"))? {
+        let path = entry.map_err(at("list"))?.path();
+        if is_in_use(&path) {
+            continue;
+        }
+        match clear_one(&path) {
+            Ok(Cleared::Removed) => removed += 1,
+            Ok(Cleared::Used) => {}
+            Err(error) => {
+                // One line, however many there are.
+                if strange == 0 {
+                    tracing::warn!(?path, %error, "cannot clear an unfinished file");
+                }
+                strange += 1;
+            }
+        }
+    }
+    if strange > 1 {
+        tracing::warn!(?dir, strange, "cannot clear these unfinished files");
+    }
+    Ok(removed)
 }
 
 enum Cleared {
     Removed,
     /// Its writer lives, or has just committed it.
     Used,
+}
+
+/// Whether a file has no lock although its owner may live: the lock of renames, and a probe, which takes milliseconds.
+fn is_in_use(path: &Path) -> bool {
+    const PROBE_TAKES: Duration = Duration::from_mins(1);
+    let name = path.file_name().unwrap_or_default();
+    let is_new = || {
+        let modified = path.symlink_metadata().and_then(|found| found.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        age.is_none_or(|age| age < PROBE_TAKES)
+    };
+    name == RENAME_LOCK || (name.as_encoded_bytes().starts_with(b".") && is_new())
 }
 
 fn clear_one(path: &Path) -> io::Result<Cleared> {
@@ -136,18 +243,18 @@ fn clear_one(path: &Path) -> io::Result<Cleared> {
     }
 }
 
-/// Creates `path` and its `.tmp` below the nearest directory that is there.
+/// Creates `path` below its nearest existing ancestor, and `.tmp` in it.
 fn make(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path)?;
     let above = path.parent().unwrap_or(&path);
     let base = above.ancestors().find(|dir| dir.is_dir());
-    create_dirs_durable(base.unwrap_or(above), &path.join(".tmp"))?;
-    // Through a link, files of another directory would be taken for abandoned.
-    if fs::symlink_metadata(path.join(".tmp"))?.is_dir() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::NotADirectory.into())
+    create_dirs_durable(base.unwrap_or(above), &path)?;
+    let tmp = path.join(TMP);
+    if tmp.symlink_metadata().is_err() {
+        create_private_dir(&tmp)?;
+        return sync_dir(&path);
     }
+    create_private_dir(&tmp)
 }
 
 #[cfg(test)]

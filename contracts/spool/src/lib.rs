@@ -1,22 +1,27 @@
 //! The spool: where an experiment leaves its results and the publisher finds them.
 //!
-//! `<spool>/<experiment>/<datatype>/YYYY/MM/DD/<file>`, the date in UTC. A file is
-//! written once, closed once, and then no longer the writer's. Everything that is
-//! still being written lives in `<spool>/<experiment>/.tmp/`, which is the same
-//! file system but outside every datatype, so that a half-written file is never
-//! seen under its name.
+//! `<spool>/<experiment>/<datatype>/YYYY/MM/DD/<file>`, the date in UTC. A writer writes a file once, closes it once, and
+//! then gives it up. Unfinished files are in `<spool>/<experiment>/.tmp/`, so that a half-written file never has its final
+//! name. A datatype on a volume of its own, to which no file can be renamed from there, has its own `.tmp/` and
+//! `.claimed/` inside the datatype's directory.
 
 mod durable;
 mod experiment_dir;
 mod name;
 mod path;
 mod pending;
+mod rename;
+mod reservation;
+mod volume;
 
 pub use durable::{Replace, create_dirs_durable, sync_dir, write_durable};
 pub use experiment_dir::ExperimentDir;
 pub use name::{FileName, Name, NameError};
 pub use path::{PathError, SpoolPath, date_dir, parse_date_dir};
 pub use pending::PendingFile;
+pub use rename::{Method, RENAME_LOCK, Rivals, rename_new, rename_new_path};
+pub use reservation::Reservation;
+pub use volume::{Volume, probe};
 
 use std::io;
 use std::path::PathBuf;
@@ -64,7 +69,12 @@ impl SpoolError {
         )
     }
 
-    /// Whether a file of that name stood there already.
+    /// Whether a file or directory on the way is missing.
+    pub fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether a file of that name exists already.
     pub fn is_exists(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }

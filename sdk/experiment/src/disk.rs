@@ -1,111 +1,233 @@
-//! A full disk: no new tests until a write succeeds again, and none while the publisher says that it is nearly full.
+//! The state of the spool: after a result that could not be written, no tests until the spool works again, and none while the
+//! publisher reports that the disk is nearly full.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use groma_spool::ExperimentDir;
+use groma_service::Lifecycle;
+use groma_spool::{ExperimentDir, Name, Reservation, SpoolError, SpoolPath, Volume};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Refusal;
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// A publisher that lives renews its stop every second; one that is gone stops nobody for ever.
+/// A living publisher renews its stop every second; the stop of a dead one ends after this time.
 const STOP_HOLDS: Duration = Duration::from_secs(90);
-const CHUNK_BYTES: usize = 64 * 1024;
-// Enough for any result file of a test; a huge one must not fill what others need.
-const MAX_PROBE_BYTES: usize = 16 * 1024 * 1024;
+/// Room that an admitted test takes for its result. Results of ndt7 have 30 to 130 kB; a larger one takes more as it is
+/// written, if there is more.
+const ROOM_BYTES: u64 = 256 * 1024;
+/// A huge result must not make the probe fill the room that others need.
+const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
+/// The part of the process in `/ready`.
+const PART: &str = "spool";
 
-/// Whether the disk of the spool has room, as far as our own writes tell.
+/// Whether results can be written.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    probe_file: PathBuf,
-    stop_file: PathBuf,
-    full: AtomicBool,
-    needed_bytes: AtomicUsize,
+    dir: ExperimentDir,
+    datatypes: Vec<Name>,
+    lifecycle: Lifecycle,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// Why results cannot be written, and what a probe must write to show that they can.
+#[derive(Debug, Clone)]
+struct Fault {
+    is_full: bool,
+    /// The last result that failed: a probe also writes into the directory of its date.
+    path: Option<SpoolPath>,
+    needed_bytes: u64,
 }
 
 impl Disk {
-    pub(crate) fn new(dir: &ExperimentDir) -> Arc<Self> {
-        let name = format!("probe-{}", std::process::id());
-        Arc::new(Self {
-            // Among the unfinished files: what a crash leaves there is cleared at the next start.
-            probe_file: dir.tmp_dir().join(name),
-            stop_file: dir.admission_stop_file(),
-            full: AtomicBool::new(false),
-            needed_bytes: AtomicUsize::new(CHUNK_BYTES),
-        })
+    /// Probes the directory of every datatype.
+    ///
+    /// # Errors
+    ///
+    /// The first directory into which no file can be written, with the reason. A full disk is not an error: then the
+    /// experiment starts without admission.
+    pub(crate) fn open(
+        dir: &ExperimentDir,
+        datatypes: Vec<Name>,
+        lifecycle: Lifecycle,
+    ) -> Result<Arc<Self>, SpoolError> {
+        for datatype in &datatypes {
+            let (volume, method) = dir.probe(datatype)?;
+            tracing::debug!(%datatype, ?volume, method = method.as_str(), "the datatype's directory works");
+        }
+        Ok(Arc::new(Self {
+            dir: dir.clone(),
+            datatypes,
+            lifecycle,
+            fault: Mutex::default(),
+        }))
     }
 
-    /// Whether our own writes found no room, or the publisher has asked for no more tests
-    /// ([`ExperimentDir::admission_stop_file`]).
-    pub(crate) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed) || self.is_stopped()
+    fn fault(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the reason to refuse every test, if there is one.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let fault = self.fault().as_ref().map(|fault| fault.is_full);
+        match fault {
+            Some(false) => Some(Refusal::SpoolFailed),
+            Some(true) => Some(Refusal::DiskFull),
+            None => self.is_stopped().then_some(Refusal::DiskFull),
+        }
+    }
+
+    /// Returns whether the publisher has stopped admission ([`ExperimentDir::admission_stop_file`]).
     fn is_stopped(&self) -> bool {
-        let stop = self.stop_file.symlink_metadata();
-        let Ok(told) = stop.and_then(|stop| stop.modified()) else {
+        let stop = self.dir.admission_stop_file().symlink_metadata();
+        let Ok(renewed) = stop.and_then(|stop| stop.modified()) else {
             return false;
         };
-        // Also a time to come is of another day's clock: who lives tells it anew.
-        let ago = told.elapsed().unwrap_or_else(|ahead| ahead.duration());
+        // A time in the future comes from a clock that was set back; a living publisher renews the file soon.
+        let ago = renewed.elapsed().unwrap_or_else(|ahead| ahead.duration());
         ago <= STOP_HOLDS
     }
 
-    /// A write of this size found no room. From now on a thread tries the disk every
-    /// second and ends when it has room again, or when the experiment is gone.
-    pub(crate) fn found_full(self: &Arc<Self>, needed_bytes: usize) {
-        let needed_bytes = needed_bytes.clamp(CHUNK_BYTES, MAX_PROBE_BYTES);
-        self.needed_bytes.fetch_max(needed_bytes, Ordering::Relaxed);
-        if self.full.swap(true, Ordering::Relaxed) {
+    /// Takes room for the result of one test on every volume that it may be written to, and creates the directory of the
+    /// date under which it will be filed.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Vec<Room>, Refusal> {
+        let reserved = self.try_reserve(ROOM_BYTES);
+        reserved.map_err(|error| {
+            if error.is_out_of_descriptors() {
+                return Refusal::Busy;
+            }
+            let refusal = if error.is_full() {
+                Refusal::DiskFull
+            } else {
+                Refusal::SpoolFailed
+            };
+            self.found_broken(&error, None, ROOM_BYTES);
+            refusal
+        })
+    }
+
+    fn try_reserve(&self, size_bytes: u64) -> Result<Vec<Room>, SpoolError> {
+        let mut rooms: Vec<Room> = Vec::new();
+        for datatype in &self.datatypes {
+            self.dir.create_date_dirs(datatype, &dates_ahead())?;
+            let volume = self.dir.volume(datatype)?;
+            let is_shared = |room: &Room| room.volume == Volume::Shared;
+            if volume == Volume::Shared && rooms.iter().any(is_shared) {
+                continue;
+            }
+            rooms.push(Room {
+                volume,
+                datatype: datatype.clone(),
+                reservation: self.dir.reserve(datatype, size_bytes)?,
+            });
+        }
+        Ok(rooms)
+    }
+
+    /// Stops admission after a result of `needed_bytes` at `path` could not be written. A thread probes the spool every
+    /// second, and ends when it works again or the experiment is gone.
+    pub(crate) fn found_broken(
+        self: &Arc<Self>,
+        error: &SpoolError,
+        path: Option<&SpoolPath>,
+        needed_bytes: u64,
+    ) {
+        let mut fault = self.fault();
+        let is_new = fault.is_none();
+        let before = fault.as_ref().map_or(0, |fault| fault.needed_bytes);
+        let known = fault.take().and_then(|fault| fault.path);
+        *fault = Some(Fault {
+            is_full: error.is_full(),
+            path: path.cloned().or(known),
+            needed_bytes: needed_bytes.clamp(before.max(ROOM_BYTES), MAX_PROBE_BYTES),
+        });
+        drop(fault);
+        self.lifecycle.failed(PART, &error.to_string());
+        if !is_new {
             return;
         }
-        tracing::error!(probe = %self.probe_file.display(), "disk full: no new tests");
+        tracing::error!(%error, "results cannot be written: no new tests");
         let disk = Arc::downgrade(self);
         let prober = thread::Builder::new()
-            .name("disk-probe".to_owned())
-            .spawn(move || wait_for_room(&disk));
+            .name("spool-probe".to_owned())
+            .spawn(move || wait_until_it_works(&disk));
         if let Err(source) = prober {
-            // Without a prober the refusal would be for ever; the next failing write tries again.
-            tracing::error!(%source, "start the thread that probes the disk");
-            self.full.store(false, Ordering::Relaxed);
+            // Without a prober the refusal would never end; the next failing write tries again.
+            tracing::error!(%source, "cannot start the thread that probes the spool");
+            *self.fault() = None;
         }
     }
 
-    /// Returns whether the disk has room, and admits tests again if so.
+    /// Returns whether results can be written, and admits tests again if so.
     fn probe(&self) -> bool {
-        let written = self.write_probe();
-        if let Err(source) = &written {
-            tracing::debug!(%source, "probe the disk");
+        let Some(fault) = self.fault().clone() else {
+            return true;
+        };
+        match self.try_write(&fault) {
+            Ok(()) => {
+                *self.fault() = None;
+                self.lifecycle.recovered(PART);
+                tracing::info!("results can be written again: tests are admitted");
+                true
+            }
+            Err(error) => {
+                if let Some(fault) = &mut *self.fault() {
+                    fault.is_full = error.is_full();
+                }
+                self.lifecycle.failed(PART, &error.to_string());
+                false
+            }
         }
-        // Left behind it would take up the very room that is missing.
-        let removed = fs::remove_file(&self.probe_file);
-        let room = written.is_ok() && removed.is_ok();
-        if room {
-            tracing::info!("the disk has room again: tests are admitted");
-            self.needed_bytes.store(CHUNK_BYTES, Ordering::Relaxed);
-            self.full.store(false, Ordering::Relaxed);
-        }
-        room
     }
 
-    fn write_probe(&self) -> io::Result<()> {
-        let mut file = File::create(&self.probe_file)?;
-        let chunk = vec![0; CHUNK_BYTES];
-        let mut left = self.needed_bytes.load(Ordering::Relaxed);
-        while left > 0 {
-            let now = left.min(CHUNK_BYTES);
-            file.write_all(&chunk[..now])?;
-            left -= now;
+    fn try_write(&self, fault: &Fault) -> Result<(), SpoolError> {
+        for datatype in &self.datatypes {
+            self.dir.probe(datatype)?;
         }
-        // Some file systems find out only here that there is no room.
-        file.sync_all()
+        if let Some(path) = &fault.path {
+            self.dir.probe_date(&path.datatype, path.date)?;
+        }
+        self.try_reserve(fault.needed_bytes).map(drop)
     }
 }
 
-fn wait_for_room(disk: &Weak<Disk>) {
+/// Room for one result on one volume.
+#[derive(Debug)]
+pub(crate) struct Room {
+    volume: Volume,
+    datatype: Name,
+    reservation: Reservation,
+}
+
+impl Room {
+    /// Returns the room on the volume of a datatype.
+    pub(crate) fn of<'a>(
+        rooms: &'a mut [Room],
+        dir: &ExperimentDir,
+        datatype: &Name,
+    ) -> Option<&'a mut Reservation> {
+        let volume = dir.volume(datatype).ok()?;
+        let room = rooms.iter_mut().find(|room| {
+            room.volume == volume && (volume == Volume::Shared || room.datatype == *datatype)
+        })?;
+        Some(&mut room.reservation)
+    }
+}
+
+/// Today in UTC, and tomorrow in the last hour of a day: a test that is admitted now may end then.
+fn dates_ahead() -> Vec<Date> {
+    let now = Timestamp::now();
+    let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    let mut dates = vec![date(now)];
+    dates.extend(now.checked_add(SignedDuration::from_hours(1)).map(date));
+    dates.dedup();
+    dates
+}
+
+fn wait_until_it_works(disk: &Weak<Disk>) {
     loop {
         thread::sleep(PROBE_INTERVAL);
         match disk.upgrade() {

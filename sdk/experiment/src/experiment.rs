@@ -67,18 +67,22 @@ pub enum Refusal {
     /// `max_tests` are going on.
     #[error("as many tests as are allowed are going on")]
     Busy,
-    /// A result found no room on the disk, and no write has succeeded since; or the publisher says that
-    /// the disk is nearly full.
+    /// A result found no room on the disk, and no write has succeeded since; or the publisher reports that the disk is
+    /// nearly full.
     #[error("the disk is full")]
     DiskFull,
+    /// A result could not be written for another reason, and no write has succeeded since.
+    #[error("results cannot be written into the spool")]
+    SpoolFailed,
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Draining,
         Self::PolicyNotAccepted,
         Self::Busy,
         Self::DiskFull,
+        Self::SpoolFailed,
     ];
 
     /// The HTTP status to refuse with: 403 for the policy, else 503, on which M-Lab's
@@ -86,7 +90,7 @@ impl Refusal {
     pub fn http_status(self) -> u16 {
         match self {
             Self::PolicyNotAccepted => 403,
-            Self::Draining | Self::Busy | Self::DiskFull => 503,
+            Self::Draining | Self::Busy | Self::DiskFull | Self::SpoolFailed => 503,
         }
     }
 
@@ -96,6 +100,7 @@ impl Refusal {
             Self::PolicyNotAccepted => "policy",
             Self::Busy => "busy",
             Self::DiskFull => "disk_full",
+            Self::SpoolFailed => "spool_failed",
         }
     }
 }
@@ -144,7 +149,9 @@ impl Experiment {
         }
         write_schemas(dir.path(), &manifest.datatypes)?;
         let active = Active::new();
-        let disk = Disk::new(&dir);
+        let datatypes = manifest.datatypes.iter();
+        let datatypes = datatypes.map(|datatype| datatype.name.clone()).collect();
+        let disk = Disk::open(&dir, datatypes, lifecycle.clone())?;
         let load = Load {
             active: active.clone(),
             max_tests: settings.max_tests,
@@ -168,7 +175,7 @@ impl Experiment {
     }
 
     /// Admits a test, or says why not. `query` holds the decoded parameters of the
-    /// client, in their order. Never blocks.
+    /// client, in their order. Creates a file: it takes the time of a few system calls.
     ///
     /// The phase of the process decides only at its end: Starting, Ready and `LameDuck` all
     /// admit, and [`Refusal::Draining`] comes from a process that is Stopped, not while
@@ -188,8 +195,8 @@ impl Experiment {
         if shared.lifecycle.phase() == Phase::Stopped {
             return Err(Refusal::Draining);
         }
-        if shared.disk.is_full() {
-            return Err(Refusal::DiskFull);
+        if let Some(refusal) = shared.disk.refusal() {
+            return Err(refusal);
         }
         let consent = Consent::of(query, &shared.manifest);
         if shared.require_policy && consent != Consent::Given {
@@ -198,6 +205,7 @@ impl Experiment {
         // Last, so that a refused test never takes a place, not even for a moment.
         let place = shared.active.try_enter(shared.max_tests);
         let place = place.ok_or(Refusal::Busy)?;
+        let rooms = shared.disk.reserve()?;
         let client = client_metadata(query, &shared.manifest, |reason| {
             shared.metrics.metadata_dropped(reason);
         });
@@ -205,7 +213,7 @@ impl Experiment {
             shared.metrics.metadata_dropped(Dropped::Policy);
         }
         let server = vec![consent.entry(&shared.manifest)];
-        Ok(Test::new(Arc::clone(shared), place, client, server))
+        Ok(Test::new(Arc::clone(shared), place, rooms, client, server))
     }
 
     /// The tests that are going on; give it to [`groma_service::drain`].

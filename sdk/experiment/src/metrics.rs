@@ -39,6 +39,8 @@ pub(crate) struct Load {
 impl Collector for Load {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let active = self.active.count();
+        let refusal = self.disk.refusal();
+        let is = |reason| f64::from(u8::from(refusal == Some(reason)));
         let gauges = [
             (
                 "groma_experiment_active_tests",
@@ -52,8 +54,13 @@ impl Collector for Load {
             ),
             (
                 "groma_experiment_disk_full",
-                "Whether tests are refused because the disk is full, or nearly so as the publisher says",
-                f64::from(u8::from(self.disk.is_full())),
+                "Whether tests are refused because the disk is full, or nearly full as the publisher reports",
+                is(Refusal::DiskFull),
+            ),
+            (
+                "groma_experiment_spool_failed",
+                "Whether tests are refused because a result could not be written for another reason than a full disk",
+                is(Refusal::SpoolFailed),
             ),
         ];
         for (name, help, value) in gauges {

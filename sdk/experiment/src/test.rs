@@ -12,12 +12,13 @@ use groma_uuid::Uuid;
 use jiff::civil::Date;
 
 use crate::NameValue;
+use crate::disk::Room;
 use crate::experiment::Shared;
 use crate::metrics::{ABORTED, SOCKET_COOKIE, WRITE_RESULT};
 
-/// How long a result waits for a file descriptor before each further try: 3.1 s in all.
-/// They run out when clients come faster than they go, and come back as tests end.
-const DESCRIPTOR_WAITS: [Duration; 5] = [
+/// How long a result waits before each further try: 3.1 s in all. File descriptors run out when clients come faster than
+/// they go, and come back as tests end. A full disk has room again when the publisher gives its reserve away.
+const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
@@ -62,6 +63,8 @@ pub struct Test {
     shared: Arc<Shared>,
     // Held for its Drop, which gives the place back.
     _place: ActiveGuard,
+    /// Room for the result.
+    rooms: Vec<Room>,
     client_metadata: Vec<NameValue>,
     server_metadata: Vec<NameValue>,
     uuids: Vec<Uuid>,
@@ -73,12 +76,14 @@ impl Test {
     pub(crate) fn new(
         shared: Arc<Shared>,
         place: ActiveGuard,
+        rooms: Vec<Room>,
         client_metadata: Vec<NameValue>,
         server_metadata: Vec<NameValue>,
     ) -> Self {
         Self {
             shared,
             _place: place,
+            rooms,
             client_metadata,
             server_metadata,
             uuids: Vec::new(),
@@ -140,9 +145,9 @@ impl Test {
     ///
     /// Blocking (`fsync`): from asynchronous code call it inside `spawn_blocking`.
     /// An outcome that the manifest does not declare is counted as `undeclared`.
-    /// Where file descriptors lack, it is tried again for about 3 s.
-    /// An error is the experiment's to log; it is counted, and after one for want of
-    /// room no test is admitted until the disk has room again.
+    /// The result goes into the room that admission took for it. Where file descriptors or room are missing all the same, it
+    /// is tried again for about 3 s. The experiment logs the error; the SDK counts it, and admits no test until the spool
+    /// takes files again.
     pub fn finish(
         mut self,
         outcome: &str,
@@ -159,7 +164,7 @@ impl Test {
         written.map(Some)
     }
 
-    fn write(&self, file: ResultFile) -> Result<PathBuf, FinishError> {
+    fn write(&mut self, file: ResultFile) -> Result<PathBuf, FinishError> {
         let Shared { manifest, dir, .. } = &*self.shared;
         if manifest.datatype(file.datatype.as_str()).is_none() {
             return Err(FinishError::UndeclaredDatatype {
@@ -172,20 +177,35 @@ impl Test {
             date: file.date,
             file: file.name,
         };
-        let mut written = dir.write(&path, &file.body);
-        for wait in DESCRIPTOR_WAITS {
-            if !written
-                .as_ref()
-                .is_err_and(SpoolError::is_out_of_descriptors)
-            {
+        let mut room = Room::of(&mut self.rooms, dir, &path.datatype);
+        let mut write = || {
+            let reserved = room.as_mut().map(|room| room.write(&path, &file.body));
+            match reserved {
+                // Somebody has removed the directory with the room in it; the probe creates it again.
+                Some(Err(error)) if error.is_missing() => dir
+                    .probe(&path.datatype)
+                    .and_then(|_| dir.write(&path, &file.body)),
+                Some(written) => written,
+                None => dir.write(&path, &file.body),
+            }
+        };
+        let mut written = write();
+        for wait in WAITS {
+            let may_pass = |error: &SpoolError| error.is_out_of_descriptors() || error.is_full();
+            if !written.as_ref().is_err_and(may_pass) {
                 break;
             }
-            tracing::warn!(file = %path, "no file descriptor for a result: trying again");
+            tracing::warn!(file = %path, "no file descriptor or no room for a result: trying again");
             thread::sleep(wait);
-            written = dir.write(&path, &file.body);
+            written = write();
         }
-        if written.as_ref().is_err_and(SpoolError::is_full) {
-            self.shared.disk.found_full(file.body.len());
+        if let Err(error) = &written
+            && !error.is_exists()
+        {
+            let needed_bytes = file.body.len() as u64;
+            self.shared
+                .disk
+                .found_broken(error, Some(&path), needed_bytes);
         }
         Ok(written?)
     }

@@ -7,3 +7,5 @@ mod metadata;
 mod metrics;
 mod results;
 mod setup;
+mod spool_failed;
+mod volumes;

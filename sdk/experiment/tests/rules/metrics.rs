@@ -58,6 +58,7 @@ fn the_four_signals_and_the_run_counter_are_there() {
         ("metadata_dropped", "counter"),
         ("refusals", "counter"),
         ("saturation_ratio", "gauge"),
+        ("spool_failed", "gauge"),
         ("test_duration_seconds", "histogram"),
         ("tests", "counter"),
     ];

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use groma_spool::sync_dir;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use groma_spool::{Rivals, rename_new_path, sync_dir};
 use zstd::zstd_safe::CParameter;
 
 use super::growing::{self, MAGIC, read_whole};
@@ -158,7 +157,7 @@ impl Finisher {
 
     /// One step from here to there, so that the file is always in exactly one place.
     fn publish(&self, file: &Ready) -> io::Result<()> {
-        renameat_with(CWD, &file.path, CWD, &file.target, RenameFlags::NOREPLACE)?;
+        rename_new_path(&file.path, &file.target, Rivals::Possible)?;
         self.metrics.files_published.inc();
         Ok(())
     }

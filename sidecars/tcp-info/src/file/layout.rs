@@ -13,14 +13,21 @@ use jiff::tz::TimeZone;
 pub(crate) struct Layout {
     spool: ExperimentDir,
     datatype: Name,
+    /// `.tcpinfo`, on the volume of the datatype's directory, so that finished files can be renamed there.
+    work: PathBuf,
 }
 
 impl Layout {
     /// Creates the folders.
     pub(crate) fn open(spool: ExperimentDir) -> io::Result<Self> {
+        let datatype: Name = "tcpinfo".parse().expect("a uniform name");
+        let (volume, _) = spool
+            .probe(&datatype)
+            .map_err(|error| io::Error::new(error.source.kind(), error))?;
         let layout = Self {
+            work: volume.place(spool.path(), datatype.as_str(), ".tcpinfo"),
             spool,
-            datatype: "tcpinfo".parse().expect("a uniform name"),
+            datatype,
         };
         for dir in [
             layout.open_dir(),
@@ -34,21 +41,21 @@ impl Layout {
     }
 
     pub(crate) fn open_dir(&self) -> PathBuf {
-        self.spool.path().join(".tcpinfo/open")
+        self.work.join("open")
     }
 
     pub(crate) fn done_dir(&self) -> PathBuf {
-        self.spool.path().join(".tcpinfo/done")
+        self.work.join("done")
     }
 
     /// Where the finisher writes; what is left there is worth nothing.
     pub(crate) fn new_dir(&self) -> PathBuf {
-        self.spool.path().join(".tcpinfo/new")
+        self.work.join("new")
     }
 
     /// Where files go that can never be published: their name is taken, or none of ours. People look after them.
     pub(crate) fn refused_dir(&self) -> PathBuf {
-        self.spool.path().join(".tcpinfo/refused")
+        self.work.join("refused")
     }
 
     /// The name of a file while it is written: `YYYY-MM-DD.<uuid>.<sequence>`, the date that of its folder.
