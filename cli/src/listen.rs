@@ -1,14 +1,10 @@
 //! Addresses to listen on, as flags.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 
 use anyhow::Context as _;
-use groma_service::parse_listen_address;
-
-/// `errno.h`; the standard library has no name for it.
-const EAFNOSUPPORT: i32 = 97;
+use groma_service::{listen_tcp, parse_listen_address};
 
 /// A socket to listen on, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,32 +29,21 @@ impl FromStr for Listen {
 }
 
 impl Listen {
-    /// Listens; no socket when it is off. Where there is no IPv6, `[::]` is every address of IPv4.
+    /// Listens; returns no socket when it is off.
     pub(crate) fn open(self) -> anyhow::Result<Option<TcpListener>> {
         let Self::On(address) = self else {
             return Ok(None);
         };
-        let everywhere = address.ip() == Ipv6Addr::UNSPECIFIED;
-        TcpListener::bind(address)
-            .or_else(|error| {
-                // Linux says EAFNOSUPPORT without IPv6 and EADDRNOTAVAIL where it is switched off.
-                let no_ipv6 = error.kind() == ErrorKind::AddrNotAvailable
-                    || error.raw_os_error() == Some(EAFNOSUPPORT);
-                if everywhere && no_ipv6 {
-                    TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
-                } else {
-                    Err(error)
-                }
-            })
-            .map(Some)
-            .with_context(|| {
-                format!("listen on {address}; ports below 1024 need root or CAP_NET_BIND_SERVICE")
-            })
+        listen_tcp(address).map(Some).with_context(|| {
+            format!("listen on {address}; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]

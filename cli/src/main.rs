@@ -1,7 +1,6 @@
 //! `groma`: one program for the whole measurement platform.
 //!
-//! Parsing of arguments and printing only; what the commands do lives in the
-//! crates that they call.
+//! This crate parses arguments and prints; the crates that it calls do the work.
 
 mod args;
 mod command;
@@ -15,15 +14,27 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use output::complain;
+
 fn main() -> ExitCode {
     let args = args::Groma::parse();
     let (format, level) = args.logging();
-    groma_service::init_logging(format, level);
-    match command::run(args.command) {
+    if let Err(error) = groma_service::init_logging(format, level) {
+        complain!("groma: {error}");
+        return ExitCode::from(output::USAGE);
+    }
+    let code = match command::run(args.command) {
         Ok(code) => code,
         Err(error) if output::reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("groma: {}", output::reason(&error));
+            complain!("groma: {}", output::reason(&error));
+            ExitCode::from(output::FAILED)
+        }
+    };
+    match output::finish() {
+        Ok(()) => code,
+        Err(error) => {
+            complain!("groma: cannot write to standard output: {error}");
             ExitCode::from(output::FAILED)
         }
     }

@@ -2,26 +2,83 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 
 use groma_lab::{Off, Services};
+use groma_service::{visible, visible_lines};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Exit code of a command that could not do its work.
 pub(crate) const FAILED: u8 = 1;
+/// Exit code of a command that SIGINT ended (128 + 2).
+pub(crate) const INTERRUPTED: u8 = 130;
 /// Exit code of wrong usage, and of a measurement without consent.
 pub(crate) const USAGE: u8 = 2;
 
-/// Prints a line on standard output. A reader that went away, as `head` does,
-/// is no reason to leave the work unfinished.
+/// Prints a line on standard output, safe for a terminal. A reader that went away, as `head` does, is no
+/// reason to leave the work unfinished; [`finish`] reports any other failure.
 macro_rules! say {
-    ($($part:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($part)*);
-    }};
+    ($($part:tt)*) => {
+        $crate::output::print_line(format_args!($($part)*))
+    };
 }
 pub(crate) use say;
+
+/// Prints a line on standard error, safe for a terminal. Unlike `eprintln!` it never panics.
+macro_rules! complain {
+    ($($part:tt)*) => {
+        $crate::output::complain_line(format_args!($($part)*))
+    };
+}
+pub(crate) use complain;
+
+/// The first failure to write to standard output.
+static FAILED_WRITE: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
+
+/// Standard output that remembers its failure.
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).inspect_err(remember)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().inspect_err(remember)
+    }
+}
+
+fn remember(error: &io::Error) {
+    if error.kind() != io::ErrorKind::Interrupted {
+        failed_write().get_or_insert(error.kind());
+    }
+}
+
+fn failed_write() -> std::sync::MutexGuard<'static, Option<io::ErrorKind>> {
+    FAILED_WRITE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
+    let line = format!("{line}\n");
+    // The failure is remembered.
+    let _ = Stdout.write_all(visible_lines(&line).as_bytes());
+}
+
+pub(crate) fn complain_line(line: std::fmt::Arguments<'_>) {
+    let line = format!("{line}\n");
+    // Nobody can be told that standard error is closed.
+    let _ = io::stderr().write_all(visible_lines(&line).as_bytes());
+}
+
+/// Flushes standard output. An error is the first failure of this process to write to it, unless the reader went away.
+pub(crate) fn finish() -> io::Result<()> {
+    let _ = Stdout.flush();
+    match *failed_write() {
+        None | Some(io::ErrorKind::BrokenPipe) => Ok(()),
+        Some(kind) => Err(kind.into()),
+    }
+}
 
 /// An error and its causes on one line; a cause that the text before it tells
 /// already is not said again.
@@ -38,19 +95,30 @@ pub(crate) fn reason(error: &anyhow::Error) -> String {
     text
 }
 
-/// Whether the only thing wrong is that nobody reads standard output any more.
+/// Returns whether the only thing wrong is that the reader of standard output went away.
 pub(crate) fn reader_left(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    *failed_write() == Some(io::ErrorKind::BrokenPipe) && error.chain().any(is_closed_pipe)
 }
 
-/// Prints a value as pretty JSON on standard output.
+/// Prints a value as pretty JSON on standard output, its strings as they are.
 pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
     let text = serde_json::to_string_pretty(value)?;
-    writeln!(out, "{text}")?;
+    writeln!(Stdout, "{text}")?;
     Ok(())
+}
+
+/// Copies the content of a file to standard output: as it is, or safe to show if that is a terminal.
+pub(crate) fn copy(content: &mut impl io::Read) -> io::Result<()> {
+    if !io::stdout().is_terminal() {
+        return io::copy(content, &mut Stdout).map(drop);
+    }
+    let mut bytes = Vec::new();
+    content.read_to_end(&mut bytes)?;
+    Stdout.write_all(visible_lines(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 
 /// A progress bar over `length` milliseconds on standard error; silent where
@@ -182,7 +250,7 @@ fn write_value(out: &mut String, value: &serde_json::Value, indent: usize) {
         Value::Object(fields) if !fields.is_empty() && indent < 12 => {
             out.push_str("{\n");
             for (name, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
-                let _ = write!(out, "{pad}  {name}: ");
+                let _ = write!(out, "{pad}  {}: ", visible(name));
                 write_value(out, field, indent + 2);
                 out.push('\n');
             }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use groma_experiment::{Experiment, Settings};
 use groma_manifest::Manifest;
 use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
-use groma_service::{Build, Lifecycle, need_descriptors, register_process_metrics, serve_admin};
+use groma_service::{
+    ADMIN_DESCRIPTORS, Build, Lifecycle, listen_tcp, need_descriptors, register_process_metrics,
+    serve_admin,
+};
 use groma_spool::ExperimentDir;
 use groma_tcp_info::Collector;
 use groma_uuid::Prefix;
@@ -30,7 +33,7 @@ pub struct Lab {
     publish: Worker,
     load: Worker,
     keep: Worker,
-    admin: JoinHandle<std::io::Result<()>>,
+    admin: JoinHandle<()>,
     _lock: Lock,
 }
 
@@ -172,10 +175,8 @@ impl Lab {
         self.load.finish().await;
         self.keep.finish().await;
         self.lifecycle.stop();
-        match self.admin.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the admin port ended early"),
-            Err(error) => tracing::warn!(%error, "the admin port panicked"),
+        if let Err(error) = self.admin.await {
+            tracing::warn!(%error, "the admin port panicked");
         }
         complete
     }
@@ -210,15 +211,15 @@ fn server(
     };
     server.build.git_short_commit.clone_from(&config.commit);
     let descriptors = server.descriptors(config.max_tests);
-    need_descriptors(descriptors.saturating_add(PARTS_DESCRIPTORS) as u64)?;
+    need_descriptors(descriptors.saturating_add(PARTS_DESCRIPTORS + ADMIN_DESCRIPTORS) as u64)?;
     Ok(Server::start(server, experiment, registry)?)
 }
 
-/// For all parts of the lab but the measurement server.
+/// Descriptors of all parts of the lab except the measurement server and the admin port.
 const PARTS_DESCRIPTORS: usize = 200;
 
 fn listen(address: SocketAddr) -> Result<TcpListener, LabError> {
-    TcpListener::bind(address).map_err(|source| LabError::Listen { address, source })
+    listen_tcp(address).map_err(|source| LabError::Listen { address, source })
 }
 
 fn listen_async(address: SocketAddr) -> Result<tokio::net::TcpListener, LabError> {

@@ -1,96 +1,111 @@
 //! The admin port: metrics and health over HTTP.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Query;
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, Query};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, Phase};
+use crate::access::Access;
+use crate::exposition::{self, OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE};
+use crate::{HttpLimits, Lifecycle, Phase, serve_http};
 
-/// The content type of `/metrics` (`OpenMetrics` 1.0, section "Text format").
-pub const OPENMETRICS_CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Descriptors that an admin port may hold at one time: its connections and the listening socket. A service that
+/// needs descriptors for its work must reserve these beside them.
+pub const ADMIN_DESCRIPTORS: usize = LIMITS.connections + 1;
 
-// A keep-alive connection of a scraper must not hold up the end of the process.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
+/// An admin port has a few scrapers and probes as clients, each with short requests.
+const LIMITS: HttpLimits = HttpLimits {
+    connections: 64,
+    connections_per_client: 48,
+    request_time: Duration::from_secs(10),
+    body_bytes: 0,
+    connection_time: Duration::from_mins(10),
+    keep_alive: true,
+};
 
-/// A page of a service's own on its admin port.
+/// An additional page of a service on its admin port, which only [`Access`] opens.
 #[derive(Clone)]
 pub struct Page {
     /// Its path, such as `/receipts`.
     pub path: &'static str,
-    /// What it answers to the parameters of a GET request. It may block.
+    /// Returns the answer to the parameters of a GET request. It may block.
     pub answer: Arc<Answer>,
 }
 
 /// From parameters to an HTTP status and a JSON text.
 pub type Answer = dyn Fn(&Parameters) -> (u16, String) + Send + Sync;
 
-/// The decoded parameters of a request; of one that is repeated the last counts.
+/// The decoded parameters of a request; the last value of a repeated parameter counts.
 pub type Parameters = BTreeMap<String, String>;
 
-/// [`serve_admin_with`] no pages of its own.
-pub async fn serve_admin(
-    listener: TcpListener,
-    registry: Arc<Registry>,
-    lifecycle: Lifecycle,
-) -> io::Result<()> {
-    serve_admin_with(listener, registry, lifecycle, Vec::new()).await
+/// Serves the admin port without additional pages, as [`serve_admin_with`].
+pub async fn serve_admin(listener: TcpListener, registry: Arc<Registry>, lifecycle: Lifecycle) {
+    serve_admin_with(listener, registry, lifecycle, Vec::new(), Access::default()).await;
 }
 
 /// Serves the admin port until the lifecycle is stopped.
 ///
-/// - `/metrics`: the registry in `OpenMetrics` text.
+/// - `/metrics`: the registry in `OpenMetrics` or Prometheus text, as the `Accept` header says.
 /// - `/health`: 200, or 500 from lame duck on, with an empty body, as ndt-server:
-///   what M-Lab's locate service asks to decide whether to send clients.
+///   M-Lab's locate service asks it to decide whether to send clients.
 /// - `/alive`: 200 as long as the process runs; for a liveness probe, which must not
 ///   kill a lame duck.
 /// - `/ready`: 200 in [`Phase::Ready`] while every part works, else 503. The body names the phase, then
 ///   `<part>: <reason>` for each part that cannot work, one per line.
+/// - `pages`: 403 for clients that `access` refuses.
 ///
-/// An error is one of the listening socket.
+/// Slow and idle clients are disconnected, and at most 64 connections are open at one time.
 pub async fn serve_admin_with(
     listener: TcpListener,
     registry: Arc<Registry>,
     lifecycle: Lifecycle,
     pages: Vec<Page>,
-) -> io::Result<()> {
-    let routes = pages.into_iter().fold(
-        routes(registry, lifecycle.clone()),
-        |routes, Page { path, answer }| {
-            routes.route(path, get(move |Query(asked)| page(answer, asked)))
-        },
-    );
-    let stopped = {
-        let lifecycle = lifecycle.clone();
-        async move {
-            lifecycle.reached(Phase::Stopped).await;
-        }
-    };
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped);
-    let overdue = async {
+    access: Access,
+) {
+    let access = Arc::new(access);
+    let app = pages
+        .into_iter()
+        .fold(routes(registry, lifecycle.clone()), |routes, page| {
+            routes.route(page.path, page_route(page.answer, Arc::clone(&access)))
+        });
+    let stopped = async {
         lifecycle.reached(Phase::Stopped).await;
-        tokio::time::sleep(CLOSING_TIME).await;
     };
-    tokio::select! {
-        served = serving.into_future() => served,
-        () = overdue => Ok(()),
-    }
+    serve_http(listener, app, LIMITS, stopped).await;
+}
+
+fn page_route(answer: Arc<Answer>, access: Arc<Access>) -> axum::routing::MethodRouter {
+    get(
+        move |ConnectInfo(peer): ConnectInfo<SocketAddr>,
+              headers: HeaderMap,
+              Query(parameters): Query<Parameters>| async move {
+            if access.allows(peer.ip(), &headers) {
+                page(answer, parameters).await
+            } else {
+                let reason =
+                    "this page answers on loopback, or with the token of --admin-token-file\n";
+                (StatusCode::FORBIDDEN, reason).into_response()
+            }
+        },
+    )
 }
 
 fn routes(registry: Arc<Registry>, lifecycle: Lifecycle) -> Router {
     let for_ready = lifecycle.clone();
     Router::new()
-        .route("/metrics", get(move || async move { metrics(&registry) }))
+        .route(
+            "/metrics",
+            get(move |headers: HeaderMap| async move { metrics(&registry, &headers) }),
+        )
         .route(
             "/health",
             get(move || async move { health(lifecycle.phase()) }),
@@ -99,22 +114,35 @@ fn routes(registry: Arc<Registry>, lifecycle: Lifecycle) -> Router {
         .route("/alive", get(|| async { StatusCode::OK }))
 }
 
-async fn page(answer: Arc<Answer>, asked: Parameters) -> Response {
-    let answered = tokio::task::spawn_blocking(move || answer(&asked)).await;
+async fn page(answer: Arc<Answer>, parameters: Parameters) -> Response {
+    let answered = tokio::task::spawn_blocking(move || answer(&parameters)).await;
     let (status, json) = answered.unwrap_or_else(|_| (500, "{}".to_owned()));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
-fn metrics(registry: &Registry) -> Response {
+fn metrics(registry: &Registry, headers: &HeaderMap) -> Response {
     let mut text = String::new();
-    match encode(&mut text, registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)], text).into_response(),
-        Err(source) => {
-            tracing::error!(%source, "encode metrics");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+    if let Err(source) = encode(&mut text, registry) {
+        tracing::error!(%source, "cannot encode the metrics");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
+    let accept: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let content_type = if exposition::prefers_openmetrics(&accept.join(",")) {
+        OPENMETRICS_CONTENT_TYPE
+    } else {
+        text = exposition::to_prometheus(&text);
+        PROMETHEUS_CONTENT_TYPE
+    };
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::VARY, "accept"),
+    ];
+    (headers, text).into_response()
 }
 
 fn health(phase: Phase) -> StatusCode {

@@ -6,26 +6,36 @@
 //! environment follow M-Lab's rules ([`GoFlags`], [`env_name`], [`parse_duration`],
 //! [`parse_byte_count`]), so that a node's configuration carries over.
 
+mod access;
 mod active;
 mod admin;
 mod descriptors;
+mod exposition;
 mod go_flags;
+mod hangup;
+mod http;
 mod lifecycle;
+mod listen;
 mod logging;
 mod process_metrics;
 mod signal;
+mod terminal;
 mod values;
 
+pub use access::{Access, TokenError, is_loopback_host};
 pub use active::{Active, ActiveGuard};
-pub use admin::{
-    Answer, OPENMETRICS_CONTENT_TYPE, Page, Parameters, serve_admin, serve_admin_with,
-};
+pub use admin::{ADMIN_DESCRIPTORS, Answer, Page, Parameters, serve_admin, serve_admin_with};
 pub use descriptors::{DescriptorError, need_descriptors};
+pub use exposition::{OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE};
 pub use go_flags::{FlagNames, GoFlagError, GoFlags, parse_switch, value_error};
+pub use hangup::on_hangup;
+pub use http::{HttpLimits, serve_http};
 pub use lifecycle::{Lifecycle, Phase};
-pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, init_logging};
+pub use listen::listen_tcp;
+pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, LogLevelError, init_logging};
 pub use process_metrics::{Build, register_process_metrics};
 pub use signal::until_signal;
+pub use terminal::{visible, visible_lines};
 pub use values::{
     ByteCountError, DurationError, env_name, parse_byte_count, parse_duration, parse_listen_address,
 };

@@ -21,28 +21,35 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the logs of this process to stderr, at `level` or as `GROMA_LOG` says.
-///
-/// A value of `GROMA_LOG` that cannot be read is reported and `level` taken. The first
+/// A value of `GROMA_LOG` that does not name log levels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot use {LOG_LEVEL_VARIABLE}={text:?}: {piece:?} is not a log level; write error, warn, info, debug, trace or off, \
+     or levels of crates such as info,groma_publish=debug"
+)]
+pub struct LogLevelError {
+    text: String,
+    piece: String,
+}
+
+/// Sends the logs of this process to stderr, at `level` or as `GROMA_LOG` says. The first
 /// call of a process wins; further ones do nothing.
-pub fn init_logging(format: LogFormat, level: Level) {
+pub fn init_logging(format: LogFormat, level: Level) -> Result<(), LogLevelError> {
     let wanted = std::env::var(LOG_LEVEL_VARIABLE).ok();
     let usual = Targets::new().with_default(LevelFilter::from_level(level));
-    let levels = levels(wanted.as_deref(), &usual);
-    let installed = tracing_subscriber::registry()
-        .with(writer(format).with_filter(levels.clone().unwrap_or(usual)))
-        .try_init()
-        .is_ok();
-    if let (true, Err(reason)) = (installed, levels) {
-        tracing::warn!(
-            reason,
-            "{LOG_LEVEL_VARIABLE} is not a log level; using the usual one"
-        );
-    }
+    let levels = levels(wanted.as_deref(), &usual)?;
+    // A second subscriber is refused, which the first call of a test relies on.
+    let _ = tracing_subscriber::registry()
+        .with(writer(format).with_filter(levels))
+        .try_init();
+    Ok(())
 }
 
 fn writer(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
-    let stderr = fmt::layer().with_writer(std::io::stderr);
+    // Nobody can be told that stderr is closed.
+    let stderr = fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => stderr.with_ansi(coloured()).boxed(),
         LogFormat::Json => stderr.json().flatten_event(true).boxed(),
@@ -54,10 +61,27 @@ fn coloured() -> bool {
     !refused && std::io::stderr().is_terminal()
 }
 
-fn levels(wanted: Option<&str>, usual: &Targets) -> Result<Targets, String> {
-    match wanted.map(str::trim) {
-        None | Some("") => Ok(usual.clone()),
-        Some(text) => text.parse().map_err(|e| format!("{text:?}: {e}")),
+/// Reads the levels. A word that is not a level is an error: `tracing` itself takes it for the name of a crate.
+fn levels(wanted: Option<&str>, usual: &Targets) -> Result<Targets, LogLevelError> {
+    let text = match wanted.map(str::trim) {
+        None | Some("") => return Ok(usual.clone()),
+        Some(text) => text,
+    };
+    let is_level = |piece: &str| {
+        let level = piece.rsplit_once('=').map_or(piece, |(_, level)| level);
+        level.parse::<LevelFilter>().is_ok() && !level.is_empty()
+    };
+    let error = |piece: &str| LogLevelError {
+        text: text.to_owned(),
+        piece: piece.to_owned(),
+    };
+    match text
+        .split(',')
+        .map(str::trim)
+        .find(|piece| !is_level(piece))
+    {
+        Some(piece) => Err(error(piece)),
+        None => text.parse().map_err(|_| error(text)),
     }
 }
 
@@ -93,6 +117,15 @@ mod tests {
                 "{text:?} {target}"
             );
         }
-        assert!(levels(Some("a=b=c"), &usual).is_err());
+        for text in [
+            "a=b=c",
+            "verbose",
+            "info,verbose",
+            "groma=loud",
+            "info,",
+            "=",
+        ] {
+            assert!(levels(Some(text), &usual).is_err(), "{text}");
+        }
     }
 }

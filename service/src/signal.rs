@@ -6,16 +6,18 @@ use std::thread;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Waits for SIGINT or SIGTERM and returns its name.
+/// Waits for SIGINT or SIGTERM and returns its name. SIGHUP does not end the process any more; see
+/// [`on_hangup`](crate::on_hangup).
 ///
-/// The first one asks for a polite end, so the caller drains. A second one of either
+/// The first signal asks for a graceful end, so the caller drains. A second one of either
 /// kind, at any later time, ends the process at once with code 130 (SIGINT) or 143
-/// (SIGTERM), even when the caller's runtime is stuck or gone: a thread of its own
+/// (SIGTERM), even when the caller's runtime is stuck or gone, because a separate thread
 /// listens. Until the first call the default of the kernel applies. Call it once.
 ///
 /// When the handlers cannot be installed it logs why and never returns; signals then
 /// keep the kernel's default, which ends the process.
 pub async fn until_signal() -> &'static str {
+    crate::hangup::survive_hangups();
     let (first, received) = oneshot::channel();
     let listener = thread::Builder::new()
         .name("signals".to_owned())

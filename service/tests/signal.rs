@@ -6,14 +6,14 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use groma_service::until_signal;
+use groma_service::{on_hangup, until_signal};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The child: waits for one signal, says which, then blocks its only runtime thread.
+/// The child: waits for one signal, prints its name, then blocks its only runtime thread.
 #[test]
 #[ignore = "runs as the child of the other tests"]
 fn child() {
-    // A child whose parent failed must not stay for ever.
+    // A child whose parent failed must end too.
     thread::spawn(|| {
         thread::sleep(Duration::from_mins(1));
         std::process::exit(99);
@@ -26,6 +26,7 @@ fn child() {
         thread::sleep(Duration::from_millis(200));
         println!("\narmed");
     });
+    on_hangup(|| println!("\nreloaded"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -88,4 +89,19 @@ fn the_first_signal_is_named_and_the_second_ends_at_once() {
         running.send(second);
         assert_eq!(running.child.wait().unwrap().code(), Some(code), "{named}");
     }
+}
+
+#[test]
+fn a_hangup_reloads_and_ends_nothing() {
+    let mut running = Running::start();
+    for _ in 0..2 {
+        running.send(Signal::HUP);
+        running.read_until("reloaded");
+    }
+    running.send(Signal::TERM);
+    running.read_until("got SIGTERM");
+    running.send(Signal::HUP);
+    running.read_until("reloaded");
+    running.send(Signal::TERM);
+    assert_eq!(running.child.wait().unwrap().code(), Some(143));
 }

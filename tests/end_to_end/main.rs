@@ -13,4 +13,6 @@ mod lab;
 mod parts;
 mod publish;
 mod readers;
+mod signals;
 mod stored;
+mod streams;

@@ -1,7 +1,12 @@
 //! `groma completions`: what a shell needs to complete our commands.
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+
+use crate::output::Stdout;
 
 /// Print a completion script for a shell.
 ///
@@ -12,7 +17,11 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut command = crate::args::Groma::command();
-    clap_complete::generate(args.shell, &mut command, "groma", &mut std::io::stdout());
+    // The generator panics when its writer fails.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "groma", &mut script);
+    Stdout.write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,14 +8,15 @@ use anyhow::Context as _;
 use groma_lab::{Lab, LabConfig};
 use groma_ndt7::client::{Client, ClientConfig, Summary};
 use groma_ndt7::protocol::Direction;
+use groma_service::until_signal;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::measure::about_this_client;
 use super::node::COMMIT;
 use super::publish::BundleChoice;
 use crate::journey::{self, Journey};
-use crate::output;
-use crate::output::say;
+use crate::output::{self, complain, say};
 use crate::run::{self, Progress};
 use crate::trace;
 
@@ -57,9 +58,18 @@ struct Tested {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let folder = Folder::new(args)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    let (tested, traces) = runtime.block_on(demonstrate(args, folder.path()))?;
+    // Before there is a folder, so that no signal leaves one behind.
+    let signal = runtime.spawn(until_signal());
+    let folder = Folder::new(args)?;
+    let Outcome::Tested { tested, traces } =
+        runtime.block_on(demonstrate(args, folder.path(), signal))?
+    else {
+        if !folder.kept() {
+            complain!("groma: interrupted; the demo's folder is removed");
+        }
+        return Ok(ExitCode::from(output::INTERRUPTED));
+    };
     let complete = tested
         .iter()
         .all(|tested| tested.journey.is_complete() && (!traces || tested.journey.trace.is_some()));
@@ -76,8 +86,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tests, and whether their connections are recorded.
-async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<(Vec<Tested>, bool)> {
+/// How the demo ended.
+enum Outcome {
+    /// Its tests, and whether their connections are recorded.
+    Tested { tested: Vec<Tested>, traces: bool },
+    /// By a signal.
+    Interrupted,
+}
+
+async fn demonstrate(
+    args: &Args,
+    dir: &Path,
+    signal: JoinHandle<&'static str>,
+) -> anyhow::Result<Outcome> {
     let mut config = LabConfig::new(dir);
     config.form = args.form.map(Into::into);
     COMMIT.clone_into(&mut config.commit);
@@ -85,7 +106,30 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<(Vec<Tested>, bo
     if !args.json {
         print_beginning(&lab, dir);
     }
-    let client = client(&lab)?;
+    let traces = lab.traces();
+    let tested = tokio::select! {
+        tested = measure(args, dir, &lab) => Some(tested),
+        _ = signal => None,
+    };
+    // The writers of the folder must end before it is removed. After an interruption a test may be cut off.
+    let grace = if tested.is_some() {
+        GRACE
+    } else {
+        Duration::ZERO
+    };
+    let _ = lab.stop(grace).await;
+    Ok(match tested {
+        Some(tested) => Outcome::Tested {
+            tested: tested?,
+            traces,
+        },
+        None => Outcome::Interrupted,
+    })
+}
+
+/// Measures both directions and waits for their rows.
+async fn measure(args: &Args, dir: &Path, lab: &Lab) -> anyhow::Result<Vec<Tested>> {
+    let client = client(lab)?;
     let progress = if args.json {
         Progress::Hidden
     } else {
@@ -96,7 +140,7 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<(Vec<Tested>, bo
         let summary = run::test(&client, direction, progress)
             .await
             .with_context(|| format!("measure the {}", direction.as_str()))?;
-        let uuid = summary.uuid.clone().context("the server told no UUID")?;
+        let uuid = summary.uuid.clone().context("the server sent no UUID")?;
         let journey = journey::follow(dir, &uuid, lab.traces(), PATIENCE);
         waiting.push((summary, uuid, tokio::task::spawn_blocking(journey)));
     }
@@ -109,10 +153,7 @@ async fn demonstrate(args: &Args, dir: &Path) -> anyhow::Result<(Vec<Tested>, bo
             journey,
         });
     }
-    let traces = lab.traces();
-    // Its tests have ended, so that nothing can be cut off.
-    let _ = lab.stop(GRACE).await;
-    Ok((tested, traces))
+    Ok(tested)
 }
 
 fn client(lab: &Lab) -> anyhow::Result<Client> {

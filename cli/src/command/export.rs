@@ -1,7 +1,7 @@
 //! `groma export`: rows of the lake as a file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +12,8 @@ use groma_load::{Export, export};
 use groma_spool::Name;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
+
+use crate::output::{Stdout, complain};
 
 /// Write the rows of a datatype's days as Parquet, JSON lines or CSV.
 #[derive(Debug, clap::Args)]
@@ -40,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long = "as", value_enum, conflicts_with = "format")]
     form_of: Option<FormOf>,
 
-    /// File to write, instead of standard output.
+    /// File to write, instead of standard output; `-` is standard output too.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -71,10 +73,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     let (experiment, datatype) = pair(&args.datatype)?;
     let mut out: Box<dyn Write + Send> = match &args.out {
-        Some(path) => {
+        Some(path) if path.as_os_str() != "-" => {
             Box::new(File::create(path).with_context(|| format!("create {}", path.display()))?)
         }
-        None => Box::new(io::stdout()),
+        _ => Box::new(Stdout),
     };
     let mut out = BufWriter::new(&mut out);
     let table = Table::new(args.lake.clone(), experiment, datatype);
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         date = date.checked_add(1.day())?;
     }
     out.flush().context("write the export")?;
-    eprintln!("{rows} rows");
+    complain!("{rows} rows");
     Ok(ExitCode::SUCCESS)
 }
 

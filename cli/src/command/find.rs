@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use groma_find::{Network, Query, Searched, search};
 use groma_lake_store::LakeStore;
+use groma_service::visible;
 use jiff::civil::Date;
 
 use super::place::Place;
-use crate::output;
+use crate::output::{self, say};
 
 /// Find tests by what they measured, over live and sealed dates, newest first.
 ///
@@ -93,17 +94,19 @@ fn print(searched: &Searched) {
             .test_time
             .clone()
             .unwrap_or_else(|| test.date.to_string());
-        println!(
-            "{when:<27} {:<8} {rate:>12} {rtt:>12}  {:<15} {}",
+        // Rows come from archives of any origin: no value may break the line.
+        say!(
+            "{:<27} {:<8} {rate:>12} {rtt:>12}  {:<15} {}",
+            visible(&when),
             test.direction.unwrap_or("-"),
-            test.client_ip.as_deref().unwrap_or("-"),
-            test.id
+            visible(test.client_ip.as_deref().unwrap_or("-")),
+            visible(&test.id)
         );
     }
     if searched.more {
-        println!("and more; --limit raises how many are shown");
+        say!("and more; --limit raises how many are shown");
     }
     for file in &searched.unreadable {
-        println!("could not be read: {}", file.display());
+        say!("could not be read: {}", visible(&file.to_string_lossy()));
     }
 }

@@ -18,7 +18,7 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use super::node::ManifestArgs;
-use crate::output::{Bars, reason, say};
+use crate::output::{Bars, complain, reason, say};
 
 mod bigquery;
 mod found;
@@ -218,7 +218,7 @@ fn say_left_alone(others: &[String]) {
         .filter(|name| Loader::datatype_of(name).is_some());
     if let Some(first) = left.next() {
         let count = 1 + left.count();
-        eprintln!(
+        complain!(
             "groma: left alone: {count} objects without a schema or under embargo; to see why, name one: {first}"
         );
     }
@@ -282,7 +282,7 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
     if json {
         say!("{}", serde_json::to_string(line)?);
     } else if let Some(error) = &line.error {
-        eprintln!("groma: {}: {error}", line.object);
+        complain!("groma: {}: {error}", line.object);
     } else if line.already {
         say!("{}: loaded already", line.object);
     } else {

@@ -11,8 +11,7 @@ use groma_manifest::Consent;
 use groma_ndt7::client::{Client, ClientConfig, ClientError, Trust};
 use groma_ndt7::protocol::Direction;
 
-use crate::output;
-use crate::output::say;
+use crate::output::{self, complain, say};
 use crate::run::{self, Progress};
 
 /// Measure this connection against an ndt7 server.
@@ -70,7 +69,7 @@ impl Way {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let consent = built_in_manifest()?.consent;
     if !args.accept_data_policy && !ask(&consent, &args.servers)? {
-        eprintln!("groma: nothing was measured, because the data policy was not accepted");
+        complain!("groma: nothing was measured, because the data policy was not accepted");
         return Ok(ExitCode::from(output::USAGE));
     }
     let client = client(args, consent.policy_version)?;
@@ -96,9 +95,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Err(error) => {
                 failed = true;
-                eprintln!("groma: {}: {error}", direction.as_str());
+                complain!("groma: {}: {error}", direction.as_str());
                 if matches!(error, ClientError::Tls { .. }) {
-                    eprintln!(
+                    complain!(
                         "  a lab has a certificate of its own: give --ca DIR/tls/cert.pem, or --no-verify"
                     );
                 }

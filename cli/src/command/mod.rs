@@ -39,9 +39,6 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mirror(args) => mirror::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
         Command::Export(args) => export::run(&args),
-        Command::Completions(args) => {
-            completions::run(&args);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions(args) => completions::run(&args),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use groma_experiment::{Experiment, Settings};
 use groma_ndt7::server::{Config, Server, tls_from_pem};
-use groma_service::{Lifecycle, need_descriptors, parse_duration, until_signal};
+use groma_service::{ADMIN_DESCRIPTORS, Lifecycle, need_descriptors, parse_duration, until_signal};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
@@ -84,8 +84,8 @@ pub(crate) struct Args {
     )]
     max_tests_per_client: usize,
 
-    /// How long, once asked to end, the server still takes tests while /health
-    /// says 500, so that nobody who was just sent here is turned away.
+    /// How long a server with open connections still takes tests after SIGTERM while /health answers 500, so that clients
+    /// on their way are not turned away. An idle server stops at once.
     #[arg(long, env = "GROMA_LAME_DUCK", value_parser = parse_duration, default_value = "10s")]
     lame_duck: Duration,
 
@@ -98,8 +98,8 @@ pub(crate) struct Args {
     admin: Listen,
 }
 
-/// For the program itself: metrics, logs, the runtime.
-const OWN_DESCRIPTORS: usize = 100;
+/// Descriptors of the program itself: admin port, logs, the runtime.
+const OWN_DESCRIPTORS: usize = 100 + ADMIN_DESCRIPTORS;
 
 /// How long running tests are waited for.
 const GRACE: Duration = Duration::from_secs(30);
@@ -127,7 +127,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let signal = until_signal().await;
         tracing::info!(signal, "waiting for running tests");
         lifecycle.lame_duck();
-        tokio::time::sleep(args.lame_duck).await;
+        tokio::select! {
+            () = tokio::time::sleep(args.lame_duck) => {}
+            () = server.until_idle() => {}
+        }
         server.drain(GRACE).await
     });
     lifecycle.stop();

@@ -1,5 +1,6 @@
 //! What the commands that run one part of a node share.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use groma_manifest::Manifest;
 use groma_service::{
-    Build, Lifecycle, Page, register_process_metrics, serve_admin_with, until_signal,
+    Access, Build, Lifecycle, Page, listen_tcp, register_process_metrics, serve_admin_with,
+    until_signal,
 };
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
@@ -94,15 +96,16 @@ impl Admin {
         registry: Registry,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
-        Self::start_with(address, registry, lifecycle, Vec::new())
+        Self::start_with(address, registry, lifecycle, Vec::new(), Access::default())
     }
 
-    /// The same with pages of the part's own.
+    /// The same with additional pages, which `access` opens.
     pub(crate) fn start_with(
         address: SocketAddr,
         mut registry: Registry,
         lifecycle: &Lifecycle,
         pages: Vec<Page>,
+        access: Access,
     ) -> anyhow::Result<Self> {
         register_process_metrics(&mut registry, lifecycle, build());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -110,12 +113,16 @@ impl Admin {
             .enable_all()
             .build()
             .context("start the runtime")?;
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
-            .with_context(|| format!("listen on {address} for /metrics; choose another address"))?;
+        let listener = {
+            let _inside = runtime.enter();
+            listen(address)
+        }
+        .with_context(|| format!("listen on {address} for /metrics; choose another address"))?;
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
         let (registry, lifecycle) = (Arc::new(registry), lifecycle.clone());
-        runtime.spawn(serve_admin_with(listener, registry, lifecycle, pages));
+        runtime.spawn(serve_admin_with(
+            listener, registry, lifecycle, pages, access,
+        ));
         Ok(Self {
             runtime: Some(runtime),
         })
@@ -149,6 +156,13 @@ impl Admin {
             act();
         });
     }
+}
+
+/// A listening socket of the runtime that is entered.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = listen_tcp(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// The commit that the program was built from, or `unknown`.

@@ -15,7 +15,7 @@ use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
 use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
 use groma_service::{
-    Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
+    Access, Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
 };
 use prometheus_client::registry::Registry;
 
@@ -101,6 +101,11 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:9995"
     )]
     admin: SocketAddr,
+
+    /// A file with a token of at least 16 bytes that opens /receipts, sent as `Authorization: Bearer TOKEN`; without it
+    /// /receipts answers on loopback alone.
+    #[arg(long, env = "GROMA_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
 }
 
 /// How the files of a datatype are bundled.
@@ -136,7 +141,7 @@ pub(crate) fn run(notation: &Notation) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let admin = Admin::start_with(plan.admin, registry, &lifecycle, pages)?;
+    let admin = Admin::start_with(plan.admin, registry, &lifecycle, pages, plan.access)?;
     let flusher = publisher.flusher();
     admin.on_user_signal(move || flusher.flush());
     let signal = Arc::clone(&stop);
@@ -184,6 +189,14 @@ fn receipts_page(state: &Path) -> Page {
     }
 }
 
+/// Who may read `/receipts`.
+fn access(token_file: Option<&Path>) -> anyhow::Result<Access> {
+    Ok(match token_file {
+        Some(file) => Access::with_token_file(file)?,
+        None => Access::default(),
+    })
+}
+
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let (manifest, spool) = args.experiment.open()?;
     let mut config = Config::new(spool, &args.state, args.node.node().clone());
@@ -202,6 +215,7 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         config,
         store: args.archive.open()?,
         admin: args.admin,
+        access: access(args.admin_token_file.as_deref())?,
         is_dry_run: false,
     })
 }

@@ -1,6 +1,5 @@
 //! `groma quarantine`: what was not published, and what to do with it.
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -67,7 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 "only the reason of {id} is here: {}",
                 file.reason
             );
-            io::copy(&mut quarantine.content(id)?, &mut io::stdout().lock())?;
+            output::copy(&mut quarantine.content(id)?)?;
         }
         Action::Release {
             id,

@@ -9,7 +9,7 @@ use groma_archive::Opening;
 use groma_lake::{Pass, Settings, keep, publish_index, seal};
 use groma_lake_store::LakeStore;
 
-use crate::output;
+use crate::output::{self, say};
 
 /// Compact the live dates of a lake, seal the closed ones, and write its index page.
 ///
@@ -109,9 +109,9 @@ fn print(pass: &Pass, json: bool) -> anyhow::Result<()> {
             "unreadable": unreadable,
         }));
     }
-    println!("{sealed} dates sealed, {compacted} compacted, {removed} replaced files removed");
+    say!("{sealed} dates sealed, {compacted} compacted, {removed} replaced files removed");
     for file in unreadable {
-        println!("  could not be read: {}", file.display());
+        say!("  could not be read: {}", file.display());
     }
     Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&args.uuid, &report, &traced);
     }
     if args.plot && !traced.rows.is_empty() {
-        trace::plot(&traced, PLOT_WIDTH, &mut std::io::stdout().lock())?;
+        trace::plot(&traced, PLOT_WIDTH, &mut output::Stdout)?;
     }
     Ok(match (report.stage, traced.stage) {
         (Stage::Unknown, Stage::Unknown) => ExitCode::from(output::FAILED),

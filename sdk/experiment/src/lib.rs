@@ -34,5 +34,6 @@ mod metrics;
 mod test;
 
 pub use experiment::{Experiment, Refusal, Settings, SetupError};
+pub use groma_service::on_hangup;
 pub use metadata::{MAX_KEY_BYTES, MAX_PAIRS, NameValue, POLICY_NOT_SENT, POLICY_VERSION};
 pub use test::{FinishError, ResultFile, Test};

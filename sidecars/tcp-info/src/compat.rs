@@ -57,7 +57,8 @@ pub fn parse(
             Some(mode) => mode.parse().map_err(value_error("anonymize.ip"))?,
             None => Anonymize::None,
         },
-        listen_address: last("prometheusx.listen-address").unwrap_or_else(|| ":9990".to_owned()),
+        listen_address: last("prometheusx.listen-address")
+            .unwrap_or_else(|| "127.0.0.1:9990".to_owned()),
     })
 }
 

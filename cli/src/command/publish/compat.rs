@@ -9,13 +9,13 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use groma_archive::{Store, open_to_put};
 use groma_publish::Config;
 use groma_publish::compat::{self, Program};
-use groma_service::parse_listen_address;
+use groma_service::{Access, parse_listen_address};
 
 use super::Args;
 use crate::command::notation::{COMPAT, refuse_own};
 
 /// What M-Lab's programs have no flag for; it may stand before `--compat`.
-const ALONGSIDE: [&str; 3] = ["archive", "weak_store", "state"];
+const ALONGSIDE: [&str; 4] = ["archive", "weak_store", "state", "admin_token_file"];
 
 /// A publisher in either notation.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(crate) struct Compat {
     archive: Option<String>,
     weak_store: bool,
     state: Option<PathBuf>,
+    admin_token_file: Option<PathBuf>,
 }
 
 /// What a publisher is told, whichever notation it came in.
@@ -39,6 +40,7 @@ pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) store: Arc<dyn Store>,
     pub(super) admin: SocketAddr,
+    pub(super) access: Access,
     pub(super) is_dry_run: bool,
 }
 
@@ -63,6 +65,7 @@ impl Compat {
             config,
             store: open_to_put(archive, self.weak_store)?,
             admin,
+            access: super::access(self.admin_token_file.as_deref())?,
             is_dry_run: told.is_dry_run,
         })
     }
@@ -80,8 +83,9 @@ impl clap::Args for Notation {
             .long_help(
                 "Everything behind this is flags of M-Lab's pusher or jostler, with one hyphen or two; what is not given \
                  is taken from their environment variables. -bucket and -gcs-bucket name a bucket of Google's, a \
-                 directory, or a URL. Only --archive, which goes before those, --weak-store and --state may stand before \
-                 this. Unless --state says otherwise, it is .groma-publish in the experiment's directory.",
+                 directory, or a URL. Only --archive, which takes precedence over those, --weak-store, --state and --admin-token-file may \
+                 precede this flag. Unlike M-Lab's programs, metrics are served on loopback unless \
+                 -prometheusx.listen-address says otherwise. Unless --state says otherwise, it is .groma-publish in the experiment's directory.",
             );
         let own = <Args as clap::Args>::augment_args(command);
         // Of what is required only without --compat clap would say nothing.
@@ -116,6 +120,7 @@ impl FromArgMatches for Notation {
             archive: matches.get_one("archive").cloned(),
             weak_store: matches.get_flag("weak_store"),
             state: matches.get_one("state").cloned(),
+            admin_token_file: matches.get_one("admin_token_file").cloned(),
         }))
     }
 

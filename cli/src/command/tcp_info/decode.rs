@@ -37,7 +37,7 @@ enum Shape {
 pub(crate) const PLOT_WIDTH: usize = 100;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(crate::output::Stdout);
     let several = args.files.len() > 1 && io::stdout().is_terminal();
     for file in &args.files {
         let recording = Recording::read(file)?;

@@ -34,6 +34,9 @@ use places::Places;
 /// As long as the most patient of M-Lab's clients.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
+/// How often [`Server::until_idle`] counts the open connections.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// What a server needs to know.
 #[derive(Debug)]
 pub struct Config {
@@ -104,6 +107,8 @@ pub struct Server {
     local_addrs: Vec<LocalAddr>,
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    connections: Arc<Semaphore>,
+    max_connections: usize,
 }
 
 /// What all connections share.
@@ -111,7 +116,7 @@ pub(crate) struct Shared {
     experiment: Experiment,
     metrics: Metrics,
     prepared: Arc<Prepared>,
-    connections: Semaphore,
+    connections: Arc<Semaphore>,
     client_connections: Arc<Places>,
     client_tests: Arc<Places>,
     runtime: Duration,
@@ -131,11 +136,12 @@ impl Server {
         experiment: Experiment,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
+        let max_connections = config.max_connections;
         let shared = Arc::new(Shared {
             experiment,
             metrics: Metrics::register(registry),
             prepared: Arc::new(Prepared::new()),
-            connections: Semaphore::new(config.max_connections),
+            connections: Arc::new(Semaphore::new(max_connections)),
             client_connections: Places::new(connections_of(config.max_tests_per_client)),
             client_tests: Places::new(config.max_tests_per_client),
             runtime: config.runtime,
@@ -172,12 +178,21 @@ impl Server {
             local_addrs,
             stop,
             loops,
+            connections: Arc::clone(&shared.connections),
+            max_connections,
         })
     }
 
     /// The sockets it listens on, cleartext first, each kind in the order of the configuration.
     pub fn local_addrs(&self) -> &[LocalAddr] {
         &self.local_addrs
+    }
+
+    /// Returns as soon as no connection is open.
+    pub async fn until_idle(&self) {
+        while self.connections.available_permits() < self.max_connections {
+            tokio::time::sleep(IDLE_CHECK_INTERVAL).await;
+        }
     }
 
     /// Closes the listening sockets, lets running tests end for at most `grace`, and returns true when they all did.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
@@ -41,10 +41,10 @@ pub enum TlsError {
 
 /// TLS for a server from two PEM files: a certificate chain and its private key.
 ///
-/// When the files change, connections that are opened a second later get the new certificate; while the files do not go
-/// together, everybody gets the old one. The client's order of
-/// cipher suites counts, because it knows whether it has AES in hardware. HTTP/2 is not offered: it knows no upgrade, and
-/// browsers that negotiate it cannot run the test.
+/// When the files change, connections that are opened a second later get the new certificate, and on SIGHUP at once. While
+/// certificate and key do not match, the server uses the old ones. The client's order of cipher suites counts, because the
+/// client knows whether it has AES in hardware. HTTP/2 is not offered, because it has no upgrade to a WebSocket that
+/// browsers would use for the test.
 pub fn tls_from_pem(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(default_provider());
     let files = Files {
@@ -52,11 +52,18 @@ pub fn tls_from_pem(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>,
         key: key.to_owned(),
         provider: Arc::clone(&provider),
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| files.unusable(source))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Reloading::new(files)?));
+        .with_no_client_auth();
+    let reloading = Arc::new(Reloading::new(files)?);
+    let of_signal = Arc::downgrade(&reloading);
+    groma_experiment::on_hangup(move || {
+        if let Some(reloading) = of_signal.upgrade() {
+            reloading.reload();
+        }
+    });
+    let mut config = config.with_cert_resolver(reloading);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -127,24 +134,36 @@ impl Reloading {
     }
 
     fn newest(&self) -> Arc<CertifiedKey> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         if current.looked.elapsed() >= LOOK_EVERY {
             current.looked = Instant::now();
-            let stamp = self.files.stamp();
-            if stamp != current.stamp {
-                current.stamp = stamp;
-                match self.files.read() {
-                    Ok(certified) => {
-                        tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
-                        current.certified = certified;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "reload certificate: the old one stays");
-                    }
-                }
+            if self.files.stamp() != current.stamp {
+                self.read_into(&mut current);
             }
         }
         Arc::clone(&current.certified)
+    }
+
+    /// Reads the files whatever their modification times say.
+    fn reload(&self) {
+        self.read_into(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_into(&self, current: &mut Current) {
+        current.stamp = self.files.stamp();
+        match self.files.read() {
+            Ok(certified) => {
+                tracing::info!(certificate = %self.files.certificate.display(), "certificate reloaded");
+                current.certified = certified;
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot reload the certificate; the old one stays");
+            }
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn read<E: Fn(&str) -> Option<String>>(
     let host = or_file("mlab-node-name", &needed(flags, "mlab-node-name")?)?;
     Ok(Compat {
         archive: bucket(needed(flags, "gcs-bucket")?),
-        listen_address: or("prometheusx.listen-address", ":9990"),
+        listen_address: or("prometheusx.listen-address", "127.0.0.1:9990"),
         is_dry_run: false,
         without_effect: flags.given(WITHOUT_EFFECT),
         directory: spool.join(experiment.as_str()),

@@ -56,7 +56,7 @@ pub(super) fn read<E: Fn(&str) -> Option<String>>(
     let datatypes = not_empty("datatype", datatypes)?;
     Ok(Compat {
         archive: bucket(needed(flags, "bucket")?),
-        listen_address: or("prometheusx.listen-address", ":9990"),
+        listen_address: or("prometheusx.listen-address", "127.0.0.1:9990"),
         is_dry_run: flags.read("dry_run", false, parse_switch)?,
         without_effect: flags.given(WITHOUT_EFFECT),
         directory: or("directory", "/var/spool").into(),
