@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -226,6 +227,10 @@ impl Connection {
 
     async fn answer(&self, mut app: Router, request: Request<hyper::body::Incoming>) -> Response {
         let (parts, body) = request.into_parts();
+        // Without waiting for it, where its length is known.
+        if body.size_hint().lower() > self.limits.body_bytes as u64 {
+            return close(StatusCode::PAYLOAD_TOO_LARGE);
+        }
         let body = to_bytes(Body::new(body), self.limits.body_bytes);
         let body = match tokio::time::timeout(self.limits.request_time, body).await {
             Ok(Ok(body)) => body,

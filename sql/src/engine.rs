@@ -7,9 +7,11 @@ use anyhow::{Context as _, bail};
 use duckdb::Connection;
 use serde_json::{Map, Value};
 
+use crate::allow;
+use crate::numbers::{self, NotFinite};
 use crate::views::{self, View, table::Table};
 
-/// What a query may use.
+/// The limits of a query.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Memory of the engine, in MiB.
@@ -21,12 +23,14 @@ pub struct Limits {
 }
 
 /// An answer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answer {
     /// The rows, each an object with the columns in their order.
     pub rows: Vec<Map<String, Value>>,
     /// There were more rows than the limit.
     pub is_cut: bool,
+    /// Values that were NaN or infinite.
+    pub not_finite: u64,
 }
 
 /// A session that reads one lake.
@@ -99,7 +103,7 @@ impl Session {
     }
 
     /// Answers one `SELECT`.
-    pub fn query(&self, sql: &str) -> anyhow::Result<Answer> {
+    pub fn query(&self, sql: &str, not_finite: NotFinite) -> anyhow::Result<Answer> {
         let sql = self.one_select(sql)?;
         self.make_views(sql);
         let limited = format!(
@@ -108,13 +112,19 @@ impl Session {
         );
         let mut statement = self.connection.prepare(&limited)?;
         let texts = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let mut rows = Vec::new();
+        let mut answer = Answer::default();
         for text in texts {
-            rows.push(serde_json::from_str(&text?).context("read the engine's row")?);
+            let text = text?;
+            if answer.rows.len() == self.limits.rows {
+                answer.is_cut = true;
+                break;
+            }
+            let (json, count) = numbers::to_json(&text, not_finite);
+            answer.not_finite += count;
+            let row = serde_json::from_str(&json).context("read a row of the engine")?;
+            answer.rows.push(row);
         }
-        let is_cut = rows.len() > self.limits.rows;
-        rows.truncate(self.limits.rows);
-        Ok(Answer { rows, is_cut })
+        Ok(answer)
     }
 
     /// Writes the answer to the output of [`Session::open`] as Parquet.
@@ -130,7 +140,8 @@ impl Session {
         )
     }
 
-    /// The text if the engine's own parser finds exactly one `SELECT` in it, so that it can stand within another one.
+    /// Returns the text if the engine's own parser finds exactly one `SELECT` in it, so that it can be nested in another one,
+    /// and if everything in it is allowed.
     fn one_select<'a>(&self, sql: &'a str) -> anyhow::Result<&'a str> {
         let sql = sql.trim_end().trim_end_matches(';');
         let parsed: String = self
@@ -148,10 +159,15 @@ impl Session {
                 .unwrap_or("it cannot be parsed");
             bail!("only one SELECT is answered: {message}");
         }
-        match parsed["statements"].as_array().map(Vec::len) {
-            Some(1) => Ok(sql),
-            _ => bail!("only one SELECT is answered at a time"),
+        if parsed["statements"].as_array().map(Vec::len) != Some(1) {
+            bail!("only one SELECT is answered at a time");
         }
+        let views = views::of_lake(&self.lake);
+        allow::check(
+            &parsed["statements"],
+            views.iter().map(|view| view.name.as_str()),
+        )?;
+        Ok(sql)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Answers as text.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
+use groma_service::{visible, visible_lines};
 use serde_json::{Map, Value};
 
 use crate::engine::Answer;
@@ -19,14 +21,28 @@ pub enum Format {
     Parquet,
 }
 
+/// Who reads an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Perhaps a terminal, which must not obey what a measurement's client sent. JSON is exact all the same.
+    Terminal,
+    /// A program or a file.
+    Program,
+}
+
 /// Writes an answer; Parquet is not text and not written here.
-pub fn write(answer: &Answer, format: Format, out: &mut impl Write) -> io::Result<()> {
+pub fn write(
+    answer: &Answer,
+    format: Format,
+    reader: Reader,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
         Format::Json => {
             serde_json::to_writer(&mut *out, &answer.rows)?;
             writeln!(out)
         }
-        Format::Csv => csv(answer, out),
+        Format::Csv => csv(answer, reader, out),
         Format::Table | Format::Parquet => table(answer, out),
     }
 }
@@ -46,13 +62,18 @@ fn text(row: &Map<String, Value>, column: &str) -> String {
     }
 }
 
-fn csv(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
+fn csv(answer: &Answer, reader: Reader, out: &mut impl Write) -> io::Result<()> {
     let columns = columns(answer);
     let quoted = |text: &str| {
+        let text = match reader {
+            // A quoted cell may have several lines.
+            Reader::Terminal => visible_lines(text),
+            Reader::Program => Cow::Borrowed(text),
+        };
         if text.contains(['"', ',', '\n', '\r']) {
             format!("\"{}\"", text.replace('"', "\"\""))
         } else {
-            text.to_owned()
+            text.into_owned()
         }
     };
     let head: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
@@ -69,6 +90,7 @@ fn csv(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
 
 fn table(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
     let columns = columns(answer);
+    let text = |row: &Map<String, Value>, column: &str| visible(&text(row, column)).into_owned();
     let widths: Vec<usize> = columns
         .iter()
         .map(|name| {
@@ -76,7 +98,7 @@ fn table(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
                 .rows
                 .iter()
                 .map(|row| text(row, name).chars().count());
-            cells.max().unwrap_or(0).max(name.chars().count())
+            cells.max().unwrap_or(0).max(visible(name).chars().count())
         })
         .collect();
     let mut line = |cells: Vec<String>| {
@@ -87,7 +109,12 @@ fn table(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
             .collect();
         writeln!(out, "{}", padded.join("  ").trim_end())
     };
-    line(columns.iter().map(|name| (*name).to_owned()).collect())?;
+    line(
+        columns
+            .iter()
+            .map(|name| visible(name).into_owned())
+            .collect(),
+    )?;
     line(widths.iter().map(|width| "─".repeat(*width)).collect())?;
     for row in &answer.rows {
         line(columns.iter().map(|name| text(row, name)).collect())?;

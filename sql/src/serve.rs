@@ -1,223 +1,271 @@
-//! The HTTP endpoint: one request per connection, each query in a worker.
+//! The HTTP endpoint: each query runs in a worker process.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use groma_service::{HttpLimits, is_loopback_host, serve_http, until_signal};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::format::Format;
 use crate::worker::{Outcome, Workers};
 
-/// Longest head of a request, in bytes.
-const HEAD_BYTES: u64 = 16 << 10;
 /// Longest query, in bytes.
-const QUERY_BYTES: u64 = 64 << 10;
-/// Connections at one time; more are closed at once.
+const QUERY_BYTES: usize = 64 << 10;
+/// Time to send the head of a request, and again to send the query.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Time to read the answer.
+const ANSWER_TIME: Duration = Duration::from_mins(2);
+/// Connections at one time, and of one client.
 const CONNECTIONS: usize = 512;
-/// How long a client may take to send or to read a piece.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS_PER_CLIENT: usize = 256;
 
-/// Who runs, who waits, who is connected.
-struct Turns {
-    state: Mutex<State>,
-    freed: Condvar,
-    running: usize,
-    waiting: usize,
+/// How many rows of a page are not finite numbers.
+const NOT_FINITE: HeaderName = HeaderName::from_static("x-not-finite");
+/// Whether rows are missing at the end.
+const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
+
+/// Who may ask, and how much at one time.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Host names of the endpoint beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may ask, such as `https://charts.example`.
+    pub origins: Vec<String>,
+    /// Queries that run at one time.
+    pub running: usize,
+    /// Queries that wait for their turn.
+    pub waiting: usize,
 }
 
-#[derive(Default)]
-struct State {
-    running: usize,
-    waiting: usize,
-    connected: usize,
-}
-
-impl Turns {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a turn; `false` when too many wait already.
-    fn take(&self) -> bool {
-        let mut state = self.lock();
-        if state.running >= self.running && state.waiting >= self.waiting {
-            return false;
-        }
-        state.waiting += 1;
-        while state.running >= self.running {
-            state = self
-                .freed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        state.waiting -= 1;
-        state.running += 1;
-        true
-    }
-
-    fn give_back(&self) {
-        self.lock().running -= 1;
-        self.freed.notify_one();
-    }
-}
-
-/// Serves until the process ends.
-pub fn serve(
-    listen: SocketAddr,
+struct Endpoint {
     workers: Workers,
-    running: usize,
-    waiting: usize,
-) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).with_context(|| format!("listen on {listen}"))?;
-    println!("listening on http://{}", listener.local_addr()?);
-    let turns = Arc::new(Turns {
-        state: Mutex::default(),
-        freed: Condvar::new(),
-        running: running.max(1),
-        waiting,
-    });
-    let workers = Arc::new(workers);
-    for stream in listener.incoming() {
-        // A client that is gone already is nobody's error.
-        let Ok(stream) = stream else {
-            continue;
+    policy: Policy,
+    turns: Semaphore,
+    /// Queries that run or wait.
+    admitted: AtomicUsize,
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub fn serve(listen: SocketAddr, workers: Workers, policy: Policy) -> anyhow::Result<()> {
+    workers.check().context("start a first worker")?;
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("listen on {listen}"))?;
+        println!("listening on http://{}", listener.local_addr()?);
+        let limits = limits(&workers, &policy);
+        let turns = Semaphore::new(policy.running.max(1));
+        let endpoint = Endpoint {
+            workers,
+            policy,
+            turns,
+            admitted: AtomicUsize::new(0),
         };
-        if turns.lock().connected >= CONNECTIONS {
-            continue;
-        }
-        turns.lock().connected += 1;
-        let (turns, workers) = (Arc::clone(&turns), Arc::clone(&workers));
-        thread::spawn(move || {
-            // What fails here fails for this client alone, who sees a closed connection.
-            let _ = talk(stream, &workers, &turns);
-            turns.lock().connected -= 1;
-        });
-    }
-    Ok(())
+        let app = Router::new()
+            .route("/", post(answer).options(preflight))
+            .with_state(Arc::new(endpoint));
+        let stop = async {
+            until_signal().await;
+        };
+        serve_http(listener, app, limits, stop).await;
+        Ok(())
+    })
 }
 
-struct Response {
-    status: &'static str,
-    content_type: &'static str,
-    is_cut: bool,
-    body: Vec<u8>,
-}
-
-impl Response {
-    fn error(status: &'static str, message: &str) -> Response {
-        let mut body = serde_json::json!({"error": message.trim()})
-            .to_string()
-            .into_bytes();
-        body.push(b'\n');
-        Response {
-            status,
-            content_type: "application/json",
-            is_cut: false,
-            body,
-        }
+fn limits(workers: &Workers, policy: &Policy) -> HttpLimits {
+    // Every query before this one may take its whole time.
+    let rounds = 1 + policy.waiting / policy.running.max(1);
+    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+    let queries = workers.timeout.saturating_mul(rounds.saturating_add(1));
+    HttpLimits {
+        connections: CONNECTIONS,
+        connections_per_client: CONNECTIONS_PER_CLIENT,
+        request_time: REQUEST_TIME,
+        body_bytes: QUERY_BYTES,
+        connection_time: queries.saturating_add(ANSWER_TIME),
+        keep_alive: false,
     }
 }
 
-fn talk(stream: TcpStream, workers: &Workers, turns: &Turns) -> anyhow::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let response = match request(&stream) {
-        Err(error) => Response::error("400 Bad Request", &format!("{error:#}")),
-        Ok((sql, format)) if turns.take() => {
-            let outcome = workers.run(&sql, format);
-            turns.give_back();
-            respond(outcome, format)
-        }
-        Ok(_) => Response::error(
-            "503 Service Unavailable",
-            "too many queries wait; try again",
-        ),
+async fn answer(
+    State(endpoint): State<Arc<Endpoint>>,
+    headers: HeaderMap,
+    RawQuery(parameters): RawQuery,
+    query: String,
+) -> Response {
+    let origin = match endpoint.policy.allowed_origin(&headers) {
+        Ok(origin) => origin,
+        Err(reason) => return error(StatusCode::FORBIDDEN, reason),
     };
-    let Response {
-        status,
-        content_type,
-        is_cut,
-        body,
-    } = response;
-    let mut stream = stream;
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
-         Access-Control-Allow-Origin: *\r\nX-Truncated: {is_cut}\r\nConnection: close\r\n\r\n",
-        body.len()
-    )?;
-    stream.write_all(&body)?;
-    Ok(())
-}
-
-/// The query and the format of a `POST`.
-fn request(stream: &TcpStream) -> anyhow::Result<(String, Format)> {
-    let mut reader = BufReader::new(stream.take(HEAD_BYTES + QUERY_BYTES));
-    let mut line = String::new();
-    reader.read_line(&mut line).context("read the request")?;
-    let mut words = line.split_ascii_whitespace();
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
-    anyhow::ensure!(method == "POST", "send the query as the body of a POST");
-    let format = match target.split_once('?').map(|(_, query)| query) {
+    let format = match parameters.as_deref() {
         Some("format=csv") => Format::Csv,
         None | Some("format=json" | "") => Format::Json,
-        Some(_) => anyhow::bail!("the format is json or csv"),
+        Some(_) => return error(StatusCode::BAD_REQUEST, "the format is json or csv"),
     };
-    let mut length = None;
-    let mut head_bytes = line.len() as u64;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).context("read the request")?;
-        head_bytes += header.len() as u64;
-        anyhow::ensure!(
-            head_bytes <= HEAD_BYTES && !header.is_empty(),
-            "the head is too long or cut"
-        );
-        if header.trim_end().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = header.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse::<u64>().ok();
-        }
+    let mut response = run(&endpoint, query, format).await;
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
-    let length = length.context("the request has no Content-Length")?;
-    anyhow::ensure!(
-        length <= QUERY_BYTES,
-        "a query has at most {QUERY_BYTES} bytes"
-    );
-    let mut body = vec![0; usize::try_from(length)?];
-    reader.read_exact(&mut body).context("read the query")?;
-    Ok((String::from_utf8(body).context("read the query")?, format))
+    response
+}
+
+/// The question of a browser whether a page of another origin may ask (Fetch standard, "CORS-preflight fetch").
+async fn preflight(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
+    match endpoint.policy.allowed_origin(&headers) {
+        Ok(Some(origin)) => {
+            let headers = [
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+                (
+                    header::ACCESS_CONTROL_ALLOW_METHODS,
+                    HeaderValue::from_static("POST"),
+                ),
+                (
+                    header::ACCESS_CONTROL_ALLOW_HEADERS,
+                    HeaderValue::from_static("content-type"),
+                ),
+                (header::VARY, HeaderValue::from_static("origin")),
+            ];
+            (StatusCode::NO_CONTENT, headers).into_response()
+        }
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        Err(reason) => error(StatusCode::FORBIDDEN, reason),
+    }
+}
+
+async fn run(endpoint: &Arc<Endpoint>, query: String, format: Format) -> Response {
+    let Some(_admitted) = Admitted::new(endpoint) else {
+        return error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many queries wait; try again",
+        );
+    };
+    let Ok(_turn) = endpoint.turns.acquire().await else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "the server stops");
+    };
+    let endpoint = Arc::clone(endpoint);
+    let ran = tokio::task::spawn_blocking(move || endpoint.workers.run(&query, format)).await;
+    match ran {
+        Ok(outcome) => respond(outcome, format),
+        Err(_) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the query could not be run",
+        ),
+    }
+}
+
+/// One of the queries that run or wait.
+struct Admitted<'a>(&'a Endpoint);
+
+impl<'a> Admitted<'a> {
+    fn new(endpoint: &'a Endpoint) -> Option<Self> {
+        let most = endpoint.policy.running.max(1) + endpoint.policy.waiting;
+        let before = endpoint.admitted.fetch_add(1, Ordering::SeqCst);
+        let admitted = Admitted(endpoint);
+        (before < most).then_some(admitted)
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Policy {
+    /// Refuses requests that a web page made a browser send, unless its origin may ask; that origin is returned.
+    ///
+    /// A page of any site can send a `POST` of plain text to a server on this machine, and can let its own name point here;
+    /// the `Host` of the second is that name, and only addresses and known names pass.
+    fn allowed_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static str> {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST).unwrap_or_default();
+        if !self.is_host(host) {
+            return Err(
+                "this Host is not one of the endpoint's; its operator can add it with --host",
+            );
+        }
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            let site = text(HeaderName::from_static("sec-fetch-site"));
+            return match site {
+                Some("cross-site" | "same-site") => Err("web pages may not ask here"),
+                _ => Ok(None),
+            };
+        };
+        let name = origin.to_str().unwrap_or_default();
+        let is_own =
+            [format!("http://{host}"), format!("https://{host}")].contains(&name.to_owned());
+        if is_own || self.origins.iter().any(|allowed| allowed == name) {
+            return Ok(Some(origin.clone()));
+        }
+        Err(
+            "web pages of this origin may not ask here; the operator can allow it with --allow-origin",
+        )
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let is_named = self
+            .hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(name));
+        is_named || name.parse::<IpAddr>().is_ok() || is_loopback_host(host)
+    }
 }
 
 fn respond(outcome: anyhow::Result<Outcome>, format: Format) -> Response {
     match outcome {
-        Ok(Outcome::Answer { body, is_cut }) => Response {
-            status: "200 OK",
-            content_type: if format == Format::Csv {
-                "text/csv"
+        Ok(Outcome::Answer {
+            body,
+            is_cut,
+            not_finite,
+        }) => {
+            let content_type = if format == Format::Csv {
+                "text/csv; charset=utf-8"
             } else {
                 "application/json"
-            },
-            is_cut,
-            body,
-        },
-        Ok(Outcome::Refused(message)) => Response::error("400 Bad Request", &message),
-        Ok(Outcome::TooLong) => Response::error(
-            "408 Request Timeout",
+            };
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+                (
+                    header::X_CONTENT_TYPE_OPTIONS,
+                    HeaderValue::from_static("nosniff"),
+                ),
+                (
+                    TRUNCATED,
+                    HeaderValue::from_static(if is_cut { "true" } else { "false" }),
+                ),
+                (NOT_FINITE, HeaderValue::from(not_finite)),
+            ];
+            (headers, body).into_response()
+        }
+        Ok(Outcome::Refused(message)) => error(StatusCode::BAD_REQUEST, &message),
+        Ok(Outcome::TooLong) => error(
+            StatusCode::REQUEST_TIMEOUT,
             "the query took too long and was ended",
         ),
-        Ok(Outcome::TooLarge) => {
-            Response::error("413 Content Too Large", "the answer is too large")
-        }
-        Err(error) => Response::error("500 Internal Server Error", &format!("{error:#}")),
+        Ok(Outcome::TooLarge) => error(StatusCode::PAYLOAD_TOO_LARGE, "the answer is too large"),
+        Err(failure) => error(StatusCode::INTERNAL_SERVER_ERROR, &format!("{failure:#}")),
     }
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    let mut body = serde_json::json!({ "error": message.trim() }).to_string();
+    body.push('\n');
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

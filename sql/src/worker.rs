@@ -1,4 +1,4 @@
-//! A process for each stranger's query, which can be ended whatever the engine does.
+//! A process for each query of an untrusted client, which can be ended whatever the engine does.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write as _};
@@ -6,62 +6,41 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use anyhow::{Context as _, bail};
 
 use crate::format::Format;
 
-/// How a worker says on standard error that there were more rows.
+/// How a worker reports on standard error that there were more rows.
 pub const CUT: &str = "cut after ";
+/// How a worker reports on standard error how many values were not finite.
+pub const NOT_FINITE: &str = "not finite: ";
 
 /// The largest answer, in bytes.
 const ANSWER_BYTES: u64 = 64 << 20;
 /// The largest error message, in bytes.
 const ERROR_BYTES: u64 = 16 << 10;
-/// Address space beside the engine's memory: libraries, stacks, mapped files.
-const OVERHEAD_BYTES: u64 = 2 << 30;
-
-/// What workers get of the environment: where the engine's library is.
+/// The variables that workers get: where the engine's library is.
 const PASSED_ON: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
-
-/// Bounds this process before it knows the query: memory, processor time, and no byte in any file.
-pub fn confine(memory_mib: u64, cpu_seconds: u64) -> anyhow::Result<()> {
-    let limits = [
-        (
-            Resource::As,
-            (memory_mib << 20)
-                .saturating_mul(2)
-                .saturating_add(OVERHEAD_BYTES),
-        ),
-        (Resource::Cpu, cpu_seconds),
-        (Resource::Fsize, 0),
-        (Resource::Core, 0),
-    ];
-    for (resource, most) in limits {
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        setrlimit(resource, limit).with_context(|| format!("limit {resource:?}"))?;
-    }
-    Ok(())
-}
 
 /// How workers are started.
 pub struct Workers {
     /// Lake and limits.
     pub arguments: Vec<OsString>,
-    /// What a query may take.
+    /// The longest time of a query.
     pub timeout: Duration,
-    /// Threads of the engine, which together may use so much processor time.
+    /// Threads of the engine. Together they get the processor time of one timeout each.
     pub threads: u64,
 }
 
-/// What became of a query.
+/// The outcome of a query.
 pub enum Outcome {
-    /// An answer, and whether rows are missing at its end.
-    Answer { body: Vec<u8>, is_cut: bool },
-    /// What is wrong with the query, or that it wanted too much.
+    /// An answer, whether rows are missing at its end, and how many of its values were not finite numbers.
+    Answer {
+        body: Vec<u8>,
+        is_cut: bool,
+        not_finite: u64,
+    },
+    /// The reason for which the query is refused or failed.
     Refused(String),
     /// It took too long.
     TooLong,
@@ -70,6 +49,15 @@ pub enum Outcome {
 }
 
 impl Workers {
+    /// Runs a query that cannot fail, to find out whether this machine can confine workers.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.run("SELECT 1", Format::Json)? {
+            Outcome::Answer { .. } => Ok(()),
+            Outcome::Refused(reason) => bail!("{}", reason.trim()),
+            Outcome::TooLong | Outcome::TooLarge => bail!("it did not answer in time"),
+        }
+    }
+
     /// Runs a query to its end, or ends it.
     pub fn run(&self, sql: &str, format: Format) -> anyhow::Result<Outcome> {
         let format = if format == Format::Csv { "csv" } else { "json" };
@@ -83,7 +71,7 @@ impl Workers {
                 &cpu_seconds.to_string(),
             ])
             .args(&self.arguments)
-            // A stranger's query runs without the credentials of the lake's bucket.
+            // The query runs without the credentials of the lake's bucket.
             .env_clear()
             .envs(
                 PASSED_ON
@@ -99,7 +87,7 @@ impl Workers {
         let body = collect(child.stdout.take(), ANSWER_BYTES);
         let message = collect(child.stderr.take(), ERROR_BYTES);
         if let Some(mut stdin) = child.stdin.take() {
-            // A worker that died already says why on its standard error.
+            // A worker that has died already reports why on its standard error.
             let _ = stdin.write_all(sql.as_bytes());
         }
         let ended = wait(&mut child, deadline)?;
@@ -112,6 +100,10 @@ impl Workers {
             Some(true) => Outcome::Answer {
                 body,
                 is_cut: message.lines().any(|line| line.starts_with(CUT)),
+                not_finite: message
+                    .lines()
+                    .find_map(|line| line.strip_prefix(NOT_FINITE)?.parse().ok())
+                    .unwrap_or_default(),
             },
             Some(false) if message.is_empty() => {
                 Outcome::Refused("the query wanted more than its limits".to_owned())
@@ -121,7 +113,7 @@ impl Workers {
     }
 }
 
-/// Whether the child succeeded; none when it was ended at the deadline.
+/// Returns whether the child succeeded, or `None` when it was killed at the deadline.
 fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<bool>> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -136,7 +128,7 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<bool>> {
     }
 }
 
-/// Reads to the end or to `most`, in a thread of its own; a reader that stops ends the writer.
+/// Reads to the end or to `most` bytes, on its own thread. A reader that stops early ends the writer.
 fn collect(
     from: Option<impl Read + Send + 'static>,
     most: u64,

@@ -8,7 +8,7 @@ const DAY: &str = "2024-05-06";
 
 /// Rows that have no id of their own are no copies of each other, nor do they join.
 #[test]
-fn what_has_no_id_is_no_copy() {
+fn rows_without_an_id_are_never_copies_of_each_other() {
     let lake = Lake::new();
     let row = |id: &str, date: &str, file: &str| {
         lake.put(
@@ -20,10 +20,16 @@ fn what_has_no_id_is_no_copy() {
             &format!("SELECT {id}::VARCHAR AS id, {{ArchiveURL: 'a'}} AS archiver, {{Machine: 'm'}} AS server, {{Geo: 1}} AS client"),
         );
     };
-    for (number, id) in ["''", "'ERROR_DISCOVERING_UUID'", "NULL", "'one'"]
-        .into_iter()
-        .enumerate()
-    {
+    let ids = [
+        "''",
+        "'BADPREFIX_00000000000000AB'",
+        "'ERROR_DISCOVERING_UUID'",
+        "'INVALID_UUID'",
+        "'h_BADBOOTTIME_00000000000000AB'",
+        "NULL",
+        "'one'",
+    ];
+    for (number, id) in ids.into_iter().enumerate() {
         row(id, DAY, &format!("a{number}"));
         row(id, DAY, &format!("b{number}"));
         row(id, "2024-05-07", &format!("c{number}"));
@@ -34,7 +40,10 @@ fn what_has_no_id_is_no_copy() {
         ));
         let expected = json!([
             {"id": "", "n": 3, "joined": 0},
+            {"id": "BADPREFIX_00000000000000AB", "n": 3, "joined": 0},
             {"id": "ERROR_DISCOVERING_UUID", "n": 3, "joined": 0},
+            {"id": "INVALID_UUID", "n": 3, "joined": 0},
+            {"id": "h_BADBOOTTIME_00000000000000AB", "n": 3, "joined": 0},
             {"id": "one", "n": 1, "joined": 1},
             {"id": null, "n": 3, "joined": 0},
         ]);

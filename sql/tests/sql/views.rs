@@ -173,3 +173,45 @@ fn answers_have_four_forms_and_an_end() {
     ]);
     assert_eq!(&fs::read(output).unwrap()[..4], b"PAR1");
 }
+
+#[test]
+fn a_terminal_sees_no_control_characters_and_files_and_json_keep_them() {
+    let lake = Lake::new();
+    let hostile = "SELECT chr(27) || ']52;c;eA==' || chr(7) || chr(13) || chr(155) || chr(8238) || 'x' AS \"na\u{1b}me\"";
+    let ask = |arguments: &[&str]| {
+        let arguments = [arguments, &[hostile]].concat();
+        let output = program(&lake.dir.path().join("empty"), &arguments);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    std::fs::create_dir_all(lake.dir.path().join("empty")).unwrap();
+    for format in ["table", "csv"] {
+        let shown = ask(&["--format", format]);
+        let allowed = |letter: char| letter == '\n' || (letter == '\r' && format == "csv");
+        let unsafe_letter = shown
+            .replace("\r\n", "\n")
+            .chars()
+            .find(|letter| (letter.is_control() && !allowed(*letter)) || *letter == '\u{202e}');
+        assert_eq!(unsafe_letter, None, "{format}: {shown:?}");
+        assert!(
+            shown.contains(r"\u{1b}]52;c;eA==\u{7}\u{d}\u{9b}\u{202e}x"),
+            "{shown}"
+        );
+    }
+    let file = lake.dir.path().join("answer.csv");
+    ask(&["--format", "csv", "--output", file.to_str().unwrap()]);
+    let exact = std::fs::read_to_string(file).unwrap();
+    assert!(
+        exact.contains("\u{1b}]52;c;eA==\u{7}\r\u{9b}\u{202e}x"),
+        "{exact:?}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&ask(&["--format", "json"])).unwrap();
+    assert_eq!(
+        json[0]["na\u{1b}me"],
+        "\u{1b}]52;c;eA==\u{7}\r\u{9b}\u{202e}x"
+    );
+}
