@@ -12,8 +12,8 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use groma_spool::{Rivals, rename_new};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// A directory, open or by its path.
 #[derive(Clone, Copy, Debug)]
@@ -84,11 +84,14 @@ pub struct Disk {
     faults: Option<Arc<dyn Faults>>,
 }
 
-/// Whether a name that is taken may be.
+/// What happens to a name that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It is an error.
     Refuse,
+    /// It is an error. No other process creates names in that directory, which the caller has locked; see
+    /// [`Rivals::Excluded`].
+    RefuseAlone,
     /// What has it is replaced in the same instant.
     Replace,
 }
@@ -175,7 +178,7 @@ impl Disk {
         taken: Taken,
     ) -> io::Result<WritableFile> {
         let only_new = match taken {
-            Taken::Refuse => OFlags::EXCL,
+            Taken::Refuse | Taken::RefuseAlone => OFlags::EXCL,
             Taken::Replace => OFlags::TRUNC,
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | only_new;
@@ -195,25 +198,21 @@ impl Disk {
     /// Moves a name within one file system.
     #[track_caller]
     pub fn rename(&self, from: Place<'_>, to: Place<'_>, taken: Taken) -> io::Result<()> {
-        let flags = match taken {
-            Taken::Refuse => RenameFlags::NOREPLACE,
-            Taken::Replace => RenameFlags::empty(),
-        };
         self.step(Step::Rename(from, to), Location::caller(), || {
-            let renamed = from.with(|from_dir, from_name| {
+            from.with(|from_dir, from_name| {
                 to.with(|to_dir, to_name| {
-                    match rustix::fs::renameat_with(from_dir, from_name, to_dir, to_name, flags) {
-                        // File systems without this flag (NFS among them) still refuse to link over a name.
-                        Err(Errno::INVAL | Errno::NOSYS) if taken == Taken::Refuse => {
-                            let flags = AtFlags::empty();
-                            rustix::fs::linkat(from_dir, from_name, to_dir, to_name, flags)?;
-                            rustix::fs::unlinkat(from_dir, from_name, flags)
+                    let rivals = match taken {
+                        Taken::Refuse => Rivals::Possible,
+                        Taken::RefuseAlone => Rivals::Excluded,
+                        Taken::Replace => {
+                            let renamed =
+                                rustix::fs::renameat(from_dir, from_name, to_dir, to_name);
+                            return Ok(renamed?);
                         }
-                        renamed => renamed,
-                    }
+                    };
+                    rename_new(from_dir, from_name, to_dir, to_name, rivals).map(drop)
                 })
-            });
-            Ok(renamed?)
+            })
         })
     }
 

@@ -17,8 +17,10 @@ use crate::{Put, Stat, Store, StoreError, check_name};
 
 const TEMPORARY_DIR: &str = ".tmp";
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Whoever may read the archive's directory may read what is in it; the umask says who that is.
-const DIR_MODE: u32 = 0o777;
+/// The mode of directories, less the umask: everybody may read the archive.
+const DIR_MODE: u32 = 0o755;
+/// Only its owner may open unfinished objects, so that no other user can hold their locks.
+const TEMPORARY_MODE: u32 = 0o700;
 
 /// An archive in a local directory. Several processes may put into one directory at once.
 #[derive(Clone, Debug)]
@@ -38,7 +40,8 @@ impl LocalStore {
         let root = root.as_ref();
         let root = create_root(&disk, root).map_err(StoreError::io("create archive", root))?;
         let temporary = root.join(TEMPORARY_DIR);
-        create_dir(&disk, &temporary).map_err(StoreError::io("create", &temporary))?;
+        create_dir(&disk, &temporary, TEMPORARY_MODE)
+            .map_err(StoreError::io("create", &temporary))?;
         let cleared =
             clear_abandoned(&disk, &temporary).map_err(StoreError::io("clear", &temporary))?;
         if cleared > 0 {
@@ -123,8 +126,8 @@ impl LocalStore {
     }
 }
 
-fn create_dir(disk: &Disk, dir: &Path) -> io::Result<()> {
-    match disk.create_dir(Place::path(dir), DIR_MODE) {
+fn create_dir(disk: &Disk, dir: &Path, mode: u32) -> io::Result<()> {
+    match disk.create_dir(Place::path(dir), mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created,
     }
@@ -135,7 +138,7 @@ fn create_root(disk: &Disk, root: &Path) -> io::Result<PathBuf> {
     let root = std::path::absolute(root)?;
     let missing: Vec<_> = root.ancestors().take_while(|dir| !dir.exists()).collect();
     for dir in missing.into_iter().rev() {
-        create_dir(disk, dir)?;
+        create_dir(disk, dir, DIR_MODE)?;
     }
     let root = root.canonicalize()?;
     let device = root.metadata()?.dev();

@@ -5,13 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use groma_spool::RENAME_LOCK;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, Place, Taken, WritableFile};
 
-/// Whoever may read the archive's directory may read its objects; the umask says who that is.
-const MODE: u32 = 0o666;
+/// The mode of objects, less the umask: everybody who may enter the archive's directory may read them.
+const MODE: u32 = 0o644;
 
 /// A temporary file that this process owns for as long as it has it open.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(crate) fn clear_abandoned(disk: &Disk, dir: &Path) -> io::Result<usize> {
     let mut cleared = 0;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if !entry.file_type()?.is_file() {
+        if !entry.file_type()?.is_file() || entry.file_name() == RENAME_LOCK {
             continue;
         }
         // Another cleaner or the writer itself may be faster; neither is our error.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use groma_archive::disk::Disk;
 use groma_names::Node;
 use groma_schema::Schema;
+use groma_service::Lifecycle;
 use groma_spool::{ExperimentDir, Name};
 
 /// How the files of a datatype are bundled.
@@ -89,6 +90,8 @@ pub struct Config {
     pub disk: Disk,
     /// Tells the time of names and receipts.
     pub clock: fn() -> jiff::Timestamp,
+    /// Where the publisher reports files that it cannot claim, for `/ready`.
+    pub lifecycle: Option<Lifecycle>,
     #[cfg(test)]
     pub(crate) crash: Option<crate::fault::Crash>,
 }
@@ -121,6 +124,7 @@ impl Config {
             retry_max: Duration::from_mins(5),
             disk: Disk::default(),
             clock: jiff::Timestamp::now,
+            lifecycle: None,
             #[cfg(test)]
             crash: None,
         }

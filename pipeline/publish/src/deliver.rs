@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +13,8 @@ use crate::fault::{CrashPoint, reach};
 use crate::files::{digest, move_dir, remove_dir};
 use crate::journal::{Bundle, Member, Object};
 use crate::shared::{CONFLICT_DIR, Lane, Shared};
-use crate::{Form, PublishError, tree};
+use crate::tree::Found;
+use crate::{Form, PublishError};
 
 /// How a delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +106,9 @@ fn count(lane: &Lane, bundle: &Bundle) {
     }
 }
 
-/// Unlinks the members that still are the files of the journal; any other stays as a file to be published anew.
+/// Unlinks the members that still have the bytes of the journal; any other file stays and is published again.
 fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), PublishError> {
-    let relative = tree::claimed_dir(&bundle.datatype, bundle.date);
+    let relative = shared.tree.claimed_dir(&bundle.datatype, bundle.date);
     let failed = |operation| PublishError::io(operation, Path::new(&relative));
     let claimed = match shared.tree.dir(&relative) {
         Ok(dir) => dir,
@@ -125,10 +127,11 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
         {
             None => {}
             Some(found)
-                if shared
-                    .config
-                    .disk
-                    .check("member is the same file", found.identity == member.identity) =>
+                if shared.config.disk.check(
+                    "member is the same file",
+                    is_member(shared, &claimed, name, member, &found)
+                        .map_err(failed("compare a file of"))?,
+                ) =>
             {
                 shared
                     .tree
@@ -147,8 +150,36 @@ fn unlink_members(shared: &Shared, lane: &Lane, bundle: &Bundle) -> Result<(), P
     forget_empty(shared, bundle).map_err(failed("remove empty"))
 }
 
+/// Whether a claimed file is the member: the file that this run has read, or one with the same bytes.
+fn is_member(
+    shared: &Shared,
+    claimed: &OwnedFd,
+    name: &str,
+    member: &Member,
+    found: &Found,
+) -> io::Result<bool> {
+    if member.seen == Some(found.identity) {
+        return Ok(true);
+    }
+    if found.objection().is_some() || found.identity.size_bytes != member.size_bytes {
+        return Ok(false);
+    }
+    let file = shared.tree.open_file(claimed, name)?;
+    let (size_bytes, sha256) = match digest(file) {
+        Ok(digest) => digest,
+        Err(error) => {
+            tracing::warn!(file = member.path, %error, "cannot compare a file with its journal; it stays");
+            return Ok(false);
+        }
+    };
+    // What was written meanwhile is not in the archive.
+    let now = shared.tree.look(claimed, name)?;
+    let holds_still = now.is_some_and(|now| now.holds_still(found));
+    Ok(holds_still && (size_bytes, &sha256) == (member.size_bytes, &member.sha256))
+}
+
 fn forget_empty(shared: &Shared, bundle: &Bundle) -> io::Result<()> {
-    let parent = shared.tree.dir(&format!(".claimed/{}", bundle.datatype))?;
+    let parent = shared.tree.dir(&shared.tree.claimed_of(&bundle.datatype))?;
     shared
         .tree
         .remove_empty_dir(&parent, &bundle.date.to_string())

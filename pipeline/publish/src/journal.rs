@@ -15,17 +15,8 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::tree::Identity;
 use crate::{Config, Form, PublishError, receipts};
-
-/// Which file it was: changes when the file is replaced, truncated, appended to or written again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) dev: u64,
-    pub(crate) inode: u64,
-    pub(crate) size_bytes: u64,
-    pub(crate) mtime_s: i64,
-    pub(crate) mtime_ns: u32,
-}
 
 /// One file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +26,12 @@ pub(crate) struct Member {
     /// Name within the object: tar member name, or `Archiver.Filename` of a line.
     #[serde(rename = "member")]
     pub(crate) name: String,
-    /// SHA-256 of the file, in hex.
+    /// SHA-256 of the file, in hex. Path, size and checksum identify it: device and inode change with a mount or a copy.
     pub(crate) sha256: String,
-    #[serde(flatten)]
-    pub(crate) identity: Identity,
+    pub(crate) size_bytes: u64,
+    /// The file that this run of the publisher has read; absent after a restart.
+    #[serde(skip)]
+    pub(crate) seen: Option<Identity>,
 }
 
 impl Member {

@@ -6,12 +6,13 @@
 //!   instant changes nothing of that.
 //! - A bundle's name, members and checksums are durable before the first attempt to put it; every attempt puts those
 //!   bytes under that name, and the archive creates only. So a lost answer is found out by comparison.
-//! - Nothing is unlinked before the receipt is durable, and nothing that is not the very file the journal describes.
+//! - Nothing is unlinked before the receipt is durable, and only files with the name, the size and the checksum of the journal.
 //! - Memory is bounded: bodies are streamed, the queue of files is the directory of claimed files.
 //!
 //! A file goes: spool → `.claimed/` → `<state>/bundles/<id>/` → archive → `<state>/receipts/` → unlinked.
 
 mod backlog;
+mod blocked;
 mod bundle;
 pub mod compat;
 mod config;
@@ -21,6 +22,7 @@ mod error;
 mod events;
 mod fault;
 mod files;
+mod home;
 mod journal;
 mod json;
 mod metrics;

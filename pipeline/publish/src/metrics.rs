@@ -1,5 +1,5 @@
-//! What a publisher tells Prometheus. `spooled = published + pending + quarantined + dropped` holds at every scrape, up to the
-//! files that are passing at that moment.
+//! The metrics of a publisher. `spooled = published + pending + blocked + quarantined + dropped` holds at every scrape, except
+//! for files that change their state at that moment.
 
 use std::time::Duration;
 
@@ -19,6 +19,12 @@ pub(crate) struct Datatype {
 pub(crate) struct FileState {
     datatype: String,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct BlockedFor {
+    datatype: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -48,6 +54,10 @@ type Histograms = Family<Datatype, Histogram, fn() -> Histogram>;
 pub(crate) struct Metrics {
     files: Family<FileState, Counter>,
     pending: Family<Datatype, Gauge>,
+    blocked: Family<BlockedFor, Gauge>,
+    blocked_dirs: Family<Datatype, Gauge>,
+    oldest_blocked: Family<Datatype, Gauge>,
+    undeclared: Gauge,
     violations: Family<Kind, Counter>,
     bundles: Family<Datatype, Counter>,
     oldest: Family<Datatype, Gauge>,
@@ -75,6 +85,10 @@ impl Metrics {
         let metrics = Metrics {
             files: Family::default(),
             pending: Family::default(),
+            blocked: Family::default(),
+            blocked_dirs: Family::default(),
+            oldest_blocked: Family::default(),
+            undeclared: Gauge::default(),
             violations: Family::default(),
             bundles: Family::default(),
             oldest: Family::default(),
@@ -94,7 +108,7 @@ impl Metrics {
         let m = &metrics;
         registry.register(
             "groma_publish_files",
-            "Files picked up, and what became of them",
+            "Closed files, and what became of them",
             m.files.clone(),
         );
         registry.register(
@@ -147,8 +161,34 @@ impl Metrics {
             "From the last modification of a file whose closing was seen to its claim",
             m.claim_delay.clone(),
         );
+        metrics.register_blocked(registry);
         metrics.register_those_of_mlab(registry);
         metrics
+    }
+
+    /// Files that nothing happens to.
+    fn register_blocked(&self, registry: &mut Registry) {
+        let m = self;
+        registry.register(
+            "groma_publish_blocked_files",
+            "Closed files that cannot be claimed, by reason",
+            m.blocked.clone(),
+        );
+        registry.register(
+            "groma_publish_blocked_directories",
+            "Directories that cannot be read",
+            m.blocked_dirs.clone(),
+        );
+        registry.register(
+            "groma_publish_oldest_blocked_seconds",
+            "Since the oldest blocked file",
+            m.oldest_blocked.clone(),
+        );
+        registry.register(
+            "groma_publish_undeclared_directories",
+            "Directories beside the datatypes that are not configured, so that their files are not published",
+            m.undeclared.clone(),
+        );
     }
 
     /// The names that M-Lab's alerts ask for.
@@ -189,6 +229,10 @@ impl Metrics {
     pub(crate) fn show_reserve(&self, is_held: bool, is_stopped: bool) {
         self.reserve.set(is_held.into());
         self.admission_stopped.set(is_stopped.into());
+    }
+
+    pub(crate) fn undeclared(&self, directories: usize) {
+        self.undeclared.set(directories as i64);
     }
 
     pub(crate) fn claimed_after(&self, delay: Duration) {
@@ -232,9 +276,55 @@ impl DatatypeMetrics {
             .inc();
     }
 
-    pub(crate) fn spooled(&self) {
+    /// A closed file was found that nobody has counted yet.
+    pub(crate) fn found(&self) {
         self.file("spooled");
+    }
+
+    /// A file was claimed that was found before.
+    pub(crate) fn claimed(&self) {
         self.all.pending.get_or_create(&self.label()).inc();
+    }
+
+    /// A claimed file was found.
+    pub(crate) fn spooled(&self) {
+        self.found();
+        self.claimed();
+    }
+
+    pub(crate) fn blocked(&self, reason: &'static str) {
+        self.all
+            .blocked
+            .get_or_create(&self.blocked_for(reason))
+            .inc();
+    }
+
+    pub(crate) fn unblocked(&self, reason: &'static str) {
+        self.all
+            .blocked
+            .get_or_create(&self.blocked_for(reason))
+            .dec();
+    }
+
+    fn blocked_for(&self, reason: &'static str) -> BlockedFor {
+        BlockedFor {
+            datatype: self.datatype.clone(),
+            reason,
+        }
+    }
+
+    pub(crate) fn oldest_blocked(&self, seconds: u64, dirs: usize) {
+        let label = self.label();
+        self.all
+            .oldest_blocked
+            .get_or_create(&label)
+            .set(seconds as i64);
+        self.all.blocked_dirs.get_or_create(&label).set(dirs as i64);
+    }
+
+    /// Somebody else took a blocked file away.
+    pub(crate) fn dropped_unclaimed(&self) {
+        self.file("dropped");
     }
 
     pub(crate) fn published(&self) {

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use groma_spool::{Name, SpoolPath};
 
+use crate::blocked::{Blocked, Reason};
 use crate::error::is_full;
 use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
-use crate::shared::Shared;
+use crate::shared::{Lane, Shared};
 use crate::tree::{self, Found};
 
 /// What became of a file that was offered.
@@ -21,9 +22,11 @@ enum Claim {
     Taken {
         found: Found,
     },
-    /// A file of this name is claimed already and not yet published, or too many dates are open: later.
-    Blocked,
-    /// A writer may still have it open, or its datatype waits for room: later.
+    /// A file of this name is claimed already and not yet published.
+    SameName,
+    /// It has several hard links, maybe only in the memory of its file system.
+    SeveralLinks,
+    /// A writer may still have it open, its datatype waits for room, or too many dates are open: later.
     Later,
     /// A writer has it open and has not written for longer than the age limit.
     HeldOpen,
@@ -31,8 +34,6 @@ enum Claim {
     Refused(&'static str),
 }
 
-/// Names that are remembered, so that each is warned about once and retried at once.
-const REMEMBERED: usize = 1_000;
 /// Dates that one datatype may have waiting at a time.
 const OPEN_DATES: usize = 1_000;
 /// A rename is tried so often when the worker removes the emptied directory at the same instant.
@@ -41,12 +42,12 @@ const RENAME_ATTEMPTS: usize = 10;
 /// The part of the publisher that looks at the experiment's directory.
 pub(crate) struct Picker {
     pub(crate) shared: Arc<Shared>,
-    warned: BTreeSet<String>,
+    /// The files of each datatype that cannot be claimed.
+    pub(crate) blocked: BTreeMap<Name, Blocked>,
+    /// Directories that were reported because no datatype is configured for them.
+    pub(crate) undeclared: BTreeSet<String>,
     /// A claim found no room.
     has_found_full: bool,
-    /// What is offered again soon, and whether its writer was seen to close it: files that stood behind one of the same
-    /// name, or failed to be picked up.
-    again: BTreeMap<SpoolPath, bool>,
     /// The directories of the last file and of its claim: files come in swarms.
     from: Option<(String, OwnedFd)>,
     to: Option<(String, OwnedFd)>,
@@ -55,10 +56,14 @@ pub(crate) struct Picker {
 impl Picker {
     pub(crate) fn new(shared: Arc<Shared>) -> Picker {
         Picker {
+            blocked: shared
+                .lanes
+                .keys()
+                .map(|name| (name.clone(), Blocked::default()))
+                .collect(),
             shared,
-            warned: BTreeSet::new(),
+            undeclared: BTreeSet::new(),
             has_found_full: false,
-            again: BTreeMap::new(),
             from: None,
             to: None,
         }
@@ -83,17 +88,22 @@ impl Picker {
         self.offer(&relative.to_string_lossy(), closed);
     }
 
-    /// Offers again the files that stood behind one of the same name, or failed to be picked up.
+    /// Tries blocked files again, not all at once.
     pub(crate) fn offer_again(&mut self) {
-        for (path, closed) in self.again.clone() {
-            self.offer(&path.to_string(), closed);
+        let mut again = Vec::new();
+        for blocked in self.blocked.values_mut() {
+            again.append(&mut blocked.next());
+        }
+        for (path, closed) in again {
+            self.offer(&path, closed);
         }
     }
 
     /// Takes a file by its path below the experiment's directory, if it is one to take.
     pub(crate) fn offer(&mut self, relative: &str, closed: bool) {
-        let first = relative.split('/').next().unwrap_or_default();
+        let mut parts = relative.split('/');
         let shared = Arc::clone(&self.shared);
+        let first = parts.clone().next().unwrap_or_default();
         let Some(lane) = first
             .parse::<Name>()
             .ok()
@@ -101,17 +111,22 @@ impl Picker {
         else {
             return;
         };
+        // Unfinished and claimed files of a datatype on a volume of its own.
+        if parts.any(|part| part.starts_with('.')) {
+            return;
+        }
         let path = match relative.parse::<SpoolPath>() {
             Ok(path) => path,
-            Err(error) => return self.breach(Breach::Name, relative, &error.to_string()),
+            Err(error) => {
+                return self.block(lane, relative, closed, Reason::Name, &error.to_string());
+            }
         };
-        let claim = self.claim(&path, closed);
-        if !matches!(claim, Ok(Claim::Blocked) | Err(_)) {
-            self.again.remove(&path);
-        }
-        match claim {
+        match self.claim(&path, closed) {
             Ok(Claim::Taken { found }) => {
-                lane.metrics.spooled();
+                if !self.unblock(lane, relative) {
+                    lane.metrics.found();
+                }
+                lane.metrics.claimed();
                 if closed {
                     shared.metrics.claimed_after(found.age());
                 }
@@ -119,41 +134,88 @@ impl Picker {
                 let size_bytes = found.identity.size_bytes;
                 lane.backlog.add(path.date, size_bytes, Instant::now());
             }
-            Ok(Claim::Blocked) => {
-                if self.remember(path, true) {
-                    let detail = "a file of this name is not published yet; it waits for that";
-                    shared.breach(Breach::Blocked, relative, detail);
+            Ok(Claim::Gone) => {
+                if self.unblock(lane, relative) {
+                    lane.metrics.dropped_unclaimed();
                 }
             }
-            Ok(Claim::Later | Claim::Gone) => {}
+            Ok(Claim::Later) => {}
+            Ok(Claim::SeveralLinks) => {
+                let detail =
+                    "it has several hard links; it waits until its writer has removed the others";
+                self.block(lane, relative, closed, Reason::Links, detail);
+            }
+            Ok(Claim::SameName) => {
+                let detail = "a file of this name is not published yet; it waits for that";
+                self.block(lane, relative, closed, Reason::SameName, detail);
+            }
             Ok(Claim::HeldOpen) => {
                 let detail =
                     "not modified for long and still open for writing; it waits for its writer";
-                self.breach(Breach::HeldOpen, relative, detail);
+                self.block(lane, relative, closed, Reason::HeldOpen, detail);
             }
-            Ok(Claim::Refused(reason)) => self.breach(Breach::Kind, relative, reason),
+            Ok(Claim::Refused(reason)) => self.block(lane, relative, closed, Reason::Kind, reason),
             Err(error) => {
                 if is_full(&error) {
                     self.has_found_full = true;
                     shared.reserve.release();
                 }
                 lane.metrics.error("claim");
-                if self.remember(path, closed) {
-                    tracing::warn!(file = relative, %error, "could not pick up a file; it stays and will be tried again");
-                }
+                let reason = Reason::of(&error);
+                self.block(lane, relative, closed, reason, &error.to_string());
             }
         }
     }
 
-    /// Has a file offered again soon; whether that is new. Of too many, the rest wait for the next walk.
-    fn remember(&mut self, path: SpoolPath, closed: bool) -> bool {
-        self.again.len() < REMEMBERED && self.again.insert(path, closed).is_none()
+    /// Counts a file that cannot be claimed, and reports it once.
+    fn block(&mut self, lane: &Lane, relative: &str, closed: bool, reason: Reason, detail: &str) {
+        let Some(blocked) = self.blocked.get_mut(&lane.datatype.name) else {
+            return;
+        };
+        if !blocked.add(relative, reason, closed, &lane.metrics) {
+            return;
+        }
+        let breach = match reason {
+            Reason::Name => Breach::Name,
+            Reason::Kind => Breach::Kind,
+            Reason::SameName => Breach::Blocked,
+            Reason::HeldOpen => Breach::HeldOpen,
+            Reason::Links => return,
+            _ => {
+                let reason = reason.as_str();
+                tracing::warn!(
+                    file = relative,
+                    reason,
+                    detail,
+                    "cannot claim a file; it stays and will be tried again"
+                );
+                return;
+            }
+        };
+        self.shared.breach(breach, relative, detail);
     }
 
-    /// Puts on record, once, why a file stays where it is.
-    fn breach(&mut self, breach: Breach, relative: &str, detail: &str) {
-        if self.warned.len() < REMEMBERED && self.warned.insert(relative.to_owned()) {
-            self.shared.breach(breach, relative, detail);
+    fn unblock(&mut self, lane: &Lane, relative: &str) -> bool {
+        let blocked = self.blocked.get_mut(&lane.datatype.name);
+        blocked.is_some_and(|blocked| blocked.remove(relative, &lane.metrics))
+    }
+
+    /// Shows in the metrics and in `/ready` what cannot be claimed.
+    pub(crate) fn show_blocked(&self) {
+        let mut faults = Vec::new();
+        for (name, blocked) in &self.blocked {
+            let metrics = &self.shared.lanes[name].metrics;
+            metrics.oldest_blocked(blocked.oldest().as_secs(), blocked.dirs());
+            faults.extend(blocked.fault(name));
+        }
+        let Some(lifecycle) = &self.shared.config.lifecycle else {
+            return;
+        };
+        let part = format!("publish {}", self.shared.config.spool.experiment());
+        if faults.is_empty() {
+            lifecycle.recovered(&part);
+        } else {
+            lifecycle.failed(&part, &faults.join("; "));
         }
     }
 
@@ -166,6 +228,9 @@ impl Picker {
         let Some((_, dir)) = &self.from else {
             return Ok(Claim::Gone);
         };
+        if found.may_have_fewer_links() {
+            return Ok(Claim::SeveralLinks);
+        }
         if let Some(reason) = found.objection() {
             return Ok(Claim::Refused(reason));
         }
@@ -177,9 +242,9 @@ impl Picker {
             return Ok(Claim::Later);
         }
         if lane.backlog.dates() >= OPEN_DATES {
-            return Ok(Claim::Blocked);
+            return Ok(Claim::Later);
         }
-        let claimed_dir = tree::claimed_dir(&path.datatype, path.date);
+        let claimed_dir = shared.tree.claimed_dir(&path.datatype, path.date);
         for _ in 0..RENAME_ATTEMPTS {
             let claimed = match self.to.take() {
                 Some((relative, claimed)) if relative == claimed_dir => claimed,
@@ -193,7 +258,7 @@ impl Picker {
                     return match renamed {
                         Ok(()) => Ok(Claim::Taken { found }),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                            Ok(Claim::Blocked)
+                            Ok(Claim::SameName)
                         }
                         Err(error) => Err(error),
                     };
@@ -203,7 +268,7 @@ impl Picker {
                 return Ok(Claim::Gone);
             }
         }
-        Ok(Claim::Blocked)
+        Ok(Claim::Later)
     }
 
     /// Looks for a file, and leaves its directory open. One that was open is opened again before it is believed that
@@ -233,7 +298,7 @@ impl Picker {
         let is_old = found.age() >= self.shared.config.settle;
         if let Some(has_writer) = self.shared.config.writer_probe {
             let file = self.shared.tree.open_file(dir, name)?;
-            if !tree::look_open(&file)?.is(found) {
+            if tree::look_open(&file)?.objection().is_some() {
                 return Ok(Some(Claim::Later));
             }
             // Where the file system or our rights do not let the kernel tell, only the age is left.

@@ -1,7 +1,7 @@
 //! The publisher as its caller sees it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use groma_archive::Store;
 use groma_spool::Name;
-use groma_watch::{Change, TreeWatch};
+use groma_watch::{Change, TreeWatch, WatchError};
 use prometheus_client::registry::Registry;
 
 use crate::pickup::Picker;
@@ -36,7 +36,7 @@ const A_DAY: Duration = Duration::from_hours(24);
 pub struct Publisher {
     shared: Arc<Shared>,
     /// `None` while the system gives no directory events.
-    watch: Option<TreeWatch>,
+    watch: Option<Vec<Watch>>,
     inheritance: BTreeMap<Name, Inheritance>,
 }
 
@@ -85,7 +85,7 @@ impl Publisher {
         registry: &mut Registry,
     ) -> Result<Publisher, PublishError> {
         let shared = Arc::new(Shared::open(config, store, registry)?);
-        let watch = start_watch(shared.tree.path());
+        let watch = start_watch(&shared);
         let inheritance = recover(&shared)?;
         Ok(Publisher {
             shared,
@@ -110,7 +110,9 @@ impl Publisher {
         while !stop.load(Ordering::Acquire) {
             self.pick_up(&mut picker, TICK);
             if retried.elapsed() >= AGAIN_EVERY {
+                self.reopen(&mut picker);
                 picker.offer_again();
+                picker.show_blocked();
                 retried = Instant::now();
                 self.show_ages();
                 self.tend();
@@ -228,17 +230,41 @@ impl Publisher {
 
     /// What happened in the spool. Without a watch that is unknown, so everything is walked.
     fn changes(&mut self, timeout: Duration) -> Vec<Change> {
-        if let Some(watch) = &mut self.watch {
-            return watch.wait(timeout).unwrap_or_else(|error| {
-                tracing::error!(%error, "the watch failed; starting another");
-                self.watch = start_watch(self.shared.tree.path());
-                vec![Change::Rescan]
-            });
+        if let Some(watches) = &mut self.watch {
+            let mut changes = Vec::new();
+            // The first waits, and the others, on directories behind links, are looked at.
+            for (number, watch) in watches.iter_mut().enumerate() {
+                let timeout = if number == 0 { timeout } else { Duration::ZERO };
+                match watch.wait(timeout) {
+                    Ok(mut found) => changes.append(&mut found),
+                    Err(error) => {
+                        tracing::error!(%error, "the watch failed; starting another");
+                        self.watch = start_watch(&self.shared);
+                        return vec![Change::Rescan];
+                    }
+                }
+            }
+            return changes;
         }
         if !timeout.is_zero() {
             std::thread::sleep(AGAIN_EVERY);
         }
         vec![Change::Rescan]
+    }
+
+    /// Goes on in the directory that is now under the spool's path, if somebody replaced it.
+    fn reopen(&mut self, picker: &mut Picker) {
+        match self.shared.tree.reopen_if_replaced() {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(spool = %self.shared.tree.path().display(), "the experiment's directory was replaced; going on in the new one");
+                self.watch = start_watch(&self.shared);
+                picker.scan();
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot look at the experiment's directory");
+            }
+        }
     }
 
     fn show_ages(&self) {
@@ -248,9 +274,53 @@ impl Publisher {
     }
 }
 
-/// A watch on the spool, or `None` after one line that says what is lost: closed files are then found by walking.
-fn start_watch(root: &Path) -> Option<TreeWatch> {
-    TreeWatch::new(root)
+/// A watch on the spool, or on the directory behind the link of a datatype.
+struct Watch {
+    watch: TreeWatch,
+    /// The directory, and the path that the publisher knows it by.
+    behind: Option<(PathBuf, PathBuf)>,
+}
+
+impl Watch {
+    fn wait(&mut self, timeout: Duration) -> Result<Vec<Change>, WatchError> {
+        let mut changes = self.watch.wait(timeout)?;
+        let Some((real, known)) = &self.behind else {
+            return Ok(changes);
+        };
+        for change in &mut changes {
+            if let Change::File { path, .. } = change
+                && let Ok(below) = path.strip_prefix(real)
+            {
+                *path = known.join(below);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// The watches on the spool, or `None` after one line that says what is lost: closed files are then found by walking.
+fn start_watch(shared: &Shared) -> Option<Vec<Watch>> {
+    let root = shared.tree.path();
+    let start = || -> Result<Vec<Watch>, WatchError> {
+        let mut watches = vec![Watch {
+            watch: TreeWatch::new(root)?,
+            behind: None,
+        }];
+        for datatype in shared.tree.links() {
+            let known = root.join(datatype);
+            let real = known.canonicalize().map_err(|source| WatchError {
+                operation: "resolve",
+                path: known.clone(),
+                source,
+            })?;
+            watches.push(Watch {
+                watch: TreeWatch::new(&real)?,
+                behind: Some((real, known)),
+            });
+        }
+        Ok(watches)
+    };
+    start()
         .inspect_err(|error| {
             tracing::warn!(
                 %error,

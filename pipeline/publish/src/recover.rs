@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use crate::PublishError;
 use crate::deliver::{member_paths, set_aside};
 use crate::files::{abandon, digest_file, move_dir, visible_entries};
+use crate::home::bring_home;
 use crate::journal::Bundle;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
 
@@ -85,7 +86,9 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
             .get(name)
             .map_or(0, |inheritance| inheritance.held.len());
         lane.metrics.conflicts(held);
-        let dir = format!(".claimed/{name}");
+        let dir = shared.tree.claimed_of(name);
+        bring_home(shared, name)
+            .map_err(PublishError::io("move claimed files to", Path::new(&dir)))?;
         recover_claims(shared, lane, &dir)
             .map_err(PublishError::io("list claimed files in", Path::new(&dir)))?;
     }

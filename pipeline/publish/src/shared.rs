@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
 use groma_archive::disk::{Disk, Place};
-use groma_spool::{Name, SpoolPath};
+use groma_spool::{Name, Rivals, SpoolPath, Volume, create_dirs_durable, probe};
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -19,14 +19,13 @@ use rustix::io::Errno;
 use crate::backlog::Backlog;
 use crate::events::{Breach, Events};
 use crate::files::abandon;
-use crate::journal::Identity;
 use crate::metrics::{DatatypeMetrics, Metrics};
 use crate::naming::{self, Moments};
 use crate::quarantine::{Budget, QUARANTINE_DIR};
 use crate::receipts::RECEIPTS_DIR;
 use crate::reserve::Reserve;
 use crate::table::TABLES_DIR;
-use crate::tree::Tree;
+use crate::tree::{Identity, Tree};
 use crate::{Config, DatatypeConfig, PublishError};
 
 /// One datatype on its way.
@@ -89,9 +88,10 @@ pub(crate) struct Shared {
     pub(crate) quarantine: Budget,
     pub(crate) flush_asked: AtomicBool,
     /// A worker that a hanging archive holds beyond the end of `run` still keeps others out.
-    _locks: [File; 2],
+    _locks: Vec<File>,
 }
 
+const CLAIMED_DIR: &str = ".claimed";
 pub(crate) const BUNDLES_DIR: &str = "bundles";
 pub(crate) const CONFLICT_DIR: &str = "conflict";
 
@@ -114,8 +114,8 @@ impl Shared {
                 _ => {}
             }
         }
-        let locks = [lock(state_dir)?, lock(&claimed)?];
-        let tree = Tree::open(config.spool.path(), config.disk.clone())
+        let mut locks = vec![lock_state(state_dir)?, lock(&claimed)?];
+        let mut tree = Tree::open(config.spool.path(), config.disk.clone())
             .map_err(PublishError::io("open spool", config.spool.path()))?;
         let metrics = Metrics::new(registry);
         let mut lanes = BTreeMap::new();
@@ -128,8 +128,9 @@ impl Shared {
                 jiff::civil::Date::constant(2000, 1, 1),
                 jiff::Timestamp::UNIX_EPOCH,
             )?;
-            let dir = config.spool.datatype_dir(&datatype.name);
-            std::fs::create_dir_all(&dir).map_err(PublishError::io("create", &dir))?;
+            if let Some(own) = take_in(&mut tree, &config, &datatype.name)? {
+                locks.push(lock(&own)?);
+            }
             let lane = Lane {
                 datatype: datatype.clone(),
                 backlog: Backlog::default(),
@@ -171,6 +172,27 @@ impl Shared {
     }
 }
 
+/// Finds the volume of a datatype's directory and the way to claim files there. Returns the directory of claimed files if the
+/// datatype has its own.
+fn take_in(
+    tree: &mut Tree,
+    config: &Config,
+    datatype: &Name,
+) -> Result<Option<PathBuf>, PublishError> {
+    let (spool, dir) = (config.spool.path(), config.spool.datatype_dir(datatype));
+    let is_link = tree
+        .check_link(datatype)
+        .map_err(PublishError::io("follow the link", &dir))?;
+    create_dirs_durable(spool, &dir).map_err(PublishError::io("create", &dir))?;
+    let name = datatype.as_str();
+    let found = probe(spool, name, CLAIMED_DIR, Rivals::Excluded, false);
+    let (volume, method) =
+        found.map_err(|(at, source)| PublishError::io("claim files from", &at)(source))?;
+    tracing::debug!(%datatype, ?volume, method = method.as_str(), "the datatype's directory works");
+    tree.set_volume(datatype, volume, is_link);
+    Ok((volume == Volume::Own).then(|| volume.place(spool, name, CLAIMED_DIR)))
+}
+
 /// Receipts and quarantine are the operator's alone. A directory that others made may have things of others in it, so only
 /// what is the publisher's below it is closed.
 fn make_state_dir(dir: &Path) -> Result<(), PublishError> {
@@ -200,8 +222,24 @@ fn make_state_dir(dir: &Path) -> Result<(), PublishError> {
     Ok(())
 }
 
+/// Locks a file that only its owner may open: the state directory may be one that others can read, and hold locks on.
+fn lock_state(dir: &Path) -> Result<File, PublishError> {
+    let path = dir.join("lock");
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options
+        .open(&path)
+        .map_err(PublishError::io("open", &path))?;
+    file.set_permissions(Permissions::from_mode(0o600))
+        .map_err(PublishError::io("set the mode of", &path))?;
+    lock_open(file, dir)
+}
+
 fn lock(dir: &Path) -> Result<File, PublishError> {
-    let file = File::open(dir).map_err(PublishError::io("open", dir))?;
+    lock_open(File::open(dir).map_err(PublishError::io("open", dir))?, dir)
+}
+
+fn lock_open(file: File, dir: &Path) -> Result<File, PublishError> {
     match flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(PublishError::InUse {

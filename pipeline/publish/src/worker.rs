@@ -96,11 +96,14 @@ impl Worker {
             match deliver(&self.shared, self.lane(), &mut bundle, dir) {
                 Ok(Delivery::Done) => {
                     self.shared.reserve.succeeded();
-                    tracing::debug!(
-                        bundle = bundle.id,
-                        files = bundle.members.len(),
-                        "published"
-                    );
+                    for object in &bundle.objects {
+                        tracing::info!(
+                            object = object.name,
+                            size_bytes = object.size_bytes,
+                            files = bundle.members.len(),
+                            "archived"
+                        );
+                    }
                     return Ok(());
                 }
                 Ok(Delivery::Conflict) => {

@@ -83,7 +83,7 @@ impl Sealer<'_> {
             "look at a file of",
             self.shared.tree.path(),
         ))?;
-        let same = now.identity == before.identity;
+        let same = now.holds_still(before);
         Ok(self
             .shared
             .config

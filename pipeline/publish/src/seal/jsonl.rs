@@ -65,7 +65,8 @@ impl Sealer<'_> {
                 path,
                 name: filename,
                 sha256: judged.sha256,
-                identity: found.identity,
+                size_bytes: found.identity.size_bytes,
+                seen: Some(found.identity),
             });
         }
         let (data, index) = writer

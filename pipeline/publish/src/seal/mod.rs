@@ -59,7 +59,7 @@ pub(crate) fn seal(
     date: Date,
     cap: &mut usize,
 ) -> Result<Sealed, PublishError> {
-    let relative = tree::claimed_dir(&lane.datatype.name, date);
+    let relative = shared.tree.claimed_dir(&lane.datatype.name, date);
     let nothing = Sealed {
         bundle: None,
         listed_bytes: 0,
@@ -229,7 +229,7 @@ impl Sealer<'_> {
     fn sync_claims(&self, bundle: &Bundle) -> Result<(), PublishError> {
         let sync = || {
             let tree = &self.shared.tree;
-            tree.sync_way(&tree::claimed_dir(&bundle.datatype, bundle.date))?;
+            tree.sync_way(&tree.claimed_dir(&bundle.datatype, bundle.date))?;
             tree.sync(&self.claimed)?;
             let Some(path) = bundle.members.first().and_then(Member::spool_path) else {
                 return Ok(());

@@ -66,7 +66,8 @@ impl Sealer<'_> {
                 path: spool_path.to_string(),
                 name,
                 sha256,
-                identity: found.identity,
+                size_bytes: found.identity.size_bytes,
+                seen: Some(found.identity),
             });
         }
         let out = writer

@@ -186,7 +186,10 @@ impl Lab {
 
     /// Files that are still in the spool, claimed or not.
     pub fn left(&self) -> Vec<PathBuf> {
-        files_below(self.spool.path())
+        let mut left = files_below(self.spool.path());
+        // The link of a datatype on another disk.
+        left.retain(|path| !path.is_dir());
+        left
     }
 }
 
@@ -238,6 +241,33 @@ pub fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
+/// An archive directory that is opened again for every call, so that it fails while its root is not a directory.
+pub struct Late {
+    pub root: PathBuf,
+}
+
+impl Store for Late {
+    fn put_new(
+        &self,
+        name: &str,
+        body: &Path,
+    ) -> Result<groma_archive::Put, groma_archive::StoreError> {
+        LocalStore::open(&self.root)?.put_new(name, body)
+    }
+    fn stat(&self, name: &str) -> Result<Option<groma_archive::Stat>, groma_archive::StoreError> {
+        LocalStore::open(&self.root)?.stat(name)
+    }
+    fn open(&self, name: &str) -> Result<Box<dyn std::io::Read + Send>, groma_archive::StoreError> {
+        LocalStore::open(&self.root)?.open(name)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, groma_archive::StoreError> {
+        LocalStore::open(&self.root)?.list(prefix)
+    }
+    fn url(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
 /// Waits for something that must happen; fails after a time that only a broken program needs.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -260,14 +290,20 @@ pub struct Running {
 impl Running {
     pub fn start(config: Config, store: Arc<dyn Store>) -> Running {
         let mut registry = Registry::default();
-        // The threads of one that died in this process may need a moment to let go.
+        // The threads of one that died in this process may need a moment to let go, and a process that another test starts
+        // has the locks until its `exec`.
+        let mut opened = None;
         wait_for("the lock", || {
-            !matches!(
-                Publisher::open(config.clone(), Arc::clone(&store), &mut Registry::default()),
-                Err(PublishError::InUse { .. })
-            )
+            registry = Registry::default();
+            match Publisher::open(config.clone(), Arc::clone(&store), &mut registry) {
+                Err(PublishError::InUse { .. }) => false,
+                other => {
+                    opened = Some(other.unwrap());
+                    true
+                }
+            }
         });
-        let publisher = Publisher::open(config, store, &mut registry).unwrap();
+        let publisher = opened.unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         Running {
