@@ -17,6 +17,7 @@ use clap::Parser as _;
 use output::complain;
 
 fn main() -> ExitCode {
+    groma_service::keep_others_from_writing();
     let args = args::Groma::parse();
     let (format, level) = args.logging();
     if let Err(error) = groma_service::init_logging(format, level) {

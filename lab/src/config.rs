@@ -30,6 +30,8 @@ pub struct LabConfig {
     pub flush_age: Duration,
     /// A bundle is archived when it holds this many bytes.
     pub flush_bytes: u64,
+    /// Bytes set aside on the disk of the spool. While less than that is free beside them, no tests are admitted. 0 is none.
+    pub reserve_bytes: u64,
     /// Bundle form of every datatype; without it each has the form of its manifest.
     pub form: Option<Form>,
     /// Whether a test needs the version of the policy that the person accepted.
@@ -56,6 +58,7 @@ impl LabConfig {
             certificate: None,
             flush_age: Duration::from_secs(2),
             flush_bytes: 50_000_000,
+            reserve_bytes: 0,
             form: None,
             require_policy: false,
             max_tests: 100,

@@ -86,7 +86,14 @@ impl Lab {
             &mut registry,
         )?;
         let (store, archive_dir) = stages::archive(config, &dirs)?;
-        let publisher = stages::publisher(&manifest, config, &dirs, store.clone(), &mut registry)?;
+        let publisher = stages::publisher(
+            &manifest,
+            config,
+            &dirs,
+            store.clone(),
+            &mut registry,
+            &lifecycle,
+        )?;
         let lake = config.lake.clone().unwrap_or_else(|| dirs.lake().into());
         let loader = stages::loader(&manifest, &lake, store.clone(), archive_dir);
         let server = server(config, &dirs, experiment, &mut registry)?;

@@ -1,9 +1,13 @@
 //! One lab per directory.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::LabError;
+
+/// Whoever may open the file can hold its lock, and keep the lab from starting.
+const MODE: u32 = 0o600;
 
 /// Holds the lab's directory for this process; the kernel lets go of it when
 /// the process ends, however it ends.
@@ -23,7 +27,11 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .open(&path)
+            .map_err(at)?;
+        // Also of a file that an earlier version created.
+        file.set_permissions(Permissions::from_mode(MODE))
             .map_err(at)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),

@@ -13,6 +13,7 @@ use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
 use groma_schema::Schema;
+use groma_service::Lifecycle;
 use groma_spool::{ExperimentDir, Name};
 use prometheus_client::registry::Registry;
 
@@ -46,6 +47,7 @@ pub(crate) fn publisher(
     dirs: &LabDirs,
     store: Arc<dyn Store>,
     registry: &mut Registry,
+    lifecycle: &Lifecycle,
 ) -> Result<Publisher, LabError> {
     let name = manifest.name.as_str();
     let spool = ExperimentDir::open(dirs.experiment(name), manifest.name.clone())?;
@@ -53,6 +55,8 @@ pub(crate) fn publisher(
     publish.organization = Some("lab".to_owned());
     publish.flush_age = config.flush_age;
     publish.flush_bytes = config.flush_bytes;
+    publish.reserve_bytes = config.reserve_bytes;
+    publish.lifecycle = Some(lifecycle.clone());
     // Every writer of a lab renames finished files into place.
     publish.settle = std::time::Duration::ZERO;
     publish.datatypes = published_datatypes(manifest, config.form);

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
-use groma_publish::{Config, Form, Publisher, Wanted, find_receipts};
+use groma_publish::{Config, Form, Publisher, Wanted, default_reserve_bytes, find_receipts};
 use groma_service::{
     Access, Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
 };
@@ -61,18 +61,19 @@ pub(crate) struct Args {
     form: Option<BundleChoice>,
 
     /// Archive a bundle when its oldest file is this old.
-    #[arg(long, env = "GROMA_FLUSH_AGE", value_parser = parse_duration, default_value = "1h")]
+    #[arg(long, env = "GROMA_FLUSH_AGE", value_parser = parse_duration, default_value = "30s")]
     flush_age: Duration,
 
     /// Archive a bundle when it holds this many bytes.
     #[arg(long, env = "GROMA_FLUSH_SIZE", value_parser = parse_byte_count, default_value = "50MB")]
     flush_size: u64,
 
-    /// Set aside so much of the disk for the day when it is full; 0 for none.
+    /// Set aside so much of the disk for the day when it is full; 0 for none. Without it 256 MB, or an eighth of a smaller
+    /// disk.
     ///
     /// While less than that is free beside it, the experiment admits no tests.
-    #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count, default_value = "256MB")]
-    reserve: u64,
+    #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count)]
+    reserve: Option<u64>,
 
     /// Put larger files into quarantine.
     #[arg(long, env = "GROMA_MAX_FILE_SIZE", value_parser = parse_byte_count, default_value = "1GB")]
@@ -127,12 +128,13 @@ impl From<BundleChoice> for Form {
 }
 
 pub(crate) fn run(notation: &Notation) -> anyhow::Result<ExitCode> {
-    let plan = match notation {
+    let mut plan = match notation {
         Notation::Own(args) => plan(args)?,
         Notation::Compat(compat) => compat.plan()?,
     };
     let mut registry = Registry::default();
     let lifecycle = Lifecycle::new();
+    plan.config.lifecycle = Some(lifecycle.clone());
     let pages = vec![receipts_page(&plan.config.state_dir)];
     let publisher =
         Publisher::open(plan.config, plan.store, &mut registry).context("start the publisher")?;
@@ -203,7 +205,9 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     config.organization.clone_from(&args.organization);
     config.flush_age = args.flush_age;
     config.flush_bytes = args.flush_size;
-    config.reserve_bytes = args.reserve;
+    config.reserve_bytes = args
+        .reserve
+        .unwrap_or_else(|| default_reserve_bytes(&args.state));
     config.max_file_bytes = args.max_file_size;
     config.quarantine_max_bytes = args.quarantine_size;
     config.receipts_kept = args.keep_receipts;

@@ -96,6 +96,13 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_FLUSH_SIZE", value_parser = parse_byte_count, default_value = "50MB")]
     flush_size: u64,
 
+    /// Set aside so much of the disk for the day when it is full; 0 for none. Without it 256 MB, or an eighth of a smaller
+    /// disk.
+    ///
+    /// While less than that is free beside it, no tests are admitted.
+    #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count)]
+    reserve: Option<u64>,
+
     /// How results are bundled, instead of the manifest's form.
     #[arg(long, value_enum)]
     form: Option<BundleChoice>,
@@ -164,6 +171,9 @@ fn config(args: Args) -> LabConfig {
             .map(|(cert, key)| Certificate { cert, key }),
         flush_age: args.flush_age,
         flush_bytes: args.flush_size,
+        reserve_bytes: args
+            .reserve
+            .unwrap_or_else(|| groma_publish::default_reserve_bytes(&args.dir)),
         form: args.form.map(Into::into),
         require_policy: args.require_policy,
         max_tests: args.max_tests,

@@ -45,6 +45,7 @@ pub use curate::{Quarantine, Quarantined};
 pub use error::PublishError;
 pub use publisher::{Flusher, Publisher};
 pub use receipts::{Receipt, Wanted, find_receipts};
+pub use reserve::default_reserve_bytes;
 
 // The laboratory of the integration tests names this crate as they do.
 #[cfg(test)]

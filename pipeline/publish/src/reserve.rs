@@ -23,6 +23,17 @@ use crate::journal::STATE_MODE;
 /// As many files as a bundle and its receipt take, with their directories, also those of an archive on the same disk.
 const INODES: u64 = 32;
 
+/// Returns the bytes to set aside where nobody says how many: 256 MB, or an eighth of a smaller disk. `state_dir` may be
+/// missing yet.
+pub fn default_reserve_bytes(state_dir: &Path) -> u64 {
+    const USUAL_BYTES: u64 = 256_000_000;
+    let path = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_path_buf());
+    let found = path.ancestors().find_map(|dir| statvfs(dir).ok());
+    found.map_or(USUAL_BYTES, |found| {
+        USUAL_BYTES.min(found.f_blocks.saturating_mul(found.f_frsize) / 8)
+    })
+}
+
 /// The reserve of one publisher.
 #[derive(Debug)]
 pub(crate) struct Reserve {

@@ -1,6 +1,7 @@
 //! The threads of a collector, and how they begin and end.
 
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -240,7 +241,13 @@ fn lock_state(config: &Config) -> Result<std::fs::File, StartError> {
         source,
     };
     std::fs::create_dir_all(path).map_err(error)?;
-    let file = std::fs::File::create(path.join("lock")).map_err(error)?;
+    // Whoever may open the file can hold its lock, and keep the recorder from starting.
+    let mode = 0o600;
+    let mut options = std::fs::File::options();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let file = options.open(path.join("lock")).map_err(error)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Busy(path.clone())),

@@ -403,7 +403,7 @@ fn failure(seed: u64, overruled: Option<&str>) -> Option<String> {
 }
 
 /// Schedules that a run of all tests gives each sync and check that it leaves out, and how many it must find out so.
-const SAMPLE_SCHEDULES: u64 = 100;
+const SAMPLE_SCHEDULES: u64 = 150;
 const SAMPLE_FOUND: usize = 23;
 
 fn from_env(name: &str) -> Option<u64> {

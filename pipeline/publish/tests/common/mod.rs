@@ -288,6 +288,10 @@ pub struct Running {
 }
 
 impl Running {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "tests hand over what they made for it"
+    )]
     pub fn start(config: Config, store: Arc<dyn Store>) -> Running {
         let mut registry = Registry::default();
         // The threads of one that died in this process may need a moment to let go, and a process that another test starts

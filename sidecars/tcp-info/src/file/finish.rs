@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use groma_spool::{Rivals, rename_new_path, sync_dir};
+use groma_spool::{RENAME_LOCK, Rivals, rename_new_path, sync_dir};
 use zstd::zstd_safe::CParameter;
 
 use super::growing::{self, MAGIC, read_whole};
@@ -77,6 +77,9 @@ impl Finisher {
         let (mut seen, mut left) = (0, 0);
         for entry in fs::read_dir(self.layout.done_dir())?.take(BATCH) {
             let path = entry?.path();
+            if path.file_name().is_some_and(|name| name == RENAME_LOCK) {
+                continue;
+            }
             seen += 1;
             match self.prepare(&path, believe_whole) {
                 Ok(Some(file)) => ready.push(file),
