@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use groma_archive::{LocalStore, Location, Store, open_to_put};
-use groma_lake::{Settings, Unsealed, keep};
+use groma_lake::{Settings, keep};
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, LoadError, Loader};
 use groma_manifest::{BundleForm, Manifest};
@@ -128,8 +128,7 @@ pub(crate) fn loader(
     archive_dir: Option<PathBuf>,
 ) -> Loader {
     let datatypes = loaded_datatypes(manifest);
-    let store = Unsealed::new(store, lake.clone());
-    let loader = Loader::new(Arc::new(store), Lake::new(lake.clone()), datatypes);
+    let loader = Loader::new(store, Lake::new(lake.clone()), datatypes);
     match archive_dir {
         Some(dir) => loader.watching(dir),
         None => loader,

@@ -83,8 +83,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut rows = 0;
     let mut date = args.date;
     while date <= last {
-        let files = Day::read(&table, date)?.files;
-        rows += export(table.store(), &files, date, form, &mut out)?;
+        let day = Day::read(&table, date)?;
+        day.verify(&table)?;
+        rows += export(table.store(), &day.files, date, form, &mut out)?;
         date = date.checked_add(1.day())?;
     }
     out.flush().context("write the export")?;

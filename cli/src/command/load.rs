@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use groma_lab::loaded_datatypes;
-use groma_lake::Unsealed;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_schema::Schema;
@@ -98,6 +97,10 @@ struct Line {
     errors: u64,
     skipped: u64,
     already: bool,
+    /// The object is damaged: members may be missing.
+    damaged: bool,
+    /// The rows replace those of a damaged object of the same name.
+    replaced: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     parquet: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +126,8 @@ impl Line {
 struct Sum {
     rows: u64,
     failed: u64,
+    /// Objects that are loaded as far as they could be read.
+    damaged: u64,
     /// Objects that nobody tried any more.
     left: u64,
 }
@@ -196,7 +201,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    let Sum { rows, failed, left } = sum;
+    let Sum {
+        rows,
+        failed,
+        damaged,
+        left,
+    } = sum;
     if !args.json {
         match &args.lake {
             Some(lake) if args.warehouse.0.to.is_none() => say!("{rows} rows in {lake}"),
@@ -208,6 +218,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "{failed} objects could not be loaded; {left} others would have ended as the last one did and were not tried"
     );
     anyhow::ensure!(failed == 0, "{failed} objects could not be loaded");
+    anyhow::ensure!(
+        damaged == 0,
+        "{damaged} objects are damaged, and only what could be read is in the lake; load them again when they are whole"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -258,7 +272,8 @@ fn load_all(
         for line in lines {
             left -= 1;
             sum.failed += u64::from(line.error.is_some());
-            sum.rows += line.rows;
+            sum.damaged += u64::from(line.damaged);
+            sum.rows += if line.already { 0 } else { line.rows };
             bars.done(&line.object, || print_line(&line, args.json))?;
         }
         sum.left += left;
@@ -273,6 +288,8 @@ fn load(loader: &Loader, object: &str, date: Option<Date>) -> Result<Line, groma
         errors: done.errors,
         skipped: done.skipped,
         already: done.already,
+        damaged: done.damaged,
+        replaced: done.replaced,
         parquet: Some(done.path),
         ..Line::default()
     })
@@ -284,7 +301,8 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
     } else if let Some(error) = &line.error {
         complain!("groma: {}: {error}", line.object);
     } else if line.already {
-        say!("{}: loaded already", line.object);
+        let damaged = if line.damaged { ", damaged" } else { "" };
+        say!("{}: loaded already{damaged}", line.object);
     } else {
         let Line {
             object,
@@ -293,7 +311,12 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
             skipped,
             ..
         } = line;
-        say!("{object}: {rows} rows, {errors} errors, {skipped} skipped");
+        let damaged = if line.damaged { ", damaged" } else { "" };
+        let replaced = match line.replaced {
+            true => ", in place of those of a damaged object",
+            false => "",
+        };
+        say!("{object}: {rows} rows, {errors} errors, {skipped} skipped{damaged}{replaced}");
     }
     Ok(())
 }
@@ -342,10 +365,8 @@ fn target(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow
 
 fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
     let lake = args.lake.clone().context("--lake says no lake")?;
-    // What is sealed already is not loaded again.
-    let store = Unsealed::new(Arc::from(archive.store), lake.clone());
-    let loader =
-        Loader::new(Arc::new(store), Lake::new(lake), datatypes).with_embargoed(args.embargoed);
+    let store = Arc::from(archive.store);
+    let loader = Loader::new(store, Lake::new(lake), datatypes).with_embargoed(args.embargoed);
     Ok(match archive.root {
         Some(root) => loader.watching(root),
         None => loader.polling(args.poll),

@@ -97,6 +97,8 @@ fn print(pass: &Pass, json: bool) -> anyhow::Result<()> {
         removed,
         recovered,
         lost_races,
+        corrected,
+        set_aside,
         unreadable,
     } = pass;
     if json {
@@ -106,10 +108,21 @@ fn print(pass: &Pass, json: bool) -> anyhow::Result<()> {
             "removed": removed,
             "recovered": recovered,
             "lost_races": lost_races,
+            "corrected": corrected,
+            "set_aside": set_aside,
             "unreadable": unreadable,
         }));
     }
     say!("{sealed} dates sealed, {compacted} compacted, {removed} replaced files removed");
+    if *corrected > 0 {
+        say!("{corrected} objects corrected");
+    }
+    for file in set_aside {
+        say!(
+            "  damaged, loaded again from its object by groma load: {}",
+            file.display()
+        );
+    }
     for file in unreadable {
         say!("  could not be read: {}", file.display());
     }

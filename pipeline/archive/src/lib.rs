@@ -147,6 +147,12 @@ pub trait Store: Send + Sync {
         Ok(self.stat(name)?.map(|stat| stat.size_bytes))
     }
 
+    /// A text that changes when the object does, where the store has one at the cost of a look at a directory: size, inode and
+    /// time of the last change. `None` where it has none.
+    fn version(&self, _name: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     /// Opens an object for reading from its start.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
 

@@ -212,6 +212,21 @@ impl Store for LocalStore {
         Ok(Some(metadata.len()))
     }
 
+    fn version(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let path = self.path(name)?;
+        match fs::symlink_metadata(&path) {
+            Ok(found) => Ok(Some(format!(
+                "{}-{}-{}.{:09}",
+                found.len(),
+                found.ino(),
+                found.mtime(),
+                found.mtime_nsec()
+            ))),
+            Err(error) if is_no_object(&error) => Ok(None),
+            Err(error) => Err(StoreError::io("stat object", &path)(error)),
+        }
+    }
+
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
         let path = self.path(name)?;
         match self.open_object(&path)? {

@@ -187,10 +187,15 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-pub(crate) fn place(root: &Path, staged: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn place(root: &Path, staged: &Path, target: &Path, over: bool) -> io::Result<()> {
     check(root, staged)?;
     create_parent(root, target)?;
-    match rename_new(staged, target) {
+    let renamed = if over {
+        fs::rename(staged, target)
+    } else {
+        rename_new(staged, target)
+    };
+    match renamed {
         Ok(()) => sync_dir(target.parent().unwrap_or(root)),
         Err(error)
             if matches!(

@@ -7,9 +7,12 @@
 
 #[cfg(feature = "s3")]
 mod bucket;
+mod digest;
 mod directory;
 mod file;
+mod guard;
 mod new_file;
+mod origin;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +24,11 @@ use std::time::Duration;
 use groma_archive::Opening;
 use groma_archive::{Kind, Location, StoreError};
 
+pub use digest::{CREATED_BY, FILE_SHA256, NO_SHA256, is_damage};
 pub use file::LakeFile;
+pub use guard::guarded;
 pub use new_file::{Committed, NewFile};
+pub use origin::{Held, Origin};
 
 /// The place of a lake. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -211,6 +217,13 @@ impl LakeStore {
         }
     }
 
+    /// Opens a table file whose bytes have the checksum in it; see [`LakeFile::verify`].
+    pub fn open_verified(&self, path: &Path) -> io::Result<LakeFile> {
+        let file = self.open_file(path)?;
+        file.verify()?;
+        Ok(file)
+    }
+
     /// Creates a file of these bytes, durably. A name that is taken is an error and stays as it is.
     pub fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         match &self.0 {
@@ -242,7 +255,16 @@ impl LakeStore {
     /// so: that is success. Several may try at once with files of the same content.
     pub fn place(&self, staged: &Path, target: &Path) -> io::Result<()> {
         match &self.0 {
-            Inner::Directory(root) => directory::place(root, staged, target),
+            Inner::Directory(root) => directory::place(root, staged, target, false),
+            #[cfg(feature = "s3")]
+            Inner::Bucket(bucket) => bucket.place(staged, target),
+        }
+    }
+
+    /// As [`LakeStore::place`], in place of the file that has the name.
+    pub fn place_over(&self, staged: &Path, target: &Path) -> io::Result<()> {
+        match &self.0 {
+            Inner::Directory(root) => directory::place(root, staged, target, true),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.place(staged, target),
         }

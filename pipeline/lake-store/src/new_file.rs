@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use groma_spool::sync_dir;
 
-use crate::{Inner, LakeStore, directory};
+use crate::{Inner, LakeStore, digest, directory};
 
 /// Where files of a directory are while they are written.
 const DIR: &str = ".tmp";
@@ -82,6 +82,13 @@ impl NewFile {
     /// Where it will stand.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+
+    /// Writes the checksum of a finished table file into it. `sha256` is the one of its bytes with
+    /// [`NO_SHA256`](crate::NO_SHA256) under the key [`FILE_SHA256`](crate::FILE_SHA256).
+    pub fn stamp(&mut self, sha256: &[u8; 32]) -> io::Result<()> {
+        self.file.flush()?;
+        digest::stamp(&self.file, sha256)
     }
 
     /// Gives the file its name unless that is taken.

@@ -1,12 +1,10 @@
-//! What the archive holds: how many objects of a date, and which of them need no loading.
+//! The objects of the archive by date, and the objects whose rows are in parts.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use groma_archive::{Put, Stat, Store, StoreError};
+use groma_archive::Store;
 use groma_lake_store::LakeStore;
 use groma_names::{Form, ObjectName};
 use groma_spool::Name;
@@ -14,7 +12,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::LakeError;
-use crate::log::{self, Log};
+use crate::log::{self, Log, Source};
+use crate::names::Stem;
 use crate::table::Table;
 
 /// Experiment, datatype and date.
@@ -36,122 +35,105 @@ fn key(name: &str) -> Option<(Key, String)> {
     Some((key, name.stem()))
 }
 
-/// Objects per date, listed once and only when asked.
+/// The objects of an archive by date, listed once and only when asked.
 pub(crate) struct Archived<'a> {
     store: Option<&'a dyn Store>,
-    counts: OnceCell<HashMap<Key, u64>>,
+    stems: OnceCell<HashMap<Key, HashSet<String>>>,
 }
 
 impl<'a> Archived<'a> {
     pub(crate) fn new(store: Option<&'a dyn Store>) -> Self {
         Archived {
             store,
-            counts: OnceCell::new(),
+            stems: OnceCell::new(),
         }
     }
 
-    pub(crate) fn count(&self, table: &Table, date: Date) -> Result<Option<u64>, LakeError> {
+    fn stems(&self) -> Result<Option<&HashMap<Key, HashSet<String>>>, LakeError> {
         let Some(store) = self.store else {
             return Ok(None);
         };
-        if self.counts.get().is_none() {
-            let mut counts = HashMap::new();
-            for (key, _) in store.list("")?.iter().filter_map(|name| key(name)) {
-                *counts.entry(key).or_default() += 1;
+        if self.stems.get().is_none() {
+            let mut stems: HashMap<Key, HashSet<String>> = HashMap::new();
+            for (key, stem) in store.list("")?.iter().filter_map(|name| key(name)) {
+                stems.entry(key).or_default().insert(stem);
             }
-            let _ = self.counts.set(counts);
+            let _ = self.stems.set(stems);
         }
+        Ok(self.stems.get())
+    }
+
+    /// How many objects of a date there are; `None` without an archive.
+    pub(crate) fn count(&self, table: &Table, date: Date) -> Result<Option<u64>, LakeError> {
         let key = (
             table.experiment().to_string(),
             table.datatype().to_string(),
             date,
         );
-        let counts = self.counts.get();
-        Ok(Some(
-            counts
-                .and_then(|counts| counts.get(&key))
-                .copied()
-                .unwrap_or(0),
-        ))
+        let count = |stems: &HashMap<Key, HashSet<String>>| {
+            stems.get(&key).map_or(0, |stems| stems.len() as u64)
+        };
+        Ok(self.stems()?.map(count))
+    }
+
+    /// Whether the archive has the object with this stem, of whatever date.
+    pub(crate) fn has(&self, table: &Table, stem: &str) -> Result<bool, LakeError> {
+        let is_of =
+            |key: &Key| key.0 == table.experiment().as_str() && key.1 == table.datatype().as_str();
+        Ok(self.stems()?.is_some_and(|all| {
+            all.iter()
+                .any(|(key, stems)| is_of(key) && stems.contains(stem))
+        }))
     }
 }
 
-/// An archive that lists only objects whose rows are not compacted or sealed yet, so that a loader which starts again does
-/// not load what has left its place among the live files.
-pub struct Unsealed {
-    store: Arc<dyn Store>,
+/// The objects whose rows are in compacted or sealed parts, with what the logs record of them.
+///
+/// A log is read again only when it has grown, so that asking for every object of an archive is cheap.
+pub struct Sources {
     lake: LakeStore,
-    known: Mutex<HashMap<Key, Known>>,
+    known: Mutex<HashMap<(Name, Name, Date), Known>>,
 }
 
-/// What the log of a date replaced when it had so many entries.
+/// The objects in the log of a date when it had so many entries.
 struct Known {
     entries: usize,
-    stems: HashSet<String>,
+    sources: HashMap<Stem, Source>,
 }
 
-impl Unsealed {
-    /// The same archive, seen by loaders into `lake`.
-    pub fn new(store: Arc<dyn Store>, lake: impl Into<LakeStore>) -> Unsealed {
-        Unsealed {
-            store,
+impl Sources {
+    /// The objects of this lake.
+    pub fn new(lake: impl Into<LakeStore>) -> Sources {
+        Sources {
             lake: lake.into(),
             known: Mutex::default(),
         }
     }
 
-    /// Whether the rows of an object stand in a compacted or sealed part.
-    pub fn is_replaced(&self, name: &str) -> Result<bool, LakeError> {
-        let Some((key, stem)) = key(name) else {
-            return Ok(false);
-        };
-        let (Ok(experiment), Ok(datatype)) = (key.0.parse::<Name>(), key.1.parse::<Name>()) else {
-            return Ok(false);
-        };
-        let table = Table::new(self.lake.clone(), experiment, datatype);
+    /// What the log of a date records of the object with this stem; `None` while its rows are in no part.
+    pub fn get(
+        &self,
+        experiment: &Name,
+        datatype: &Name,
+        date: Date,
+        stem: &str,
+    ) -> Result<Option<Source>, LakeError> {
+        let table = Table::new(self.lake.clone(), experiment.clone(), datatype.clone());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let date = key.2;
+        let key = (experiment.clone(), datatype.clone(), date);
         // The next number is free as long as nothing was done since.
         let seen = known.get(&key).map_or(0, |known| known.entries);
         if log::has(&table, date, seen)? {
             let log = Log::read(&table, date)?;
-            let stems = log.replaced().into_iter().map(str::to_owned).collect();
+            let sources = log.parts().flat_map(|part| &part.sources);
+            let sources = sources.map(|source| (source.stem.clone(), source.clone()));
+            let sources = sources.collect();
             let entries = log.entries.len();
-            known.insert(key.clone(), Known { entries, stems });
+            known.insert(key.clone(), Known { entries, sources });
         }
         Ok(known
             .get(&key)
-            .is_some_and(|known| known.stems.contains(&stem)))
-    }
-}
-
-impl Store for Unsealed {
-    fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError> {
-        self.store.put_new(name, body)
-    }
-
-    fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
-        self.store.stat(name)
-    }
-
-    fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        self.store.size(name)
-    }
-
-    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {
-        self.store.open(name)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut names = self.store.list(prefix)?;
-        names.retain(|name| {
-            // In doubt it is loaded once more: a second copy counts for nothing.
-            !self.is_replaced(name).unwrap_or(false)
-        });
-        Ok(names)
-    }
-
-    fn url(&self, name: &str) -> String {
-        self.store.url(name)
+            .and_then(|known| known.sources.get(stem))
+            .cloned())
     }
 }

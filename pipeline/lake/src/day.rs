@@ -64,17 +64,24 @@ impl Day {
         Some(&part.sha256)
     }
 
-    /// The archive objects whose rows were sealed.
-    pub fn sealed_sources(&self) -> impl Iterator<Item = &Source> {
-        self.sealed_parts().flat_map(|part| &part.sources)
+    /// Compares the bytes of the date's parts with the checksums in its log. Other files have theirs in themselves and are
+    /// compared by who opens them ([`groma_lake_store::LakeStore::open_verified`]).
+    pub fn verify(&self, table: &Table) -> Result<(), LakeError> {
+        for path in &self.files {
+            let Some(sha256) = self.sha256(path) else {
+                continue;
+            };
+            let file = table.store().open_file(path);
+            let file = file.map_err(LakeError::io("open", path))?;
+            file.verify_sha256(sha256)
+                .map_err(LakeError::io("read", path))?;
+        }
+        Ok(())
     }
 
-    pub(crate) fn sealed_parts(&self) -> impl Iterator<Item = &Part> {
-        let seals = self
-            .log
-            .entries
-            .iter()
-            .filter(|entry| entry.act == Act::Seal);
-        seals.flat_map(|entry| &entry.parts)
+    /// The archive objects whose rows were sealed, each as its last correction left it.
+    pub fn sealed_sources(&self) -> impl Iterator<Item = &Source> {
+        let parts = self.log.parts().filter(|part| part.path.is_sealed());
+        parts.flat_map(|part| &part.sources)
     }
 }

@@ -82,6 +82,14 @@ pub enum LakeError {
         /// The copy, which has tables.
         copy: PathBuf,
     },
+    /// The lake does not have an object, or does not know from which bytes its rows were made.
+    #[error("the lake has no object {object} on {date} whose bytes it knows; load it first")]
+    Unknown {
+        /// The object's stem.
+        object: String,
+        /// The date of its rows.
+        date: jiff::civil::Date,
+    },
     /// A part has other bytes than its log says.
     #[error("{path} has other bytes than its log says; copy it again, or read its date without it")]
     Damaged {
@@ -120,6 +128,15 @@ impl LakeError {
             operation,
             path: path.clone(),
             source,
+        }
+    }
+
+    /// Whether a table file is damaged, so that reading it again does not help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            LakeError::Parquet { .. } | LakeError::Damaged { .. } => true,
+            LakeError::Io { source, .. } => groma_lake_store::is_damage(source),
+            _ => false,
         }
     }
 

@@ -7,12 +7,13 @@
 use std::path::Path;
 
 use arrow_schema::{DataType, Field, Fields};
-use groma_lake_store::LakeStore;
+use groma_lake_store::{LakeStore, guarded};
 use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use crate::day::Day;
+use crate::log::Source;
 use crate::seal::count_lines;
 use crate::table::{Kind, Table, list};
 use crate::{LICENCE, LakeError};
@@ -121,6 +122,7 @@ fn dataset(table: &Table) -> Result<Dataset, LakeError> {
 
 fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
     let sealed: u64 = day.sealed_sources().count() as u64;
+    let is_whole = day.sealed_sources().all(Source::is_whole);
     let mut seals = day.log.entries.iter().rev();
     let archived = seals.find_map(|entry| entry.objects_archived);
     let mut figures = Figures {
@@ -129,7 +131,7 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
         licence: LICENCE,
         objects: 0,
         objects_archived: archived,
-        complete: archived.map(|archived| sealed >= archived),
+        complete: archived.map(|archived| is_whole && sealed >= archived),
         rows: 0,
         errors: 0,
         size_bytes: 0,
@@ -142,7 +144,8 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
         };
         let known = day.log.parts().find(|part| path.ends_with(&part.path));
         if let Some(part) = known {
-            figures.objects += part.sources.len() as u64;
+            let present = part.sources.iter().filter(|source| !source.removed);
+            figures.objects += present.count() as u64;
             figures.rows += part.rows;
             figures.size_bytes += part.size_bytes;
         } else if let Some((rows, size_bytes)) = measure(table.store(), path) {
@@ -164,14 +167,14 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
 fn measure(store: &LakeStore, path: &Path) -> Option<(u64, u64)> {
     let file = store.open_file(path).ok()?;
     let size_bytes = file.size_bytes();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
+    let reader = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file)).ok()?;
     let rows = reader.metadata().file_metadata().num_rows();
     Some((u64::try_from(rows).ok()?, size_bytes))
 }
 
 fn describe(store: &LakeStore, path: &Path) -> Option<Vec<Column>> {
     let file = store.open_file(path).ok()?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
+    let reader = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file)).ok()?;
     Some(columns(reader.schema().fields()))
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use groma_lake_store::{LakeFile, guarded};
 use jiff::civil::Date;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -98,7 +99,8 @@ pub(crate) fn sweep(table: &Table, date: Date) -> Result<bool, LakeError> {
 
 fn is_written(table: &Table, part: &Part, keys: &Path) -> bool {
     let file = table.store().open_file(keys).ok();
-    let metadata = file.and_then(|file| ParquetMetaDataReader::new().parse_and_finish(&file).ok());
+    let metadata =
+        file.and_then(|file| guarded(|| ParquetMetaDataReader::new().parse_and_finish(&file)).ok());
     metadata.is_some_and(|metadata| are_keys_of(&metadata, &part.sha256))
 }
 
@@ -117,8 +119,12 @@ fn write(table: &Table, part: &Part, file: &Path, keys: &Path) -> Result<(), Lak
 fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<Key>>, LakeError> {
     let file = table.store().open_file(path);
     let file = file.map_err(LakeError::io("open", path))?;
-    let wrong = LakeError::parquet("read", path);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(&wrong)?;
+    let read = guarded(|| read_ids(file, part.rows));
+    read.map_err(LakeError::parquet("read", path))
+}
+
+fn read_ids(file: LakeFile, rows: u64) -> Result<Option<Vec<Key>>, ParquetError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let columns = reader.parquet_schema().columns();
     let Some(leaf) = columns
         .iter()
@@ -127,11 +133,11 @@ fn read(table: &Table, path: &Path, part: &Part) -> Result<Option<Vec<Key>>, Lak
         return Ok(None);
     };
     let mask = ProjectionMask::leaves(reader.parquet_schema(), [leaf]);
-    let batches = reader.with_projection(mask).build().map_err(&wrong)?;
-    let mut keys = Vec::with_capacity(usize::try_from(part.rows).unwrap_or(0));
+    let batches = reader.with_projection(mask).build()?;
+    let mut keys = Vec::with_capacity(usize::try_from(rows.min(MOST_ROWS)).unwrap_or(0));
     let mut row = 0;
     for batch in batches {
-        let batch = batch.map_err(|error| wrong(error.into()))?;
+        let batch = batch?;
         let Some(ids) = batch.column(0).as_string_opt::<i32>() else {
             return Ok(None);
         };

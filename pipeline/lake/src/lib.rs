@@ -10,6 +10,7 @@
 //! manifest appears; after a while the small files go. Every step can be repeated by anyone.
 
 mod archived;
+mod correct;
 mod day;
 mod error;
 mod index;
@@ -25,7 +26,8 @@ mod settings;
 mod staged;
 mod table;
 
-pub use archived::Unsealed;
+pub use archived::Sources;
+pub use correct::{Removal, correction_path, read_removal, removal_path, remove_object};
 pub use day::Day;
 pub use error::LakeError;
 pub use index::publish_index;

@@ -4,10 +4,11 @@
 //! because creation fails when the number is taken. An entry names the files that it replaces; no two entries replace the
 //! same file. It is durable before the first of its own files appears, so whoever finds it can finish what it says.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
+use groma_lake_store::Held;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub enum Act {
     Compact,
     /// Moves the rows of a closed date to its sealed parts.
     Seal,
+    /// Replaces the rows of objects in a part, under the part's path.
+    Correct,
 }
 
 /// An archive object whose rows a file holds.
@@ -37,8 +40,36 @@ pub struct Source {
     pub url: Option<String>,
     /// Rows that it became.
     pub rows: u64,
-    /// Members of it that could not be made rows.
+    /// Entries of its error list.
     pub errors: u64,
+    /// Size of the object in bytes; none in entries from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_bytes: Option<u64>,
+    /// SHA-256 of the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_sha256: Option<Sha256Hex>,
+    /// The object is damaged, so that members may be missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
+    /// The object was removed on purpose, and its rows with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+}
+
+impl Source {
+    /// How well the object could be read.
+    pub fn held(&self) -> Held {
+        Held {
+            rows: self.rows,
+            errors: self.errors,
+            damaged: self.damaged,
+        }
+    }
+
+    /// Whether all members of the object are rows.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.errors == 0 && !self.damaged
+    }
 }
 
 /// A file that an entry adds.
@@ -140,13 +171,47 @@ impl Log {
         Ok(log)
     }
 
+    /// The files that the entries add, each as its last correction left it.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.entries.iter().flat_map(|entry| &entry.parts)
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        for (number, part) in self.numbered() {
+            last.insert(&part.path, number);
+        }
+        self.numbered()
+            .filter(move |(number, part)| last.get(&*part.path) == Some(number))
+            .map(|(_, part)| part)
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (usize, &Part)> {
+        let entries = self.entries.iter().enumerate();
+        entries.flat_map(|(number, entry)| entry.parts.iter().map(move |part| (number, part)))
+    }
+
+    /// Whether a part replaces an earlier file of the same path.
+    pub(crate) fn is_correction(&self, part: &Part) -> bool {
+        self.numbered()
+            .any(|(_, of)| of.path == part.path && of.staged != part.staged)
     }
 
     /// The stems of all live files that some entry makes void.
     pub(crate) fn replaced(&self) -> HashSet<&str> {
-        self.parts().flat_map(Part::replaced).collect()
+        self.numbered()
+            .flat_map(|(_, part)| part.replaced())
+            .collect()
+    }
+
+    /// The part that holds the rows of the object with this stem, and its number among the part's objects.
+    pub(crate) fn holder(&self, stem: &str) -> Option<(&Part, usize)> {
+        let merged: HashSet<&str> = self
+            .parts()
+            .flat_map(|part| part.merged.iter().map(|stem| &**stem))
+            .collect();
+        self.parts()
+            .filter(|part| !merged.contains(part.path.stem()))
+            .find_map(|part| {
+                let is_it = |source: &Source| &*source.stem == stem;
+                Some((part, part.sources.iter().position(is_it)?))
+            })
     }
 
     /// Adds an entry unless another sealer was faster; then it is not added, and `false`.

@@ -1,15 +1,18 @@
 //! The marker of a complete date, for readers who know nothing of the log.
 //!
-//! `sealed/date=YYYY-MM-DD/_manifest.json`, and `_manifest.N.json` for what came late: each says what the parts hold that
-//! it adds. It appears after its parts, is created once, and follows from the log alone, so that any sealer writes the same.
+//! `sealed/date=YYYY-MM-DD/_manifest.json`, and `_manifest.N.json` for objects that came late: each describes the parts that
+//! it adds. It appears after its parts and follows from the log alone, so that any sealer writes the same. A correction of a
+//! part replaces the part and then its manifest, which lists the corrections.
 
+use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::LakeError;
-use crate::log::{Act, Log, Part};
+use crate::log::{Act, Log, Part, Source};
 use crate::table::{Kind, Table};
 
 /// The licence of everything in a lake.
@@ -28,9 +31,26 @@ struct Manifest<'a> {
     errors: u64,
     size_bytes: u64,
     objects_archived: Option<u64>,
-    /// Whether the date's rows are those of every object that the archive held; none when nobody looked.
+    /// Whether the date has the rows of every object that the archive held, without one error; none without an archive.
     complete: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrections: Vec<Correction<'a>>,
     files: Vec<File<'a>>,
+}
+
+/// A replacement of the rows of one object after the date was sealed.
+#[derive(Serialize)]
+struct Correction<'a> {
+    /// Number of the log entry.
+    entry: usize,
+    file: &'a str,
+    object: &'a str,
+    /// The object was removed on purpose.
+    removed: bool,
+    previous_object_sha256: Option<&'a str>,
+    previous_rows: u64,
+    previous_errors: u64,
+    previous_file_sha256: &'a str,
 }
 
 #[derive(Serialize)]
@@ -48,19 +68,32 @@ struct Object<'a> {
     url: Option<&'a str>,
     rows: u64,
     errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_sha256: Option<&'a str>,
+    damaged: bool,
 }
 
-/// Writes the manifests of all sealing entries that have none.
+/// Writes the manifests of all sealing entries that have none, and those again whose parts were corrected.
 pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     let dir = table.day(Kind::Sealed, date);
-    let mut objects_so_far = 0;
+    let is_corrected = log.entries.iter().any(|entry| entry.act == Act::Correct);
+    let current: HashMap<&str, &Part> = log.parts().map(|part| (&*part.path, part)).collect();
+    let (mut objects_so_far, mut is_whole) = (0, true);
     let seals = log.entries.iter().filter(|entry| entry.act == Act::Seal);
     for (number, entry) in seals.enumerate() {
-        let sources = || entry.parts.iter().flat_map(|part| &part.sources);
-        let objects = sources().count() as u64;
-        objects_so_far += objects;
+        let parts: Vec<&Part> = entry
+            .parts
+            .iter()
+            .map(|part| current.get(&*part.path).copied().unwrap_or(part))
+            .collect();
+        let sources = || parts.iter().flat_map(|part| &part.sources);
+        let objects = sources().filter(|source| !source.removed).count() as u64;
+        objects_so_far += sources().count() as u64;
+        is_whole &= sources().all(Source::is_whole);
         let path = dir.join(file_name(number));
-        if table.has(&path)? {
+        if !is_corrected && table.has(&path)? {
             continue;
         }
         let archived = entry.objects_archived;
@@ -71,23 +104,63 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
             date: date.to_string(),
             licence: LICENCE,
             objects,
-            rows: entry.parts.iter().map(|part| part.rows).sum(),
+            rows: parts.iter().map(|part| part.rows).sum(),
             errors: sources().map(|source| source.errors).sum(),
-            size_bytes: entry.parts.iter().map(|part| part.size_bytes).sum(),
+            size_bytes: parts.iter().map(|part| part.size_bytes).sum(),
             objects_archived: archived,
-            complete: archived.map(|archived| objects_so_far >= archived),
-            files: entry.parts.iter().map(file).collect(),
+            complete: archived.map(|archived| is_whole && objects_so_far >= archived),
+            corrections: corrections(log, &entry.parts),
+            files: parts.iter().map(|part| file(part)).collect(),
         };
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is JSON");
         text.push(b'\n');
-        match table.store().create(&path, &text) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(LakeError::io("write", path)(error));
-            }
-            _ => {}
-        }
+        write(table, path, &text, is_corrected)?;
     }
     Ok(())
+}
+
+/// Creates a manifest, or replaces the one that another number of corrections has.
+fn write(table: &Table, path: PathBuf, text: &[u8], replace: bool) -> Result<(), LakeError> {
+    let store = table.store();
+    let written = match store.create(&path, text) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !replace || store.read(&path).is_ok_and(|there| there == text) {
+                return Ok(());
+            }
+            store.replace(&path, text)
+        }
+        written => written,
+    };
+    written.map_err(LakeError::io("write", path))
+}
+
+/// The objects whose rows a correction replaced in these parts, in the order of the log.
+fn corrections<'a>(log: &'a Log, parts: &'a [Part]) -> Vec<Correction<'a>> {
+    let mut corrections = Vec::new();
+    for part in parts {
+        let mut before = part;
+        let all = log.entries.iter().enumerate();
+        for (number, entry) in all.filter(|(_, entry)| entry.act == Act::Correct) {
+            let Some(after) = entry.parts.iter().find(|of| of.path == part.path) else {
+                continue;
+            };
+            let pairs = before.sources.iter().zip(&after.sources);
+            corrections.extend(pairs.filter(|(old, new)| old != new).map(|(old, new)| {
+                Correction {
+                    entry: number,
+                    file: after.path.file_name(),
+                    object: &new.stem,
+                    removed: new.removed,
+                    previous_object_sha256: old.object_sha256.as_deref(),
+                    previous_rows: old.rows,
+                    previous_errors: old.errors,
+                    previous_file_sha256: &before.sha256,
+                }
+            }));
+            before = after;
+        }
+    }
+    corrections
 }
 
 /// `_manifest.json`, then `_manifest.1.json` and so on.
@@ -110,11 +183,15 @@ pub(crate) fn is_manifest(name: &str) -> bool {
 }
 
 fn file(part: &Part) -> File<'_> {
-    let objects = part.sources.iter().map(|source| Object {
+    let present = part.sources.iter().filter(|source| !source.removed);
+    let objects = present.map(|source| Object {
         stem: &source.stem,
         url: source.url.as_deref(),
         rows: source.rows,
         errors: source.errors,
+        object_bytes: source.object_bytes,
+        object_sha256: source.object_sha256.as_deref(),
+        damaged: source.damaged,
     });
     File {
         name: part.path.file_name(),

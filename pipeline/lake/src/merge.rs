@@ -1,15 +1,20 @@
 //! Several Parquet files into one, through memory for one row group.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_schema::SchemaRef;
-use groma_lake_store::{LakeFile, LakeStore};
+use groma_lake_store::{LakeFile, LakeStore, Origin, guarded};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
@@ -31,29 +36,69 @@ const PAGE_CHECK_VALUES: usize = 64;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 128;
 
-/// A file to be merged.
+/// A file to be merged, whose bytes have the checksum that is recorded for them.
 pub(crate) struct Input {
     store: LakeStore,
     pub(crate) path: PathBuf,
     pub(crate) schema: SchemaRef,
     pub(crate) rows: u64,
     pub(crate) size_bytes: u64,
+    /// The object that it was made from; none of a part and of files from before it was recorded.
+    pub(crate) origin: Option<Origin>,
+    /// Numbers of the rows that are merged.
+    pub(crate) wanted: Range<u64>,
 }
 
 impl Input {
-    pub(crate) fn open(store: &LakeStore, path: PathBuf) -> Result<Input, LakeError> {
+    /// Opens a file. A part has the checksum in its log; other files have it in themselves.
+    pub(crate) fn open(
+        store: &LakeStore,
+        path: PathBuf,
+        part_sha256: Option<&str>,
+    ) -> Result<Input, LakeError> {
+        let file = store
+            .open_file(&path)
+            .map_err(LakeError::io("open", &path))?;
+        let verified = match part_sha256 {
+            Some(sha256) => file.verify_sha256(sha256),
+            None => file.verify(),
+        };
+        verified.map_err(LakeError::io("read", &path))?;
         let (size_bytes, reader) = reader(store, &path)?;
         let rows = reader.metadata().file_metadata().num_rows();
+        let rows = u64::try_from(rows).unwrap_or(0);
         Ok(Input {
-            schema: reader.schema().clone(),
-            rows: u64::try_from(rows).unwrap_or(0),
+            // The file's own metadata are those of its object, and no part of the schema.
+            schema: Arc::new(
+                reader
+                    .schema()
+                    .as_ref()
+                    .clone()
+                    .with_metadata(HashMap::new()),
+            ),
+            rows,
             size_bytes,
+            origin: Origin::of(reader.metadata()),
+            wanted: 0..rows,
             store: store.clone(),
             path,
         })
     }
 
-    /// What its first row says about the archive object that it came from.
+    /// The same file, of which these rows are merged.
+    pub(crate) fn with_rows(&self, wanted: Range<u64>) -> Input {
+        Input {
+            store: self.store.clone(),
+            path: self.path.clone(),
+            schema: self.schema.clone(),
+            rows: self.rows,
+            size_bytes: self.size_bytes,
+            origin: self.origin.clone(),
+            wanted,
+        }
+    }
+
+    /// The archive object of the first row, as the row names it.
     pub(crate) fn url(&self) -> Result<Option<String>, LakeError> {
         let (_, reader) = reader(&self.store, &self.path)?;
         let wanted = ["archiver", "ArchiveURL"];
@@ -65,12 +110,12 @@ impl Input {
             return Ok(None);
         };
         let mask = ProjectionMask::leaves(reader.parquet_schema(), [leaf]);
-        let mut batches = reader
-            .with_projection(mask)
-            .with_limit(1)
-            .build()
-            .map_err(LakeError::parquet("read", &self.path))?;
-        let Some(Ok(batch)) = batches.next() else {
+        let reader = reader.with_projection(mask).with_limit(1);
+        let first = guarded(|| {
+            let batch = reader.build()?.next().transpose()?;
+            Ok::<_, ParquetError>(batch)
+        });
+        let Some(batch) = first.map_err(LakeError::parquet("read", &self.path))? else {
             return Ok(None);
         };
         let url = batch
@@ -80,6 +125,28 @@ impl Input {
             .and_then(|urls| urls.iter().next().flatten());
         Ok(url.map(str::to_owned))
     }
+
+    /// Passes the rows that are wanted to `visit`.
+    fn read(
+        &self,
+        mut visit: impl FnMut(&RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
+        let (_, reader) = reader(&self.store, &self.path)?;
+        let read = LakeError::parquet("read", &self.path);
+        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let Range { start, end } = self.wanted.clone();
+        let reader = reader
+            .with_batch_size(BATCH_ROWS)
+            .with_offset(count(start))
+            .with_limit(count(end.saturating_sub(start)));
+        let mut batches = guarded(|| reader.build()).map_err(&read)?;
+        while let Some(batch) =
+            guarded(|| Ok::<_, ParquetError>(batches.next().transpose()?)).map_err(&read)?
+        {
+            visit(&batch)?;
+        }
+        Ok(())
+    }
 }
 
 fn reader(
@@ -88,9 +155,11 @@ fn reader(
 ) -> Result<(u64, ParquetRecordBatchReaderBuilder<LakeFile>), LakeError> {
     let file = store.open_file(path).map_err(LakeError::io("open", path))?;
     let size_bytes = file.size_bytes();
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(LakeError::parquet("read", path))?;
-    Ok((size_bytes, reader))
+    let reader = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file));
+    Ok((
+        size_bytes,
+        reader.map_err(LakeError::parquet("read", path))?,
+    ))
 }
 
 /// Writes the rows of all inputs, in their order, and gives rows, bytes and the hexadecimal SHA-256 of what was written.
@@ -112,17 +181,14 @@ pub(crate) fn merge(
         ArrowWriter::try_new(output, schema, Some(properties(settings))).map_err(&write)?;
     let mut rows = 0;
     for input in inputs {
-        let (_, reader) = reader(&input.store, &input.path)?;
-        let read = LakeError::parquet("read", &input.path);
-        let batches = reader.with_batch_size(BATCH_ROWS).build().map_err(&read)?;
-        for batch in batches {
-            let batch = batch.map_err(|error| read(error.into()))?;
+        input.read(|batch| {
             rows += batch.num_rows() as u64;
-            writer.write(&batch).map_err(&write)?;
+            writer.write(batch).map_err(&write)?;
             if writer.in_progress_size() >= settings.row_group_bytes {
                 writer.flush().map_err(&write)?;
             }
-        }
+            Ok(())
+        })?;
     }
     let output = writer.into_inner().map_err(&write)?;
     file.sync_all().map_err(LakeError::io("sync", path))?;

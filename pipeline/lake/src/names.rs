@@ -1,5 +1,6 @@
 //! The names that a log entry may hold. Each is parsed into a type that cannot leave its directory.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 
@@ -121,6 +122,11 @@ impl PartPath {
         &self.text
     }
 
+    /// Whether it is a part of a sealed date.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.text.starts_with("sealed/")
+    }
+
     /// The file name.
     pub fn file_name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
@@ -130,6 +136,14 @@ impl PartPath {
     pub fn stem(&self) -> &str {
         let name = self.file_name();
         name.strip_suffix(".parquet").unwrap_or(name)
+    }
+}
+
+impl Stem {
+    /// Reads the name of a file without its extension.
+    pub(crate) fn of(path: &Path) -> Result<Stem, FieldError> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        Stem::try_from(stem.into_owned())
     }
 }
 
@@ -234,6 +248,12 @@ macro_rules! as_text {
 }
 
 as_text!(Stem.0, PartPath.text, StagedPath.0, Sha256Hex.0);
+
+impl Borrow<str> for Stem {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 #[cfg(test)]
 mod tests {

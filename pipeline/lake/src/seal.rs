@@ -11,11 +11,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::archived::Archived;
+use crate::correct;
 use crate::keys;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::manifest;
 use crate::merge::{Input, merge};
-use crate::names::{PartPath, Stem};
+use crate::names::{PartPath, Sha256Hex, Stem};
 use crate::staged::{self, Staged};
 use crate::table::{Kind, Table, parquet_stems};
 use crate::{LakeError, Settings};
@@ -33,6 +34,10 @@ pub struct Pass {
     pub recovered: usize,
     /// Times that another sealer was faster and the work was discarded.
     pub lost_races: usize,
+    /// Objects whose rows in a part were replaced or removed.
+    pub corrected: usize,
+    /// Damaged files that were moved to `damaged/`, so that the loader loads them again from the archive.
+    pub set_aside: Vec<PathBuf>,
     /// Files that cannot be read and stay where they are.
     pub unreadable: Vec<PathBuf>,
 }
@@ -81,6 +86,21 @@ fn tend(
         tracing::warn!(%error, %date, "keys of a date could not be swept");
         false
     });
+    // A correction that cannot be made does not stop the rest of the date.
+    let corrected = correct::apply(table, date, settings, pass);
+    tend_live(table, date, now, settings, archived, pass, lacks_keys)?;
+    corrected
+}
+
+fn tend_live(
+    table: &Table,
+    date: Date,
+    now: Timestamp,
+    settings: &Settings,
+    archived: &Archived<'_>,
+    pass: &mut Pass,
+    lacks_keys: bool,
+) -> Result<(), LakeError> {
     let live = parquet_stems(table.store(), &table.day(Kind::Live, date))?;
     if live.is_empty() {
         // Its rows are sealed, and nothing came since: parts and manifests are older than the removal of live files.
@@ -103,23 +123,63 @@ fn tend(
             settings,
             act,
         };
-        let archived = match act {
+        let count = match act {
             Act::Seal => archived.count(table, date)?,
-            Act::Compact => None,
+            Act::Compact | Act::Correct => None,
         };
-        if work.run(&mut log, stems, archived, pass)? {
+        let damaged = pass.unreadable.len();
+        let is_added = work.run(&mut log, stems, count, pass)?;
+        set_aside(
+            table,
+            date,
+            &log,
+            archived,
+            pass.unreadable.split_off(damaged),
+            pass,
+        )?;
+        if is_added {
             finish(table, date, &log)?;
         }
     }
-    pass.removed += clear(table, date, &log, settings.linger)?;
+    pass.removed += clear(table, date, &log, settings.linger, Late::Correct)?;
+    Ok(())
+}
+
+/// Moves damaged files out of the live rows whose objects the archive still has: the loader then loads them again. A damaged
+/// file without an object stays where it is, so that somebody can repair it; it is reported and never sealed.
+fn set_aside(
+    table: &Table,
+    date: Date,
+    log: &Log,
+    archived: &Archived<'_>,
+    damaged: Vec<PathBuf>,
+    pass: &mut Pass,
+) -> Result<(), LakeError> {
+    for path in damaged {
+        let stem = Stem::of(&path).map_err(LakeError::name(&path))?;
+        let is_part = log.parts().any(|part| part.path.stem() == &*stem);
+        if is_part || !archived.has(table, &stem)? {
+            pass.unreadable.push(path);
+            continue;
+        }
+        let aside = table
+            .day(Kind::Damaged, date)
+            .join(format!("{stem}.parquet"));
+        table
+            .store()
+            .place_over(&path, &aside)
+            .map_err(LakeError::io("move", &path))?;
+        tracing::warn!(file = %path.display(), to = %aside.display(), "moved a damaged table file; its object is loaded again");
+        pass.set_aside.push(path);
+    }
     Ok(())
 }
 
 /// Puts the parts of all entries in place, and then writes the manifests that say so. Keys come last: they are only a help.
-fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
+pub(crate) fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
     for part in log.parts() {
         if table.has(&table.lake().join(&part.staged))? {
-            staged::place(table, part)?;
+            staged::place(table, log, part)?;
         }
     }
     manifest::publish(table, date, log)?;
@@ -161,12 +221,22 @@ fn due(
     Ok(is_due.then_some((Act::Compact, small)))
 }
 
-/// Removes live files whose rows stand in a part that has been in place for a while.
+/// What becomes of a live file whose object is in a part with other bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// It was loaded while the object was sealed, and becomes a correction.
+    Correct,
+    /// It is removed: in a copy, where the lake decides.
+    Remove,
+}
+
+/// Removes live files whose rows are in a part that has been in place for a while.
 pub(crate) fn clear(
     table: &Table,
     date: Date,
     log: &Log,
     linger: Duration,
+    late: Late,
 ) -> Result<usize, LakeError> {
     let dir = table.day(Kind::Live, date);
     let settled = log.parts().filter(|part| {
@@ -180,6 +250,9 @@ pub(crate) fn clear(
             continue;
         }
         let path = dir.join(format!("{stem}.parquet"));
+        if late == Late::Correct && correct::is_late(table, date, log, &stem, &path)? {
+            continue;
+        }
         removed += usize::from(remove(table, &path)?);
         // Only a compacted file has keys.
         if let Some(Err(error)) = keys::keys_path(&path).map(|keys| remove(table, &keys)) {
@@ -190,7 +263,7 @@ pub(crate) fn clear(
 }
 
 /// Whether there was such a file.
-fn remove(table: &Table, path: &Path) -> Result<bool, LakeError> {
+pub(crate) fn remove(table: &Table, path: &Path) -> Result<bool, LakeError> {
     table
         .store()
         .remove(path)
@@ -216,7 +289,7 @@ impl Work<'_> {
     ) -> Result<bool, LakeError> {
         let number = log.entries.len();
         let (mut staged, mut parts) = (Vec::new(), Vec::new());
-        for group in self.groups(stems, pass)? {
+        for group in self.groups(stems, log, pass)? {
             let (file, part) = self.part(number, parts.len(), &group, log)?;
             staged.push(file);
             parts.push(part);
@@ -237,19 +310,28 @@ impl Work<'_> {
         match self.act {
             Act::Seal => pass.sealed += 1,
             Act::Compact => pass.compacted += 1,
+            Act::Correct => {}
         }
         Ok(true)
     }
 
     /// The files that become one part each: of one schema, and together not too large.
-    fn groups(&self, stems: Vec<String>, pass: &mut Pass) -> Result<Vec<Vec<Input>>, LakeError> {
+    fn groups(
+        &self,
+        stems: Vec<String>,
+        log: &Log,
+        pass: &mut Pass,
+    ) -> Result<Vec<Vec<Input>>, LakeError> {
         let dir = self.table.day(Kind::Live, self.date);
         let mut groups: Vec<Vec<Input>> = Vec::new();
         for stem in stems {
-            let input = match Input::open(self.table.store(), dir.join(format!("{stem}.parquet"))) {
+            let part = log.parts().find(|part| part.path.stem() == stem);
+            let sha256 = part.map(|part| &*part.sha256);
+            let path = dir.join(format!("{stem}.parquet"));
+            let input = match Input::open(self.table.store(), path.clone(), sha256) {
                 Ok(input) => input,
-                Err(LakeError::Parquet { path, source, .. }) => {
-                    tracing::warn!(file = %path.display(), %source, "table file left out");
+                Err(error) if error.is_damage() => {
+                    tracing::warn!(%error, "a damaged table file is not sealed");
                     pass.unreadable.push(path);
                     continue;
                 }
@@ -278,8 +360,7 @@ impl Work<'_> {
         let staged = Staged::create(self.table, self.date, number)?;
         let (mut merged, mut sources) = (Vec::new(), Vec::new());
         for input in inputs {
-            let stem = input.path.file_stem().unwrap_or_default().to_string_lossy();
-            let stem = Stem::try_from(stem.into_owned()).map_err(LakeError::name(&input.path))?;
+            let stem = Stem::of(&input.path).map_err(LakeError::name(&input.path))?;
             if let Some(part) = log.parts().find(|part| part.path.stem() == &*stem) {
                 merged.push(stem);
                 sources.extend(part.sources.iter().cloned());
@@ -290,7 +371,7 @@ impl Work<'_> {
         let (rows, size_bytes, sha256) = merge(inputs, &staged.file, &staged.path, self.settings)?;
         let kind = match self.act {
             Act::Compact => Kind::Live,
-            Act::Seal => Kind::Sealed,
+            Act::Seal | Act::Correct => Kind::Sealed,
         };
         let part = Part {
             path: PartPath::new(kind, self.date, number, index),
@@ -305,15 +386,36 @@ impl Work<'_> {
     }
 
     fn source(&self, input: &Input, stem: Stem) -> Result<Source, LakeError> {
-        let errors = self.table.day(Kind::Errors, self.date);
-        let errors = errors.join(format!("{stem}.jsonl"));
-        Ok(Source {
-            url: input.url()?,
-            rows: input.rows,
-            errors: count_lines(self.table.store(), &errors)?,
-            stem,
-        })
+        source(self.table, self.date, input, stem)
     }
+}
+
+/// What the log records of the object that a live file was made from.
+pub(crate) fn source(
+    table: &Table,
+    date: Date,
+    input: &Input,
+    stem: Stem,
+) -> Result<Source, LakeError> {
+    let errors = match &input.origin {
+        Some(origin) => origin.errors,
+        None => {
+            let errors = table.day(Kind::Errors, date).join(format!("{stem}.jsonl"));
+            count_lines(table.store(), &errors)?
+        }
+    };
+    let origin = input.origin.as_ref();
+    let sha256 = origin.map(|origin| Sha256Hex::try_from(origin.object_sha256.clone()));
+    Ok(Source {
+        url: input.url()?,
+        rows: input.rows,
+        errors,
+        object_bytes: origin.map(|origin| origin.object_bytes),
+        object_sha256: sha256.transpose().map_err(LakeError::name(&input.path))?,
+        damaged: origin.is_some_and(|origin| origin.damaged),
+        removed: false,
+        stem,
+    })
 }
 
 /// Lines of a file; none when it does not exist.

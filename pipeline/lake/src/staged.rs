@@ -140,11 +140,15 @@ pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError>
 }
 
 /// Puts a part of a durable entry in place, unless somebody did.
-pub(crate) fn place(table: &Table, part: &Part) -> Result<(), LakeError> {
+pub(crate) fn place(table: &Table, log: &Log, part: &Part) -> Result<(), LakeError> {
     let staged = table.lake().join(&part.staged);
     let target = table.dir().join(&part.path);
     // Another one may have placed it; a compacted file may also have been replaced since.
-    let placed = table.store().place(&staged, &target);
+    let placed = if log.is_correction(part) {
+        table.store().place_over(&staged, &target)
+    } else {
+        table.store().place(&staged, &target)
+    };
     placed.map_err(LakeError::io("place", target))
 }
 
@@ -167,8 +171,8 @@ pub(crate) fn recover(lake: &LakeStore) -> Result<(usize, usize), LakeError> {
             _locked = Some(file);
         }
         match owner(lake, &name)? {
-            Owner::Part(table, part) => {
-                place(&table, &part)?;
+            Owner::Part(table, log, part) => {
+                place(&table, &log, &part)?;
                 placed += 1;
             }
             Owner::Undecided if lake.is_bucket() && !is_leftover(lake, &path) => {}
@@ -188,7 +192,7 @@ fn is_leftover(lake: &LakeStore, path: &Path) -> bool {
 /// Whose a staged file is.
 enum Owner {
     /// A log names it.
-    Part(Table, Box<Part>),
+    Part(Table, Log, Box<Part>),
     /// Its entry may still be made.
     Undecided,
     /// Another sealer was faster, or it is no file of ours.
@@ -213,7 +217,7 @@ fn owner(lake: &LakeStore, name: &str) -> Result<Owner, LakeError> {
     let below = format!("{}/{name}", dir(lake));
     let part = log.parts().find(|part| *part.staged == *below).cloned();
     Ok(match part {
-        Some(part) => Owner::Part(table, Box::new(part)),
+        Some(part) => Owner::Part(table, log, Box::new(part)),
         None if number < log.entries.len() => Owner::Nobody,
         None => Owner::Undecided,
     })

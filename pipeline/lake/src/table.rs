@@ -22,6 +22,12 @@ pub(crate) enum Kind {
     Errors,
     /// Which row of a part has which key.
     Keys,
+    /// Rows of whole objects that are to replace rows of damaged ones in parts.
+    Corrections,
+    /// Objects that were removed on purpose.
+    Removed,
+    /// Live files whose bytes do not have their checksum.
+    Damaged,
 }
 
 impl Kind {
@@ -32,6 +38,9 @@ impl Kind {
             Kind::Log => "log",
             Kind::Errors => "errors",
             Kind::Keys => "keys",
+            Kind::Corrections => "corrections",
+            Kind::Removed => "removed",
+            Kind::Damaged => "damaged",
         }
     }
 }

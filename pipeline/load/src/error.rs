@@ -42,6 +42,38 @@ pub enum LoadError {
         /// The date directory of the other one.
         other: Date,
     },
+    /// The object has other bytes than the one of its name that was loaded without errors.
+    #[error(
+        "object {name}: its rows were made from other bytes ({} bytes, sha256 {}; now {} bytes, sha256 {}); nothing was changed",
+        loaded.0, loaded.1, found.0, found.1
+    )]
+    OtherBytes {
+        /// The object's name.
+        name: String,
+        /// Size in bytes and SHA-256 of the object that was loaded.
+        loaded: (u64, String),
+        /// The same of the object that is there now.
+        found: (u64, String),
+    },
+    /// An object of these bytes was removed from the lake on purpose.
+    #[error(
+        "object {name}: it was removed from the lake on purpose ({reason}) and is not loaded again"
+    )]
+    Removed {
+        /// The object's name.
+        name: String,
+        /// Why, in the words of the person who removed it.
+        reason: String,
+    },
+    /// The object is being written, or changed while it was read.
+    #[error("object {name}: it is still being written; load it again when it is complete")]
+    Changing {
+        /// The object's name.
+        name: String,
+    },
+    /// The lake's log could not be read.
+    #[error(transparent)]
+    Log(#[from] groma_lake::LakeError),
     /// The object's name has the mark of an embargo.
     #[error(
         "object {name}: under embargo, as the -e in its name says; load it with --embargoed, into a lake that is not public"
@@ -107,6 +139,8 @@ impl LoadError {
             LoadError::Name { .. }
                 | LoadError::OtherDate { .. }
                 | LoadError::Namesake { .. }
+                | LoadError::OtherBytes { .. }
+                | LoadError::Removed { .. }
                 | LoadError::Embargoed { .. }
                 | LoadError::UnknownDatatype { .. }
                 | LoadError::Store(StoreError::Name { .. })

@@ -1,11 +1,13 @@
 //! Rows out of the lake, for people and for programs that read no Parquet.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader as _};
 use arrow_json::LineDelimitedWriter;
-use groma_lake_store::LakeStore;
+use groma_lake_store::{LakeStore, guarded};
 use jiff::civil::Date;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -45,8 +47,8 @@ pub fn export(
         rows: 0,
     };
     for path in files {
-        for batch in batches(lake, path)? {
-            let batch = batch.map_err(|error| encode(path, &error))?;
+        let mut batches = batches(lake, path)?;
+        while let Some(batch) = next(&mut batches, path)? {
             sink.write(&batch, path, out)?;
         }
     }
@@ -61,10 +63,20 @@ fn encode(path: &Path, error: &dyn std::fmt::Display) -> LoadError {
 }
 
 fn batches(lake: &LakeStore, path: &Path) -> Result<ParquetRecordBatchReader, LoadError> {
-    let file = lake.open_file(path);
-    let file = file.map_err(LoadError::lake("open", path))?;
-    ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
+    let file = lake.open_verified(path);
+    let file = file.map_err(LoadError::lake("read", path))?;
+    guarded(|| {
+        ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(ParquetRecordBatchReaderBuilder::build)
+    })
+    .map_err(|error| encode(path, &error))
+}
+
+fn next(
+    batches: &mut ParquetRecordBatchReader,
+    path: &Path,
+) -> Result<Option<RecordBatch>, LoadError> {
+    guarded(|| Ok::<_, ParquetError>(batches.next().transpose()?))
         .map_err(|error| encode(path, &error))
 }
 
@@ -78,12 +90,14 @@ fn concatenate(
         return Ok(0);
     };
     let schema = batches(lake, first)?.schema();
+    // The metadata of a table file are those of one object.
+    let schema = Arc::new(schema.as_ref().clone().with_metadata(HashMap::new()));
     let failed = |error: ParquetError| encode(Path::new("the export"), &error);
     let mut writer = ArrowWriter::try_new(out, schema, None).map_err(failed)?;
     let mut rows = 0;
     for path in files {
-        for batch in batches(lake, path)? {
-            let batch = batch.map_err(|error| encode(path, &error))?;
+        let mut batches = batches(lake, path)?;
+        while let Some(batch) = next(&mut batches, path)? {
             rows += batch.num_rows() as u64;
             writer.write(&batch).map_err(failed)?;
         }

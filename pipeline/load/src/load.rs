@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 
 use crate::datatype::Measurement;
-use groma_lake_store::Committed;
+use groma_lake_store::{Committed, Held, Origin};
 
-use crate::lake::{Account, ErrorLog, Lake, ParquetFile};
+use crate::lake::{Account, ErrorLog, Lake, ParquetFile, Place};
 use crate::object::Object;
 use crate::row::Batch;
 use crate::source::{Content, Member};
@@ -31,8 +31,12 @@ pub(crate) struct Load<'a> {
 pub(crate) enum Outcome {
     /// The rows are there now.
     Created(Counts),
-    /// Another loader was faster.
-    Existed,
+    /// The rows are there now, in the place of worse ones of the same object.
+    Replaced(Counts),
+    /// Rows of the same bytes were there before.
+    Existed(Held),
+    /// Another loader was faster, perhaps with other bytes.
+    Raced,
     /// Another loader was faster and claimed this date; nothing was written.
     OtherDate(Date),
 }
@@ -42,6 +46,7 @@ pub(crate) struct Counts {
     pub(crate) rows: u64,
     pub(crate) errors: u64,
     pub(crate) skipped: u64,
+    pub(crate) damaged: bool,
     pub(crate) unknown_fields: BTreeMap<String, u64>,
 }
 
@@ -78,12 +83,14 @@ impl<'a> Load<'a> {
                 return Ok(());
             }
             Content::Bad(reason) => {
+                self.failed += 1;
+                return self.errors.add(&member.name, member.line, &reason);
+            }
+            Content::Damage(reason) => {
+                self.damaged = true;
                 // An entry without a place is about the object itself.
-                if member.name.is_empty() && member.line.is_none() {
-                    self.damaged = true;
-                } else {
-                    self.failed += 1;
-                }
+                let is_member = !member.name.is_empty() || member.line.is_some();
+                self.failed += u64::from(is_member);
                 return self.errors.add(&member.name, member.line, &reason);
             }
             Content::Whole(bytes) => bytes,
@@ -125,12 +132,31 @@ impl<'a> Load<'a> {
         self.parquet.write(&batch)
     }
 
+    /// What the object is, now that all of it was read.
+    pub(crate) fn origin(&self, (object_bytes, object_sha256): (u64, String)) -> Origin {
+        Origin {
+            object_bytes,
+            object_sha256,
+            errors: self.errors.count(),
+            damaged: self.damaged,
+        }
+    }
+
+    /// Rows read so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.parquet.rows() + self.batch.rows() as u64
+    }
+
     /// Claims the date, puts the error list and the account in place, then the table, whose name says that all of it is done.
+    ///
+    /// Rows that replace others come before their account: until the account says so, the object is looked at again.
     pub(crate) fn commit(
         mut self,
         lake: &Lake,
         object: &Object,
         name: &str,
+        origin: &Origin,
+        replaces: Option<Place>,
     ) -> Result<Outcome, LoadError> {
         self.flush()?;
         let date = lake.claim(object, name, self.date)?;
@@ -141,6 +167,7 @@ impl<'a> Load<'a> {
             rows: self.parquet.rows(),
             errors: self.errors.count(),
             skipped: self.skipped,
+            damaged: self.damaged,
             unknown_fields: self.batch.report().unknown.clone(),
         };
         let account = Account {
@@ -152,17 +179,24 @@ impl<'a> Load<'a> {
             rows: counts.rows,
             errors: counts.errors,
             damaged: self.damaged,
+            object_bytes: origin.object_bytes,
+            object_sha256: &origin.object_sha256,
             unknown_fields: &counts.unknown_fields,
         };
-        self.errors.commit()?;
         let (experiment, datatype) = (&object.experiment, &object.datatype);
-        account.write(
-            lake,
-            lake.account_path(experiment, datatype, date, &object.stem),
-        )?;
-        Ok(match self.parquet.commit()? {
+        let account_path = lake.account_path(experiment, datatype, date, &object.stem);
+        let parquet = self.parquet.finish(origin)?;
+        if replaces.is_some() {
+            parquet.commit_over()?;
+            self.errors.commit()?;
+            account.write(lake, account_path)?;
+            return Ok(Outcome::Replaced(counts));
+        }
+        self.errors.commit()?;
+        account.write(lake, account_path)?;
+        Ok(match parquet.commit()? {
             Committed::Created => Outcome::Created(counts),
-            Committed::Existed => Outcome::Existed,
+            Committed::Existed => Outcome::Raced,
         })
     }
 }

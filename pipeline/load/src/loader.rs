@@ -1,15 +1,19 @@
 //! The loader: archive objects in, Parquet files out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use groma_archive::Store;
+use groma_archive::{Store, hex};
+use groma_lake::{Removal, Sources};
+use groma_lake_store::Held;
 use groma_spool::Name;
 use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
 
-use crate::lake::{ErrorLog, Lake, ParquetFile};
+use crate::lake::{ErrorLog, HeldObject, Lake, ParquetFile, Place};
 use crate::load::{Counts, Load, Outcome};
 use crate::object::{Form, Object};
 use crate::progress::{Progress, Tell, Told};
@@ -29,8 +33,13 @@ pub struct Loaded {
     pub errors: u64,
     /// Members that are no measurements of the datatype.
     pub skipped: u64,
-    /// The rows were there before; nothing was done, and the counts are 0.
+    /// The rows were there before and nothing was done. The counts are those of that load, but `skipped` is 0.
     pub already: bool,
+    /// The object is damaged: members may be missing. A whole object of the same name replaces its rows.
+    pub damaged: bool,
+    /// The rows replaced those of a damaged object of the same name. Where the path is in `corrections/`, a sealer puts them
+    /// into the part that has the old ones.
+    pub replaced: bool,
     /// The Parquet file.
     pub path: PathBuf,
     /// Fields that the schema does not know and the rows therefore lack: dotted path → occurrences. At most 64 paths.
@@ -47,6 +56,8 @@ pub struct Loader {
     pub(crate) watch_root: Option<PathBuf>,
     pub(crate) poll: Duration,
     tell: Option<Box<Tell>>,
+    sources: Sources,
+    looked_at: LookedAt,
 }
 
 impl Loader {
@@ -54,6 +65,8 @@ impl Loader {
     pub fn new(store: Arc<dyn Store>, lake: Lake, datatypes: Vec<LoadDatatype>) -> Loader {
         Loader {
             store,
+            sources: Sources::new(lake.store().clone()),
+            looked_at: LookedAt::default(),
             lake,
             tables: datatypes.into_iter().map(Table::new).collect(),
             limits: Limits::default(),
@@ -124,6 +137,7 @@ impl Loader {
             });
         }
         let mut settled = self.lake.date_of(&object, name)?;
+        let mut raced = false;
         loop {
             let now = settled.or(date).unwrap_or(object.date);
             let (experiment, datatype) = (&object.experiment, &object.datatype);
@@ -136,16 +150,28 @@ impl Loader {
                     path,
                 });
             }
-            match self.load_as(name, &object, table, now, &path)? {
-                Outcome::Created(counts) => return Ok(Loaded::now(path, counts)),
-                Outcome::Existed => return Ok(Loaded::already(path)),
+            match self.load_as(name, &object, table, now, &path, raced)? {
+                (Outcome::Created(counts), path) => return Ok(Loaded::now(path, counts)),
+                (Outcome::Replaced(counts), path) => {
+                    return Ok(Loaded {
+                        replaced: true,
+                        ..Loaded::now(path, counts)
+                    });
+                }
+                (Outcome::Existed(held), path) => return Ok(Loaded::already(path, held)),
+                // The next time the rows of the other loader are there.
+                (Outcome::Raced, _) => {
+                    settled = Some(now);
+                    raced = true;
+                }
                 // A claim never changes, so that there is no third time.
-                Outcome::OtherDate(other) => settled = Some(other),
+                (Outcome::OtherDate(other), _) => settled = Some(other),
             }
         }
     }
 
-    /// Loads an object under a date, to where its rows then stand.
+    /// Loads an object under a date, unless the lake has rows of the same bytes. Rows that were read with errors are replaced
+    /// by better ones of other bytes; any other difference is an error.
     fn load_as(
         &self,
         name: &str,
@@ -153,29 +179,83 @@ impl Loader {
         table: &Table,
         date: Date,
         path: &Path,
-    ) -> Result<Outcome, LoadError> {
+        raced: bool,
+    ) -> Result<(Outcome, PathBuf), LoadError> {
         let Object {
             experiment,
             datatype,
             stem,
             ..
         } = object;
-        if self.lake.exists(path)? {
-            return Ok(Outcome::Existed);
+        let held = if raced {
+            self.lake.held_now(&self.sources, object, date)?
+        } else {
+            self.lake.held(&self.sources, object, date)?
+        };
+        let removal = self.lake.removal(object, date)?;
+        if let Some(removal) = &removal {
+            self.refuse_removed(name, removal)?;
         }
+        if let Some(found) = &held
+            && self.is_same(name, found)?
+        {
+            return Ok((Outcome::Existed(found.held), path.to_owned()));
+        }
+        let target = match &held {
+            Some(held) if held.place == Place::Part => self.lake.correction_path(object, date),
+            _ => path.to_owned(),
+        };
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
         let errors = ErrorLog::new(&self.lake, errors_path, name);
         let schema = Arc::clone(&table.schema);
         let parquet = ParquetFile::create(
             &self.lake,
-            path.to_owned(),
+            target.clone(),
             schema,
             self.limits.row_group_bytes,
         )?;
         let mut load = Load::new(table, date, self.limits, parquet, errors);
-        self.read(name, object.form, table.rules, &mut load)?;
-        let outcome = load.commit(&self.lake, object, name)?;
-        if let Outcome::Created(counts) = &outcome
+        let version = self.version(name)?;
+        let identity = self.read(name, object.form, table.rules, &mut load)?;
+        if self.version(name)? != version {
+            return Err(LoadError::Changing {
+                name: name.to_owned(),
+            });
+        }
+        let origin = load.origin(identity);
+        if let Some(removal) = removal
+            && *removal.object_sha256 == *origin.object_sha256
+        {
+            return Err(removed(name, &removal));
+        }
+        if let Some(found) = &held {
+            let sha256 = found.identity.as_ref().map(|(_, sha256)| sha256.as_str());
+            if sha256 == Some(&origin.object_sha256) {
+                self.looked_at.add(name, version);
+                return Ok((Outcome::Existed(found.held), path.to_owned()));
+            }
+            if !origin.may_replace(load.rows(), &found.held) {
+                if found.identity.is_none() {
+                    return Ok((Outcome::Existed(found.held), path.to_owned()));
+                }
+                return Err(LoadError::OtherBytes {
+                    name: name.to_owned(),
+                    loaded: found.identity.clone().unwrap_or_default(),
+                    found: (origin.object_bytes, origin.object_sha256),
+                });
+            }
+        }
+        let replaces = held.map(|held| held.place);
+        let mut outcome = load.commit(&self.lake, object, name, &origin, replaces)?;
+        if let Outcome::Raced = outcome
+            && let Some(found) = self.lake.held_now(&self.sources, object, date)?
+            && found
+                .identity
+                .is_some_and(|(_, sha256)| sha256 == origin.object_sha256)
+        {
+            outcome = Outcome::Existed(found.held);
+        }
+        if let Outcome::Created(counts) | Outcome::Replaced(counts) = &outcome
             && !counts.unknown_fields.is_empty()
         {
             let fields = &counts.unknown_fields;
@@ -185,7 +265,58 @@ impl Loader {
                 "fields that the schema does not know were left out"
             );
         }
-        Ok(outcome)
+        Ok((outcome, target))
+    }
+
+    /// Refuses an object of the size and the bytes of one that was removed on purpose.
+    fn refuse_removed(&self, name: &str, removal: &Removal) -> Result<(), LoadError> {
+        if self.store.size(name)? != Some(removal.object_bytes) {
+            return Ok(());
+        }
+        let sha256 = digest(self.store.open(name)?).map_err(|source| LoadError::Read {
+            name: name.to_owned(),
+            source,
+        })?;
+        if *sha256 == *removal.object_sha256 {
+            return Err(removed(name, removal));
+        }
+        Ok(())
+    }
+
+    /// Whether the archive has the object of which the lake has the rows. Only rows with errors are worth reading the object
+    /// again for its checksum, and only once as long as nothing says that it changed.
+    fn is_same(&self, name: &str, found: &HeldObject) -> Result<bool, LoadError> {
+        let Some((object_bytes, object_sha256)) = &found.identity else {
+            // An earlier version loaded it and recorded no checksum.
+            return Ok(!found.held.damaged);
+        };
+        let version = self.version(name)?;
+        if self.looked_at.has(name, version.as_deref()) {
+            return Ok(true);
+        }
+        // Without its object, or where the archive does not answer, rows that are there stay as they are.
+        let Some(size_bytes) = self.store.size(name).ok().flatten() else {
+            return Ok(true);
+        };
+        if size_bytes != *object_bytes {
+            return Ok(false);
+        }
+        let is_same = if found.held.errors == 0 && !found.held.damaged {
+            true
+        } else {
+            match self.store.open(name).map(|body| digest(body)) {
+                Ok(Ok(sha256)) => sha256 == *object_sha256,
+                _ => return Ok(true),
+            }
+        };
+        if is_same {
+            self.looked_at.add(name, version);
+        }
+        Ok(is_same)
+    }
+
+    fn version(&self, name: &str) -> Result<Option<String>, LoadError> {
+        Ok(self.store.version(name)?)
     }
 
     /// Experiment and datatype of an object that holds rows, by its name.
@@ -217,21 +348,23 @@ impl Loader {
         form: Form,
         rules: Rules,
         load: &mut Load<'_>,
-    ) -> Result<(), LoadError> {
+    ) -> Result<(u64, String), LoadError> {
         // Before the body is open, which may last no second request; and progress is never a reason to fail.
         let tell = self.tell.as_deref();
         let object_bytes = tell.and_then(|_| self.store.size(name).ok().flatten());
         let told = Told::new(self.store.open(name)?, name, object_bytes, tell);
-        let (reader, seen) = Observed::new(told);
+        let (mut reader, seen) = Observed::new(told);
         let wanted = |member: &str| rules.wants(member);
         let visit = &mut |member| load.member(member);
         let result = match form {
-            Form::Tar { gzip } => {
+            Form::Tar { .. } => {
                 let url = self.store.url(name);
-                read_tar(reader, gzip, &url, &self.limits, &wanted, visit)
+                read_tar(&mut reader, &url, &self.limits, &wanted, visit)
             }
-            Form::Jsonl => read_jsonl(reader, &self.limits, &wanted, visit),
+            Form::Jsonl => read_jsonl(&mut reader, &self.limits, &wanted, visit),
         };
+        // A damaged object is read to its end all the same: its checksum is that of all its bytes.
+        let rest = io::copy(&mut reader, &mut io::sink());
         let failed = |source| LoadError::Read {
             name: name.to_owned(),
             source,
@@ -240,15 +373,16 @@ impl Loader {
             return Err(failed(failure));
         }
         result?;
+        rest.map_err(failed)?;
         // Only gzip tells a cut stream from a whole one by itself, and tells it as damage.
         let may_be_short = load.errors() > 0 || form == (Form::Tar { gzip: false });
         if may_be_short
             && let Some(size_bytes) = self.store.size(name)?
             && seen.is_short_of(size_bytes)
         {
-            return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
-        Ok(())
+        Ok(seen.identity())
     }
 }
 
@@ -259,19 +393,61 @@ impl Loaded {
             errors: counts.errors,
             skipped: counts.skipped,
             already: false,
+            damaged: counts.damaged,
+            replaced: false,
             path,
             unknown_fields: counts.unknown_fields,
         }
     }
 
-    fn already(path: PathBuf) -> Loaded {
+    fn already(path: PathBuf, held: Held) -> Loaded {
         Loaded {
-            rows: 0,
-            errors: 0,
+            rows: held.rows,
+            errors: held.errors,
             skipped: 0,
             already: true,
+            damaged: held.damaged,
+            replaced: false,
             path,
             unknown_fields: BTreeMap::new(),
         }
+    }
+}
+
+fn removed(name: &str, removal: &Removal) -> LoadError {
+    LoadError::Removed {
+        name: name.to_owned(),
+        reason: removal.reason.clone(),
+    }
+}
+
+/// SHA-256 of a body, in hexadecimal.
+fn digest(mut body: impl Read) -> io::Result<String> {
+    let mut sha256 = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match body.read(&mut buffer) {
+            Ok(0) => return Ok(hex(&sha256.finalize())),
+            Ok(count) => sha256.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The versions of the objects that this loader compared with their rows. Another version is compared again.
+#[derive(Default)]
+struct LookedAt(Mutex<HashMap<String, Option<String>>>);
+
+impl LookedAt {
+    fn has(&self, name: &str, version: Option<&str>) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(name)
+            .is_some_and(|seen| seen.as_deref() == version)
+    }
+
+    fn add(&self, name: &str, version: Option<String>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(name.to_owned(), version);
     }
 }

@@ -15,6 +15,8 @@ pub struct Swept {
     pub errors: u64,
     /// Members that were no measurements of their datatype.
     pub skipped: u64,
+    /// Objects that are damaged, whether they were loaded now or before.
+    pub damaged: u64,
     /// The sweep was ended while objects were left.
     pub ended_early: bool,
     /// Objects that could not be loaded, and why.
@@ -23,11 +25,12 @@ pub struct Swept {
 
 impl Swept {
     fn add(&mut self, loaded: &Loaded) {
+        self.damaged += u64::from(loaded.damaged);
         if loaded.already {
             self.already += 1;
-        } else {
-            self.objects += 1;
+            return;
         }
+        self.objects += 1;
         self.rows += loaded.rows;
         self.errors += loaded.errors;
         self.skipped += loaded.skipped;

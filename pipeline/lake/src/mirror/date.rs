@@ -12,10 +12,10 @@ use parquet::file::reader::ChunkReader as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
-use crate::log::{self, Entry, Log, Part};
+use crate::log::{self, Act, Entry, Log, Part};
 use crate::manifest;
 use crate::names::is_file_name;
-use crate::seal::clear;
+use crate::seal::{Late, clear};
 use crate::table::{Kind, Table};
 
 use super::Mirrored;
@@ -140,6 +140,8 @@ impl Listed<'_> {
             self.copy_entry(name, mirrored)?;
         }
         let log = Log::read(copied, *date)?;
+        // Corrections change files under their names, perhaps without changing their sizes.
+        let is_corrected = log.entries.iter().any(|entry| entry.act == Act::Correct);
         let part_of = |kind: Kind, name: &str| {
             let place = format!("{}/date={date}/{name}", kind.as_str());
             log.parts().find(|part| *part.path == *place)
@@ -154,7 +156,7 @@ impl Listed<'_> {
                 let rows = name.strip_suffix(".parquet");
                 if rows.is_some_and(|stem| !void.contains(stem)) {
                     let sha256 = part_of(kind, name).map(|part| &*part.sha256);
-                    self.copy_file(kind, name, sha256, mirrored)?;
+                    self.copy_file(kind, name, sha256, is_corrected, mirrored)?;
                 }
             }
         }
@@ -163,12 +165,12 @@ impl Listed<'_> {
             .of(Kind::Sealed)
             .filter(|name| manifest::is_manifest(name))
         {
-            self.copy_file(Kind::Sealed, name, None, mirrored)?;
+            self.copy_file(Kind::Sealed, name, None, is_corrected, mirrored)?;
         }
         for name in self.of(Kind::Keys).filter(|name| name.ends_with(".keys")) {
-            self.copy_file(Kind::Keys, name, None, mirrored)?;
+            self.copy_file(Kind::Keys, name, None, is_corrected, mirrored)?;
         }
-        mirrored.removed += clear(copied, *date, &log, linger)?;
+        mirrored.removed += clear(copied, *date, &log, linger, Late::Remove)?;
         self.remove_withdrawn(&void, mirrored)
     }
 
@@ -229,12 +231,31 @@ impl Listed<'_> {
         Ok(())
     }
 
+    /// Whether the copy of a file has its bytes.
+    fn is_equal(&self, from: &Path, to: &Path, sha256: Option<&str>) -> Result<bool, LakeError> {
+        let copied = self.day.copied.store();
+        if let Some(sha256) = sha256 {
+            let file = copied.open_file(to).map_err(LakeError::io("open", to))?;
+            return Ok(file.verify_sha256(sha256).is_ok());
+        }
+        if from
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
+            return Ok(true);
+        }
+        let theirs = self.day.table.store().read(from);
+        let ours = copied.read(to).map_err(LakeError::io("read", to))?;
+        Ok(theirs.map_err(LakeError::io("read", from))? == ours)
+    }
+
     /// Copies a file that the copy lacks or has in another size.
     fn copy_file(
         &self,
         kind: Kind,
         name: &str,
         sha256: Option<&str>,
+        may_have_changed: bool,
         mirrored: &mut Mirrored,
     ) -> Result<(), LakeError> {
         let Day {
@@ -245,7 +266,11 @@ impl Listed<'_> {
         let from = table.day(kind, *date).join(name);
         let to = copied.day(kind, *date).join(name);
         let size = |path: &PathBuf| Some(copied.store().open_file(path).ok()?.size_bytes());
-        if size(&to) == self.files.get(&(kind, name.to_owned())).copied() {
+        let is_there = size(&to) == self.files.get(&(kind, name.to_owned())).copied();
+        if is_there && !may_have_changed {
+            return Ok(());
+        }
+        if is_there && self.is_equal(&from, &to, sha256)? {
             return Ok(());
         }
         let source = table.store().open_file(&from);
@@ -269,6 +294,10 @@ impl Listed<'_> {
         }
         if sha256.is_some_and(|sha256| sha256 != hex(&digest.finalize())) {
             return Err(LakeError::Damaged { path: from });
+        }
+        // Other table files have their checksum in themselves.
+        if sha256.is_none() && name.ends_with(".parquet") {
+            source.verify().map_err(LakeError::io("read", &from))?;
         }
         target.commit_over().map_err(write)?;
         mirrored.files += 1;

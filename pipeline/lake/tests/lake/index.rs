@@ -42,7 +42,7 @@ fn the_index_says_what_is_there() {
         [
             json!(CLOSED),
             json!("sealed"),
-            json!(true),
+            json!(false),
             json!(3),
             json!(3),
             json!(3)

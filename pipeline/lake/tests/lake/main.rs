@@ -1,5 +1,7 @@
 //! A lake that is loaded, compacted, sealed, raced for and killed.
 
+mod corrections;
+mod damage;
 mod dates;
 mod hostile;
 mod index;

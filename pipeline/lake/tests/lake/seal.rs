@@ -67,7 +67,7 @@ fn a_closed_date_becomes_parts_and_a_manifest() {
         10.into(),
         5.into(),
         5.into(),
-        true.into(),
+        false.into(),
         "CC0-1.0".into(),
     ];
     assert_eq!(found, wanted);
@@ -113,9 +113,29 @@ fn a_late_object_adds_a_manifest_and_changes_nothing_else() {
     assert_eq!(lab.files("sealed", CLOSED), names);
     assert_eq!(fs::read(dir.join(names[1])).unwrap(), before[0]);
     assert_eq!(fs::read(dir.join(names[2])).unwrap(), before[1]);
-    assert_eq!(manifest(&lab, names[0])["complete"], true);
     let expected = [ids(0, 4), ids(50, 2)].concat();
     check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), expected)]));
+}
+
+#[test]
+fn a_date_is_complete_when_every_object_is_sealed_without_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    for object in 0..2 {
+        lab.put_with(CLOSED, object, &ids(object * 2, 2), "");
+    }
+    lab.loader().sweep("").unwrap();
+    run(&lab, &eager());
+    assert_eq!(manifest(&lab, "_manifest.json")["complete"], true);
+    // One line that is not a row, in an object that came later.
+    lab.put(CLOSED, 2, &ids(4, 2));
+    lab.loader().sweep("").unwrap();
+    run(&lab, &eager());
+    let late = manifest(&lab, "_manifest.1.json");
+    assert_eq!(
+        (&late["complete"], &late["errors"]),
+        (&false.into(), &1.into())
+    );
 }
 
 #[test]

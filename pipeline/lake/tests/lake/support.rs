@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 #[cfg(feature = "s3")]
 use groma_archive::Opening;
 use groma_archive::{LocalStore, Store as _};
-use groma_lake::{Day, Settings, Table, Unsealed};
+use groma_lake::{Day, Settings, Table};
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader};
 use groma_schema::Schema;
@@ -106,16 +106,20 @@ impl Lab {
     pub(crate) fn loader(&self) -> Loader {
         let schema = Schema::parse(SCHEMA).unwrap();
         let datatype = LoadDatatype::new("lab".parse().unwrap(), "probe1".parse().unwrap(), schema);
-        let store = Unsealed::new(Arc::new(self.archive()), self.place.clone());
         Loader::new(
-            Arc::new(store),
+            Arc::new(self.archive()),
             Lake::new(self.place.clone()),
             vec![datatype],
         )
     }
 
-    /// Archives one object of these rows, and a line that cannot be a row; gives its stem.
+    /// Archives one object of these rows, and a line that cannot be a row; returns its stem.
     pub(crate) fn put(&self, date: &str, number: usize, ids: &[String]) -> String {
+        self.put_with(date, number, ids, "no row\n")
+    }
+
+    /// Archives one object of these rows and this text behind them; returns its stem. An object of the name is replaced.
+    pub(crate) fn put_with(&self, date: &str, number: usize, ids: &[String], end: &str) -> String {
         let stem = format!(
             "{}T{:06}.000000Z-probe1-mlab1-lga0t-lab-data",
             date.replace('-', ""),
@@ -134,11 +138,20 @@ impl Lab {
             });
             writeln!(encoder, "{line}").unwrap();
         }
-        writeln!(encoder, "no row").unwrap();
+        encoder.write_all(end.as_bytes()).unwrap();
         let body = self.root.join(format!("body-{date}"));
         fs::write(&body, encoder.finish().unwrap()).unwrap();
-        self.archive().put_new(&object, &body).unwrap();
+        let archive = self.archive();
+        let _ = fs::remove_file(archive.root().join(&object));
+        archive.put_new(&object, &body).unwrap();
         stem
+    }
+
+    /// The file of an object in the archive.
+    pub(crate) fn object(&self, date: &str, stem: &str) -> PathBuf {
+        let day = date.replace('-', "/");
+        let below = format!("autoload/v1/lab/probe1/{day}/{stem}.jsonl.gz");
+        self.archive().root().join(below)
     }
 
     /// How often each id is in force on a date; read again when a file was gone.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use groma_lake_store::Held;
+use serde::{Deserialize, Serialize};
 
 use super::Lake;
 use crate::LoadError;
@@ -28,8 +29,39 @@ pub(crate) struct Account<'a> {
     pub(crate) errors: u64,
     /// The object itself is damaged, so that members may be missing.
     pub(crate) damaged: bool,
+    /// Size of the object in bytes, and the SHA-256 of its bytes.
+    pub(crate) object_bytes: u64,
+    pub(crate) object_sha256: &'a str,
     /// Fields that the schema does not know: dotted path → occurrences.
     pub(crate) unknown_fields: &'a BTreeMap<String, u64>,
+}
+
+/// The part of an account that says whether the object needs another look. Accounts of earlier versions have no checksum.
+#[derive(Deserialize)]
+pub(crate) struct Recorded {
+    rows: u64,
+    errors: u64,
+    damaged: bool,
+    object_bytes: Option<u64>,
+    object_sha256: Option<String>,
+}
+
+impl Recorded {
+    pub(crate) fn parse(text: &[u8]) -> Option<Recorded> {
+        serde_json::from_slice(text).ok()
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            rows: self.rows,
+            errors: self.errors,
+            damaged: self.damaged,
+        }
+    }
+
+    pub(crate) fn identity(self) -> Option<(u64, String)> {
+        self.object_bytes.zip(self.object_sha256)
+    }
 }
 
 impl Account<'_> {

@@ -7,12 +7,14 @@
 mod account;
 mod claim;
 mod errors;
+mod held;
 mod parquet;
 #[cfg(test)]
 mod schedules;
 
 pub(crate) use account::Account;
 pub(crate) use errors::ErrorLog;
+pub(crate) use held::{HeldObject, Place};
 pub(crate) use parquet::ParquetFile;
 pub use parquet::writer_properties;
 

@@ -1,23 +1,23 @@
 //! The rows of one object as Parquet.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
-use groma_lake_store::{Committed, NewFile};
+use groma_lake_store::{CREATED_BY, Committed, FILE_SHA256, NO_SHA256, NewFile, Origin};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use sha2::{Digest as _, Sha256};
 
 use super::Lake;
 use crate::LoadError;
-
-/// Named in every file; a fixed text, so that the same rows are the same bytes.
-const CREATED_BY: &str = "groma-load";
 
 /// Level of zstd: what it costs is far below what parsing the JSON costs.
 const ZSTD_LEVEL: i32 = 3;
@@ -37,7 +37,7 @@ pub(crate) struct ParquetFile {
 /// The writer is made when the first rows are there, because they tell which columns are worth a compressor.
 enum State {
     Waiting(NewFile),
-    Writing(Box<ArrowWriter<NewFile>>),
+    Writing(Box<ArrowWriter<Hashed>>),
     /// Making the writer failed, and that was told.
     Failed,
 }
@@ -60,11 +60,15 @@ impl ParquetFile {
         })
     }
 
-    fn writer(&mut self, first: &RecordBatch) -> Result<&mut ArrowWriter<NewFile>, ParquetError> {
+    fn writer(&mut self, first: &RecordBatch) -> Result<&mut ArrowWriter<Hashed>, ParquetError> {
         if let State::Waiting(_) = self.state
             && let State::Waiting(file) = std::mem::replace(&mut self.state, State::Failed)
         {
             let properties = writer_properties(first)?;
+            let file = Hashed {
+                file,
+                sha256: Sha256::new(),
+            };
             let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties))?;
             self.state = State::Writing(Box::new(writer));
         }
@@ -96,18 +100,70 @@ impl ParquetFile {
         result.map_err(|error| encode(&self.target, &error))
     }
 
-    /// Writes the footer and gives the file its name unless that is taken.
-    pub(crate) fn commit(mut self) -> Result<Committed, LoadError> {
+    /// Writes the footer with the object's identity and the checksum of the whole file.
+    pub(crate) fn finish(mut self, origin: &Origin) -> Result<FinishedFile, LoadError> {
         let none = RecordBatch::new_empty(self.schema.clone());
-        let made = self.writer(&none).map(drop);
-        let file = match (made, self.state) {
-            (Ok(()), State::Writing(writer)) => writer.into_inner(),
-            (Err(error), _) => Err(error),
-            _ => Err(ParquetError::General("no writer".to_owned())),
+        self.writer(&none)
+            .map(drop)
+            .map_err(|error| encode(&self.target, &error))?;
+        let target = self.target;
+        let State::Writing(mut writer) = self.state else {
+            return Err(encode(
+                &target,
+                &ParquetError::General("no writer".to_owned()),
+            ));
         };
-        let file = file.map_err(|error| encode(&self.target, &error))?;
+        for entry in origin.to_metadata() {
+            writer.append_key_value_metadata(entry);
+        }
+        let checksum = KeyValue::new(FILE_SHA256.to_owned(), NO_SHA256.to_owned());
+        writer.append_key_value_metadata(checksum);
+        let Hashed { mut file, sha256 } = writer
+            .into_inner()
+            .map_err(|error| encode(&target, &error))?;
+        file.stamp(&sha256.finalize().into())
+            .map_err(LoadError::lake("write", &target))?;
+        Ok(FinishedFile { file, target })
+    }
+}
+
+/// A Parquet file that only has to get its name.
+pub(crate) struct FinishedFile {
+    file: NewFile,
+    target: PathBuf,
+}
+
+impl FinishedFile {
+    /// Gives the file its name unless that is taken.
+    pub(crate) fn commit(self) -> Result<Committed, LoadError> {
         super::step();
-        file.commit().map_err(LoadError::lake("name", self.target))
+        let committed = self.file.commit();
+        committed.map_err(LoadError::lake("name", self.target))
+    }
+
+    /// Gives the file its name, in place of the file that has it.
+    pub(crate) fn commit_over(self) -> Result<(), LoadError> {
+        super::step();
+        let committed = self.file.commit_over();
+        committed.map_err(LoadError::lake("name", self.target))
+    }
+}
+
+/// A file that is hashed while it is written.
+struct Hashed {
+    file: NewFile,
+    sha256: Sha256,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sha256.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

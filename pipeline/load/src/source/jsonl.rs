@@ -2,23 +2,27 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::gunzip::describe;
+use super::unpack::{Inside, unpack};
 use super::{Archiver, Content, Member, Visit, label};
 use crate::{Limits, LoadError};
 
-/// Hands every line of a gzip stream to `visit`. Blank lines are no members.
+/// Hands every line to `visit`, inflated. Blank lines are not members. The last line before damage is a member if it is whole.
 pub(crate) fn read_jsonl(
     reader: impl Read,
     limits: &Limits,
     wanted: &dyn Fn(&str) -> bool,
     visit: &mut Visit<'_>,
 ) -> Result<(), LoadError> {
-    let mut stream = BufReader::new(MultiGzDecoder::new(reader));
+    let stream = match unpack(reader, Inside::Lines) {
+        Ok(stream) => stream,
+        Err(reason) => return visit(damage(1, reason)),
+    };
+    let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     for number in 1.. {
         match next_line(&mut stream, &mut line, limits.member_bytes) {
@@ -29,7 +33,14 @@ pub(crate) fn read_jsonl(
                 let reason = format!("line is larger than {} bytes", limits.member_bytes);
                 visit(bad(number, reason))?;
             }
-            Err(error) => return visit(bad(number, describe(&error, "archive"))),
+            Err(error) => {
+                let is_whole = serde_json::from_slice::<IgnoredAny>(&line).is_ok();
+                if is_whole {
+                    visit(member(&line, number, limits, wanted))?;
+                }
+                let number = number + u64::from(is_whole);
+                return visit(damage(number, describe(&error, "archive")));
+            }
         }
     }
     Ok(())
@@ -68,6 +79,13 @@ fn bad(number: u64, reason: String) -> Member {
     }
 }
 
+fn damage(number: u64, reason: String) -> Member {
+    Member {
+        content: Content::Damage(reason.clone()),
+        ..bad(number, reason)
+    }
+}
+
 fn member(line: &[u8], number: u64, limits: &Limits, wanted: &dyn Fn(&str) -> bool) -> Member {
     if crate::limits::values_at_most(line) > limits.member_values {
         return bad(
@@ -82,6 +100,7 @@ fn member(line: &[u8], number: u64, limits: &Limits, wanted: &dyn Fn(&str) -> bo
     let archiver = columns.archiver.unwrap_or_default().0;
     let name = archiver.filename.clone().unwrap_or_default();
     let content = match columns.raw {
+        _ if name.is_empty() => Content::Bad("no Archiver.Filename".to_owned()),
         _ if !wanted(&name) => Content::Unwanted,
         Some(raw) => Content::Whole(raw.get().as_bytes().to_vec()),
         None => Content::Bad("no raw column".to_owned()),

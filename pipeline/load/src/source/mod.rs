@@ -7,6 +7,7 @@ mod gunzip;
 mod jsonl;
 mod observed;
 mod tgz;
+mod unpack;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use gunzip::inflate;
@@ -47,6 +48,8 @@ pub(crate) enum Content {
     Unwanted,
     /// Cannot be read; the reason in words.
     Bad(String),
+    /// The object is damaged here, so that members may be missing; the reason in words.
+    Damage(String),
 }
 
 /// Receives each member; an error stops the reading.

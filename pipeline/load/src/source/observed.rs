@@ -4,10 +4,13 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use sha2::{Digest as _, Sha256};
+
 /// What happened below the decoders.
 #[derive(Debug, Default)]
 struct State {
     bytes: u64,
+    sha256: Sha256,
     ended: bool,
     failure: Option<io::Error>,
 }
@@ -20,6 +23,13 @@ impl Observation {
     /// The store's own error, if reading ended with one. Everything else that goes wrong further up is damage in the object.
     pub(crate) fn take_failure(&self) -> Option<io::Error> {
         self.0.borrow_mut().failure.take()
+    }
+
+    /// Size and SHA-256 of all bytes that were read.
+    pub(crate) fn identity(&self) -> (u64, String) {
+        let state = self.0.borrow();
+        let digest = state.sha256.clone().finalize();
+        (state.bytes, groma_archive::hex(&digest))
     }
 
     /// The stream ended before `expected` bytes: the transfer was cut, not the object.
@@ -54,7 +64,10 @@ impl<R: Read> Read for Observed<R> {
         let mut state = self.seen.0.borrow_mut();
         match &result {
             Ok(0) => state.ended = state.ended || !buffer.is_empty(),
-            Ok(count) => state.bytes += *count as u64,
+            Ok(count) => {
+                state.bytes += *count as u64;
+                state.sha256.update(&buffer[..*count]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => state.failure = Some(io::Error::new(error.kind(), error.to_string())),
         }

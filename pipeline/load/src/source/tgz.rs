@@ -1,11 +1,13 @@
 //! Tar bundles as the pusher writes them: gzip, PAX, one measurement per member (platform reference, archive naming).
 
-use std::io::{self, Read};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::io::{self, Cursor, Read};
 
-use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType, PaxExtensions};
 
 use super::gunzip::{describe, inflate, read_capped, read_sized};
+use super::unpack::{Inside, is_tar, unpack};
 use super::{Archiver, Content, Member, Visit, label};
 use crate::{Limits, LoadError};
 
@@ -15,48 +17,125 @@ const EXTENSION_BYTES: u64 = 1 << 20;
 /// Room made for a member by its header alone.
 const MEMBER_ROOM: u64 = 1 << 20;
 
-/// Hands every file of a tar to `visit`, in order; `gzip` says whether the stream is compressed as a whole.
+/// Hands every file of a tar to `visit`, in order. Compression is recognised by the bytes and not by the object's name.
 ///
-/// Directories are no members. Links and devices are members nobody wants. Members whose name ends in `gz` are inflated.
+/// Directories are not members. Links and devices are members that no datatype wants. Members whose name ends in `gz` are
+/// inflated. A second tar behind the end mark of the first is read too; other data there are damage, as is a tar without an end
+/// mark.
 pub(crate) fn read_tar(
     reader: impl Read,
-    gzip: bool,
     url: &str,
     limits: &Limits,
     wanted: &dyn Fn(&str) -> bool,
     visit: &mut Visit<'_>,
 ) -> Result<(), LoadError> {
-    let mut stream: Box<dyn Read + '_> = if gzip {
-        Box::new(MultiGzDecoder::new(reader))
-    } else {
-        Box::new(reader)
+    let mut stream = match unpack(reader, Inside::Tar) {
+        Ok(stream) => Counted {
+            inner: stream,
+            bytes: 0,
+        },
+        Err(reason) => return visit(damage(reason)),
     };
-    let reason = match read_entries(&mut stream, url, limits, wanted, visit)? {
-        End::Reported => return Ok(()),
-        End::Damaged(reason) => Some(reason),
+    let mut seen = HashSet::new();
+    let mut first: Option<Box<Header>> = None;
+    loop {
+        let begin = stream.bytes - first.as_ref().map_or(0, |header| header.len() as u64);
+        let ahead = Cursor::new(first.take().map_or_else(Vec::new, |header| header.to_vec()));
+        let tar = ahead.chain(&mut stream);
+        let members = Members {
+            url,
+            limits,
+            wanted,
+            seen: &mut seen,
+        };
+        let end_of_members = match members.read(tar, visit)? {
+            End::Reported => return Ok(()),
+            End::Damaged(reason) => return visit(damage(reason)),
+            End::Clean { bytes } => begin + bytes,
+        };
+        if stream.bytes <= end_of_members {
+            let reason = "the tar has no end mark: it is empty or cut between two members";
+            return visit(damage(reason.to_owned()));
+        }
         // Reading to the end also checks the gzip trailer, and so the bytes that were taken for good above.
-        End::Clean => io::copy(&mut stream, &mut io::sink())
-            .err()
-            .map(|error| describe(&error, "archive")),
-    };
-    match reason {
-        None => Ok(()),
-        Some(reason) => visit(Member {
-            name: String::new(),
-            line: None,
-            archiver: Archiver::default(),
-            id: None,
-            content: Content::Bad(reason),
-        }),
+        match behind_end_mark(&mut stream) {
+            Ok(Behind::Nothing) => return Ok(()),
+            Ok(Behind::Tar(header)) => first = Some(header),
+            Ok(Behind::Data) => {
+                let reason = "the tar has data behind its end mark that are not another tar";
+                return visit(damage(reason.to_owned()));
+            }
+            Err(error) => return visit(damage(describe(&error, "archive"))),
+        }
+    }
+}
+
+/// A block of a tar.
+type Header = [u8; 512];
+
+/// What is behind the end mark of a tar.
+enum Behind {
+    Nothing,
+    /// Another tar, of which this is the first header.
+    Tar(Box<Header>),
+    Data,
+}
+
+/// Passes over the zeros that fill the last record of a tar.
+fn behind_end_mark(stream: &mut impl Read) -> io::Result<Behind> {
+    let mut block = [0; 512];
+    loop {
+        let mut filled = 0;
+        while filled < block.len() {
+            match stream.read(&mut block[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_zero = block[..filled].iter().all(|byte| *byte == 0);
+        match filled {
+            0 => return Ok(Behind::Nothing),
+            512 if is_tar(&block) => return Ok(Behind::Tar(Box::new(block))),
+            _ if !is_zero => return Ok(Behind::Data),
+            512 => {}
+            _ => return Ok(Behind::Nothing),
+        }
+    }
+}
+
+fn damage(reason: String) -> Member {
+    Member {
+        name: String::new(),
+        line: None,
+        archiver: Archiver::default(),
+        id: None,
+        content: Content::Damage(reason),
+    }
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
     }
 }
 
 /// How an archive ended.
 enum End {
-    Clean,
+    /// Its members end at this byte of the tar.
+    Clean { bytes: u64 },
     /// Cut inside a member, whose entry says so.
     Reported,
-    /// Damaged between members; nobody was told yet.
+    /// Damaged between members, which no entry says yet.
     Damaged(String),
 }
 
@@ -70,67 +149,91 @@ struct Extension {
     size: Option<u64>,
 }
 
-/// Visits entries until the archive ends.
-fn read_entries(
-    stream: impl Read,
-    url: &str,
-    limits: &Limits,
-    wanted: &dyn Fn(&str) -> bool,
-    visit: &mut Visit<'_>,
-) -> Result<End, LoadError> {
-    let mut archive = Archive::new(stream);
-    let entries = match archive.entries() {
-        Ok(entries) => entries.raw(true),
-        Err(error) => return Ok(End::Damaged(describe(&error, "archive"))),
-    };
-    let mut extension = Extension::default();
-    for entry in entries {
-        let mut entry = match entry {
-            Ok(entry) => entry,
+/// The reading of one tar.
+struct Members<'a> {
+    url: &'a str,
+    limits: &'a Limits,
+    wanted: &'a dyn Fn(&str) -> bool,
+    /// Hashes of the names so far: the second file of a name is an error.
+    seen: &'a mut HashSet<u64>,
+}
+
+impl Members<'_> {
+    /// Visits entries until the tar ends.
+    fn read(self, stream: impl Read, visit: &mut Visit<'_>) -> Result<End, LoadError> {
+        let Members {
+            url,
+            limits,
+            wanted,
+            seen,
+        } = self;
+        let mut end = 0;
+        let mut archive = Archive::new(stream);
+        let entries = match archive.entries() {
+            Ok(entries) => entries.raw(true),
             Err(error) => return Ok(End::Damaged(describe(&error, "archive"))),
         };
-        let kind = entry.header().entry_type();
-        let size = entry.size();
-        if kind.is_pax_local_extensions() || kind.is_gnu_longname() {
-            match read_capped(&mut entry, EXTENSION_BYTES, "extension header") {
-                Ok(bytes) => extension.add(kind, bytes),
-                Err(reason) => return Ok(End::Damaged(reason)),
+        let mut extension = Extension::default();
+        for entry in entries {
+            let mut entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return Ok(End::Damaged(describe(&error, "archive"))),
+            };
+            let kind = entry.header().entry_type();
+            let size = entry.size();
+            end = (entry.raw_file_position() + size).next_multiple_of(512);
+            if kind.is_pax_local_extensions() || kind.is_gnu_longname() {
+                match read_capped(&mut entry, EXTENSION_BYTES, "extension header") {
+                    Ok(bytes) => extension.add(kind, bytes),
+                    Err(reason) => return Ok(End::Damaged(reason)),
+                }
+                continue;
             }
-            continue;
+            if kind.is_pax_global_extensions() || kind.is_gnu_longlink() || kind.is_dir() {
+                continue;
+            }
+            let extension = std::mem::take(&mut extension);
+            if extension.size.is_some_and(|true_size| true_size != size) {
+                return Ok(End::Damaged("a member of more than 8 GiB".to_owned()));
+            }
+            let raw_name = extension
+                .long_name
+                .unwrap_or_else(|| entry.path_bytes().into_owned());
+            let name = label(&raw_name);
+            let (content, cut) = if !is_file(kind) || !wanted(&name) {
+                (Content::Unwanted, false)
+            } else if !seen.insert(hash(&raw_name)) {
+                (Content::Bad(TWICE.to_owned()), false)
+            } else {
+                read_member(&mut entry, &name, size, limits)
+            };
+            visit(Member {
+                archiver: Archiver {
+                    version: extension.version,
+                    git_commit: extension.git_commit,
+                    archive_url: Some(url.to_owned()),
+                    filename: Some(name.clone()),
+                },
+                name,
+                line: None,
+                id: None,
+                content,
+            })?;
+            if cut {
+                return Ok(End::Reported);
+            }
         }
-        if kind.is_pax_global_extensions() || kind.is_gnu_longlink() || kind.is_dir() {
-            continue;
-        }
-        let extension = std::mem::take(&mut extension);
-        if extension.size.is_some_and(|true_size| true_size != size) {
-            return Ok(End::Damaged("a member of more than 8 GiB".to_owned()));
-        }
-        let raw_name = extension
-            .long_name
-            .unwrap_or_else(|| entry.path_bytes().into_owned());
-        let name = label(&raw_name);
-        let (content, cut) = if !is_file(kind) || !wanted(&name) {
-            (Content::Unwanted, false)
-        } else {
-            read_member(&mut entry, &name, size, limits)
-        };
-        visit(Member {
-            archiver: Archiver {
-                version: extension.version,
-                git_commit: extension.git_commit,
-                archive_url: Some(url.to_owned()),
-                filename: Some(name.clone()),
-            },
-            name,
-            line: None,
-            id: None,
-            content,
-        })?;
-        if cut {
-            return Ok(End::Reported);
-        }
+        Ok(End::Clean { bytes: end })
     }
-    Ok(End::Clean)
+}
+
+/// The reason of a member that is left out because the object has another one of its name before it.
+const TWICE: &str = "member-once: the object has an earlier member of the same name, and only the first becomes a row";
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// Regular files in the three spellings of tar.
@@ -151,8 +254,8 @@ fn read_member(entry: impl Read, name: &str, size: u64, limits: &Limits) -> (Con
     let room = size.min(MEMBER_ROOM) as usize + 1;
     let bytes = match read_sized(entry, room, limits.member_bytes, "archive") {
         Ok(bytes) if bytes.len() as u64 == size => bytes,
-        Ok(_) => return (Content::Bad("archive is truncated".to_owned()), true),
-        Err(reason) => return (Content::Bad(reason), true),
+        Ok(_) => return (Content::Damage("archive is truncated".to_owned()), true),
+        Err(reason) => return (Content::Damage(reason), true),
     };
     match inflate(name, bytes, limits.member_bytes) {
         Ok(bytes) => (Content::Whole(bytes), false),

@@ -1,0 +1,330 @@
+//! Corrections of parts: the rows of a damaged object are replaced by those of the whole one, and the rows of an object that
+//! was removed on purpose go.
+//!
+//! The loader writes the rows of the whole object to `corrections/date=…/<stem>.parquet`, which no reader looks at. A sealer
+//! writes the part again with these rows in the place of the old ones, adds an entry to the log, and renames the new file over
+//! the old one, so that the part never holds a row twice.
+
+use std::path::{Path, PathBuf};
+
+use groma_lake_store::{LakeStore, Origin};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::log::{Act, Entry, Log, Part, Source};
+use crate::merge::{Input, merge};
+use crate::names::{Sha256Hex, Stem};
+use crate::seal::{finish, remove, source};
+use crate::staged::{self, Staged};
+use crate::table::{Kind, Table, list, parquet_stems};
+use crate::{LakeError, Pass, Settings};
+
+/// Where the loader puts the rows of an object that correct those in a part.
+pub fn correction_path(table: &Table, date: Date, stem: &str) -> PathBuf {
+    table
+        .day(Kind::Corrections, date)
+        .join(format!("{stem}.parquet"))
+}
+
+/// Where the record of an object is that was removed on purpose.
+pub fn removal_path(table: &Table, date: Date, stem: &str) -> PathBuf {
+    table.day(Kind::Removed, date).join(format!("{stem}.json"))
+}
+
+/// An object that was removed on purpose. Its rows never come back from the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// SHA-256 of the object.
+    pub object_sha256: Sha256Hex,
+    /// Size of the object in bytes.
+    pub object_bytes: u64,
+    /// Why it was removed, in the words of the person who did it.
+    pub reason: String,
+    /// When it was removed.
+    pub at: Timestamp,
+}
+
+/// Reads the record of a removed object; `None` where it was not removed.
+pub fn read_removal(store: &LakeStore, path: &Path) -> Result<Option<Removal>, LakeError> {
+    match store.read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| LakeError::Log {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LakeError::io("read", path)(error)),
+    }
+}
+
+/// Records that an object is removed, and removes its rows. The error [`LakeError::Unknown`] says that the lake does not have
+/// the object, or does not know its bytes.
+pub fn remove_object(
+    table: &Table,
+    date: Date,
+    stem: &str,
+    reason: &str,
+    settings: &Settings,
+) -> Result<Removal, LakeError> {
+    let log = Log::read(table, date)?;
+    let unknown = || LakeError::Unknown {
+        object: stem.to_owned(),
+        date,
+    };
+    let identity = match log.holder(stem) {
+        Some((part, at)) => {
+            let source = &part.sources[at];
+            source.object_bytes.zip(source.object_sha256.clone())
+        }
+        None => {
+            let path = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
+            let input = Input::open(table.store(), path, None).map_err(|error| match error {
+                error if error.is_gone() => unknown(),
+                error => error,
+            })?;
+            let origin = input.origin.ok_or_else(unknown)?;
+            Sha256Hex::try_from(origin.object_sha256)
+                .ok()
+                .map(|sha256| (origin.object_bytes, sha256))
+        }
+    };
+    let (object_bytes, object_sha256) = identity.ok_or_else(unknown)?;
+    let removal = Removal {
+        object_sha256,
+        object_bytes,
+        reason: reason.to_owned(),
+        at: Timestamp::now(),
+    };
+    let path = removal_path(table, date, stem);
+    let text = serde_json::to_vec(&removal).expect("a removal is JSON");
+    let written = table.store().replace(&path, &text);
+    written.map_err(LakeError::io("write", &path))?;
+    apply(table, date, settings, &mut Pass::default())?;
+    Ok(removal)
+}
+
+/// Applies all corrections and removals of a date that are not in its log yet.
+pub(crate) fn apply(
+    table: &Table,
+    date: Date,
+    settings: &Settings,
+    pass: &mut Pass,
+) -> Result<(), LakeError> {
+    let mut failed = None;
+    let removed = list(table.store(), &table.day(Kind::Removed, date))?;
+    for stem in removed.iter().filter_map(|name| name.strip_suffix(".json")) {
+        if let Err(error) = remove_rows(table, date, settings, stem, pass) {
+            failed.get_or_insert(error);
+        }
+    }
+    for stem in parquet_stems(table.store(), &table.day(Kind::Corrections, date))? {
+        if let Err(error) = replace_rows(table, date, settings, &stem, pass) {
+            failed.get_or_insert(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether a live file of an object in a part was made from other and better bytes. Then it becomes a correction.
+pub(crate) fn is_late(
+    table: &Table,
+    date: Date,
+    log: &Log,
+    stem: &str,
+    path: &Path,
+) -> Result<bool, LakeError> {
+    let Some((part, at)) = log.holder(stem) else {
+        return Ok(false);
+    };
+    let held = &part.sources[at];
+    let input = match Input::open(table.store(), path.to_owned(), None) {
+        Ok(input) => input,
+        // Its rows are in the part.
+        Err(error) if error.is_damage() || error.is_gone() => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !is_better(&input, held) {
+        return Ok(false);
+    }
+    let correction = correction_path(table, date, stem);
+    let placed = table.store().place_over(path, &correction);
+    placed.map_err(LakeError::io("move", path))?;
+    Ok(true)
+}
+
+fn is_better(input: &Input, held: &Source) -> bool {
+    let other = |origin: &&Origin| {
+        let sha256 = held.object_sha256.as_deref();
+        sha256 != Some(origin.object_sha256.as_str())
+    };
+    let origin = input.origin.as_ref().filter(other);
+    origin.is_some_and(|origin| held.removed || origin.may_replace(input.rows, &held.held()))
+}
+
+fn replace_rows(
+    table: &Table,
+    date: Date,
+    settings: &Settings,
+    stem: &str,
+    pass: &mut Pass,
+) -> Result<(), LakeError> {
+    let path = correction_path(table, date, stem);
+    let input = match Input::open(table.store(), path.clone(), None) {
+        Ok(input) => input,
+        Err(error) if error.is_gone() => return Ok(()),
+        Err(error) if error.is_damage() => {
+            tracing::warn!(%error, "removed a damaged correction; the object is loaded again");
+            return remove(table, &path).map(drop);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut log = Log::read(table, date)?;
+    finish(table, date, &log)?;
+    let Some((part, at)) = log.holder(stem) else {
+        // Its part is gone: the rows become live ones.
+        let live = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
+        let placed = table.store().place(&path, &live);
+        return placed.map_err(LakeError::io("place", live));
+    };
+    if is_better(&input, &part.sources[at]) {
+        let name = Stem::of(&path).map_err(LakeError::name(&path))?;
+        let new = source(table, date, &input, name)?;
+        let work = Correction {
+            table,
+            date,
+            settings,
+            at,
+            new,
+        };
+        let part = part.clone();
+        if !work.run(&mut log, part, Some(&input), pass)? {
+            return Ok(());
+        }
+    }
+    remove(table, &path).map(drop)
+}
+
+fn remove_rows(
+    table: &Table,
+    date: Date,
+    settings: &Settings,
+    stem: &str,
+    pass: &mut Pass,
+) -> Result<(), LakeError> {
+    let Some(removal) = read_removal(table.store(), &removal_path(table, date, stem))? else {
+        return Ok(());
+    };
+    let is_it = |sha256: Option<&str>| sha256 == Some(&*removal.object_sha256);
+    for kind in [Kind::Live, Kind::Corrections] {
+        let path = table.day(kind, date).join(format!("{stem}.parquet"));
+        match Input::open(table.store(), path.clone(), None) {
+            Ok(input) => {
+                let sha256 = input
+                    .origin
+                    .as_ref()
+                    .map(|origin| origin.object_sha256.as_str());
+                if is_it(sha256) {
+                    remove(table, &path)?;
+                }
+            }
+            Err(error) if error.is_gone() || error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut log = Log::read(table, date)?;
+    let Some((part, at)) = log.holder(stem) else {
+        return Ok(());
+    };
+    let held = &part.sources[at];
+    if held.removed || !is_it(held.object_sha256.as_deref()) {
+        return Ok(());
+    }
+    finish(table, date, &log)?;
+    let new = Source {
+        rows: 0,
+        errors: 0,
+        damaged: false,
+        removed: true,
+        ..held.clone()
+    };
+    let work = Correction {
+        table,
+        date,
+        settings,
+        at,
+        new,
+    };
+    let part = part.clone();
+    work.run(&mut log, part, None, pass).map(drop)
+}
+
+/// The replacement of the rows of one object in a part.
+struct Correction<'a> {
+    table: &'a Table,
+    date: Date,
+    settings: &'a Settings,
+    /// Number of the object among those of the part; the part's rows are in their order.
+    at: usize,
+    new: Source,
+}
+
+impl Correction<'_> {
+    /// Writes the part again and adds the entry. `false` when another sealer was faster; the next pass then looks again.
+    fn run(
+        self,
+        log: &mut Log,
+        part: Part,
+        rows: Option<&Input>,
+        pass: &mut Pass,
+    ) -> Result<bool, LakeError> {
+        let path = self.table.dir().join(&part.path);
+        let old = Input::open(self.table.store(), path.clone(), Some(&part.sha256))?;
+        if rows.is_some_and(|rows| rows.schema != old.schema) {
+            return Err(LakeError::Log {
+                path,
+                reason: format!(
+                    "the rows of {} have other columns than the part; load the object with the schema of its date",
+                    self.new.stem
+                ),
+            });
+        }
+        let before: u64 = part.sources[..self.at]
+            .iter()
+            .map(|source| source.rows)
+            .sum();
+        let after = before + part.sources[self.at].rows;
+        let end = old.rows;
+        let mut inputs = vec![old.with_rows(0..before)];
+        inputs.extend(rows.map(|rows| rows.with_rows(0..rows.rows)));
+        inputs.push(old.with_rows(after..end));
+        let staged = Staged::create(self.table, self.date, log.entries.len())?;
+        let (rows, size_bytes, sha256) = merge(&inputs, &staged.file, &staged.path, self.settings)?;
+        let mut sources = part.sources;
+        sources[self.at] = self.new;
+        let corrected = Part {
+            path: part.path,
+            staged: staged.below_lake(),
+            rows,
+            size_bytes,
+            sha256,
+            merged: part.merged,
+            sources,
+        };
+        let staged = [staged];
+        staged::publish(self.table, &staged)?;
+        let entry = Entry::new(Act::Correct, None, vec![corrected]);
+        let appended = log.append(self.table, self.date, entry);
+        if let Ok(false) = appended {
+            pass.lost_races += 1;
+            return Ok(false);
+        }
+        // After an error the entry may exist all the same; the next pass reads the log.
+        staged.into_iter().for_each(Staged::keep);
+        appended?;
+        finish(self.table, self.date, log)?;
+        pass.corrected += 1;
+        Ok(true)
+    }
+}
