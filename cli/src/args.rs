@@ -45,6 +45,8 @@ impl Groma {
         let level = match &self.command {
             Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => Level::INFO,
             Command::TcpInfo(args) if args.is_service() => Level::INFO,
+            Command::Load(args) if args.is_service() => Level::INFO,
+            Command::Seal(args) if args.is_service() => Level::INFO,
             _ => Level::WARN,
         };
         (self.log_format, level)

@@ -89,6 +89,13 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Whether the command runs until it is stopped.
+    pub(crate) fn is_service(&self) -> bool {
+        self.follow
+    }
+}
+
 /// What became of one object.
 #[derive(Debug, Default, serde::Serialize)]
 struct Line {
@@ -312,9 +319,10 @@ fn print_line(line: &Line, json: bool) -> anyhow::Result<()> {
             ..
         } = line;
         let damaged = if line.damaged { ", damaged" } else { "" };
-        let replaced = match line.replaced {
-            true => ", in place of those of a damaged object",
-            false => "",
+        let replaced = if line.replaced {
+            ", in place of those of a damaged object"
+        } else {
+            ""
         };
         say!("{object}: {rows} rows, {errors} errors, {skipped} skipped{damaged}{replaced}");
     }

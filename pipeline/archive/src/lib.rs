@@ -7,6 +7,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub mod disk;
 mod local;
@@ -27,6 +28,19 @@ pub enum Put {
     Created,
     /// An object of this name is there already and was not touched. Compare [`Store::stat`] to know whether it is yours.
     Exists,
+}
+
+/// Whether an object is still being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// The object is whole: the store shows no other.
+    Done,
+    /// Some process has the file open for writing.
+    Open,
+    /// No process of this machine has the file open for writing; it changed so long ago.
+    Closed(Duration),
+    /// The file system does not say who has the file open; it changed so long ago.
+    Unknown(Duration),
 }
 
 /// What an object holds.
@@ -151,6 +165,11 @@ pub trait Store: Send + Sync {
     /// time of the last change. `None` where it has none.
     fn version(&self, _name: &str) -> Result<Option<String>, StoreError> {
         Ok(None)
+    }
+
+    /// What a writer may still do to an object. Buckets have whole objects only.
+    fn writing(&self, _name: &str) -> Result<Writing, StoreError> {
+        Ok(Writing::Done)
     }
 
     /// Opens an object for reading from its start.

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::{Dir, Disk, Place, Taken};
 use crate::temporary::{Temporary, clear_abandoned};
-use crate::{Put, Stat, Store, StoreError, check_name};
+use crate::{Put, Stat, Store, StoreError, Writing, check_name};
 
 const TEMPORARY_DIR: &str = ".tmp";
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -225,6 +227,24 @@ impl Store for LocalStore {
             Err(error) if is_no_object(&error) => Ok(None),
             Err(error) => Err(StoreError::io("stat object", &path)(error)),
         }
+    }
+
+    fn writing(&self, name: &str) -> Result<Writing, StoreError> {
+        let path = self.path(name)?;
+        let Some(file) = self.open_object(&path)? else {
+            return Ok(Writing::Done);
+        };
+        let modified = file.metadata().and_then(|found| found.modified());
+        let modified = modified.map_err(StoreError::io("stat object", &path))?;
+        // A time in the future is that of a clock that was set back: the file does not change now.
+        let age = SystemTime::now()
+            .duration_since(modified)
+            .unwrap_or(Duration::MAX);
+        Ok(match groma_lease::has_writer(file.as_fd()) {
+            Ok(true) => Writing::Open,
+            Ok(false) => Writing::Closed(age),
+            Err(_) => Writing::Unknown(age),
+        })
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError> {

@@ -73,22 +73,18 @@ pub fn remove_object(
         object: stem.to_owned(),
         date,
     };
-    let identity = match log.holder(stem) {
-        Some((part, at)) => {
-            let source = &part.sources[at];
-            source.object_bytes.zip(source.object_sha256.clone())
-        }
-        None => {
-            let path = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
-            let input = Input::open(table.store(), path, None).map_err(|error| match error {
-                error if error.is_gone() => unknown(),
-                error => error,
-            })?;
-            let origin = input.origin.ok_or_else(unknown)?;
-            Sha256Hex::try_from(origin.object_sha256)
-                .ok()
-                .map(|sha256| (origin.object_bytes, sha256))
-        }
+    let identity = if let Some((part, at)) = log.holder(stem) {
+        let source = &part.sources[at];
+        source.object_bytes.zip(source.object_sha256.clone())
+    } else {
+        let path = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
+        let input = Input::open(table.store(), path, None).map_err(|error| match error {
+            error if error.is_gone() => unknown(),
+            error => error,
+        })?;
+        let origin = input.origin.ok_or_else(unknown)?;
+        let sha256 = Sha256Hex::try_from(origin.object_sha256).ok();
+        sha256.map(|sha256| (origin.object_bytes, sha256))
     };
     let (object_bytes, object_sha256) = identity.ok_or_else(unknown)?;
     let removal = Removal {

@@ -397,12 +397,11 @@ pub(crate) fn source(
     input: &Input,
     stem: Stem,
 ) -> Result<Source, LakeError> {
-    let errors = match &input.origin {
-        Some(origin) => origin.errors,
-        None => {
-            let errors = table.day(Kind::Errors, date).join(format!("{stem}.jsonl"));
-            count_lines(table.store(), &errors)?
-        }
+    let errors = if let Some(origin) = &input.origin {
+        origin.errors
+    } else {
+        let errors = table.day(Kind::Errors, date).join(format!("{stem}.jsonl"));
+        count_lines(table.store(), &errors)?
     };
     let origin = input.origin.as_ref();
     let sha256 = origin.map(|origin| Sha256Hex::try_from(origin.object_sha256.clone()));

@@ -71,6 +71,14 @@ pub enum LoadError {
         /// The object's name.
         name: String,
     },
+    /// The object ends early and was changed a short while ago: its writer may come back.
+    #[error(
+        "object {name}: it is not complete yet, or damaged; it is loaded as it is when it has not changed for 10 minutes"
+    )]
+    Incomplete {
+        /// The object's name.
+        name: String,
+    },
     /// The lake's log could not be read.
     #[error(transparent)]
     Log(#[from] groma_lake::LakeError),

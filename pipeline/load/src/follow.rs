@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use groma_watch::{Change, TreeWatch, WatchError};
 
+use crate::loader::Patience;
 use crate::retry::{Retries, WHOLE_ARCHIVE};
 use crate::{LoadError, Loader};
 
@@ -106,20 +107,21 @@ impl Loader {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        match self.load_object(name, None) {
-            Ok(loaded) => {
-                retries.remove(name);
-                if !loaded.already {
-                    let (rows, errors) = (loaded.rows, loaded.errors);
-                    tracing::info!(object = name, rows, errors, "loaded");
-                }
-            }
+        match self.load(name, None, Patience::Wait) {
+            Ok(_) => retries.remove(name),
             Err(error) => Self::note(name, &error, retries),
         }
     }
 
     fn note(name: &str, error: &LoadError, retries: &mut Retries) {
-        tracing::warn!(object = name, %error, "not loaded");
+        if matches!(
+            error,
+            LoadError::Changing { .. } | LoadError::Incomplete { .. }
+        ) {
+            tracing::info!(object = name, %error, "not loaded yet");
+        } else {
+            tracing::warn!(object = name, %error, "not loaded");
+        }
         if error.is_permanent() {
             retries.remove(name);
         } else {
@@ -128,7 +130,8 @@ impl Loader {
     }
 
     fn load_all(&self, stop: &AtomicBool, retries: &mut Retries) {
-        match self.sweep_while("", || !stop.load(Ordering::Relaxed)) {
+        let goes_on = || !stop.load(Ordering::Relaxed);
+        match self.sweep_with("", goes_on, Patience::Wait) {
             Ok(swept) => {
                 retries.remove(WHOLE_ARCHIVE);
                 for (name, error) in &swept.failed {

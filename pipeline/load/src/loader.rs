@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use groma_archive::{Store, hex};
+use groma_archive::{Store, Writing, hex};
 use groma_lake::{Removal, Sources};
 use groma_lake_store::Held;
 use groma_spool::Name;
@@ -23,6 +23,25 @@ use crate::{Limits, LoadDatatype, LoadError, Rules};
 
 /// How often an archive without a directory to watch is listed, unless it is told otherwise.
 const POLL: Duration = Duration::from_secs(5);
+
+/// How long a file must not have changed where nothing says whether it is open for writing.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How often, and after which time each, a file that is open for writing is looked at again before it is left for later.
+const CLOSE_LOOKS: u32 = 20;
+const CLOSE_LOOK: Duration = Duration::from_millis(10);
+
+/// How long an object must not have changed before it counts as cut off for good and not as on its way.
+const CUT_FOR_GOOD: Duration = Duration::from_mins(10);
+
+/// Whether an object is loaded that may not be complete yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It is loaded as it is.
+    None,
+    /// It is left for later while it may still grow.
+    Wait,
+}
 
 /// What became of an object. Every member is one of `rows`, `errors` and `skipped`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +145,27 @@ impl Loader {
     /// Damage inside the object is an entry in its error list; an error means that nothing was loaded and that, unless it
     /// [is permanent](LoadError::is_permanent), trying again may help.
     pub fn load_object(&self, name: &str, date: Option<Date>) -> Result<Loaded, LoadError> {
+        self.load(name, date, Patience::None)
+    }
+
+    /// As [`Loader::load_object`], for who comes back later where an object is not complete yet.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        date: Option<Date>,
+        patience: Patience,
+    ) -> Result<Loaded, LoadError> {
+        let loaded = self.load_or_find(name, date, patience)?;
+        log(name, &loaded);
+        Ok(loaded)
+    }
+
+    fn load_or_find(
+        &self,
+        name: &str,
+        date: Option<Date>,
+        patience: Patience,
+    ) -> Result<Loaded, LoadError> {
         let object = Object::parse(name)?.ok_or_else(|| LoadError::Name {
             name: name.to_owned(),
             reason: "it holds no rows".to_owned(),
@@ -150,7 +190,7 @@ impl Loader {
                     path,
                 });
             }
-            match self.load_as(name, &object, table, now, &path, raced)? {
+            match self.load_as(name, &object, table, now, &path, (raced, patience))? {
                 (Outcome::Created(counts), path) => return Ok(Loaded::now(path, counts)),
                 (Outcome::Replaced(counts), path) => {
                     return Ok(Loaded {
@@ -179,7 +219,7 @@ impl Loader {
         table: &Table,
         date: Date,
         path: &Path,
-        raced: bool,
+        (raced, patience): (bool, Patience),
     ) -> Result<(Outcome, PathBuf), LoadError> {
         let Object {
             experiment,
@@ -205,6 +245,7 @@ impl Loader {
             Some(held) if held.place == Place::Part => self.lake.correction_path(object, date),
             _ => path.to_owned(),
         };
+        let age = self.age_of_whole(name, patience)?;
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
         let errors = ErrorLog::new(&self.lake, errors_path, name);
         let schema = Arc::clone(&table.schema);
@@ -223,6 +264,12 @@ impl Loader {
             });
         }
         let origin = load.origin(identity);
+        if origin.damaged && patience == Patience::Wait && age.is_some_and(|age| age < CUT_FOR_GOOD)
+        {
+            return Err(LoadError::Incomplete {
+                name: name.to_owned(),
+            });
+        }
         if let Some(removal) = removal
             && *removal.object_sha256 == *origin.object_sha256
         {
@@ -268,6 +315,31 @@ impl Loader {
         Ok((outcome, target))
     }
 
+    /// How long ago an object was changed, where the archive knows. One that is being written is an error.
+    fn age_of_whole(&self, name: &str, patience: Patience) -> Result<Option<Duration>, LoadError> {
+        let mut writing = self.store.writing(name)?;
+        // A writer that renames its file into place closes it an instant later.
+        for _ in 0..CLOSE_LOOKS {
+            if writing != Writing::Open {
+                break;
+            }
+            std::thread::sleep(CLOSE_LOOK);
+            writing = self.store.writing(name)?;
+        }
+        let (age, is_quiet) = match writing {
+            Writing::Done => return Ok(None),
+            Writing::Open => (Duration::ZERO, false),
+            Writing::Closed(age) => (age, true),
+            Writing::Unknown(age) => (age, patience == Patience::None || age >= QUIET),
+        };
+        if is_quiet {
+            return Ok(Some(age));
+        }
+        Err(LoadError::Changing {
+            name: name.to_owned(),
+        })
+    }
+
     /// Refuses an object of the size and the bytes of one that was removed on purpose.
     fn refuse_removed(&self, name: &str, removal: &Removal) -> Result<(), LoadError> {
         if self.store.size(name)? != Some(removal.object_bytes) {
@@ -304,7 +376,7 @@ impl Loader {
         let is_same = if found.held.errors == 0 && !found.held.damaged {
             true
         } else {
-            match self.store.open(name).map(|body| digest(body)) {
+            match self.store.open(name).map(digest) {
                 Ok(Ok(sha256)) => sha256 == *object_sha256,
                 _ => return Ok(true),
             }
@@ -449,5 +521,29 @@ impl LookedAt {
     fn add(&self, name: &str, version: Option<String>) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(name.to_owned(), version);
+    }
+}
+
+/// Reports an object that was loaded now, at level INFO, or at WARN with what is wrong with it.
+fn log(name: &str, loaded: &Loaded) {
+    let Loaded {
+        rows,
+        errors,
+        skipped,
+        replaced,
+        ..
+    } = loaded;
+    match loaded {
+        Loaded { already: true, .. } => {}
+        Loaded { damaged: true, .. } => {
+            tracing::warn!(
+                object = name,
+                rows,
+                errors,
+                skipped,
+                "loaded a damaged object"
+            );
+        }
+        _ => tracing::info!(object = name, rows, errors, skipped, replaced, "loaded"),
     }
 }

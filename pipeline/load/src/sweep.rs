@@ -1,5 +1,6 @@
 //! All objects of an archive, once.
 
+use crate::loader::Patience;
 use crate::{LoadError, Loaded, Loader};
 
 /// What a sweep did.
@@ -50,6 +51,15 @@ impl Loader {
         prefix: &str,
         goes_on: impl Fn() -> bool,
     ) -> Result<Swept, LoadError> {
+        self.sweep_with(prefix, goes_on, Patience::None)
+    }
+
+    pub(crate) fn sweep_with(
+        &self,
+        prefix: &str,
+        goes_on: impl Fn() -> bool,
+        patience: Patience,
+    ) -> Result<Swept, LoadError> {
         let mut swept = Swept::default();
         for name in self.store.list(prefix)? {
             if !goes_on() {
@@ -59,7 +69,7 @@ impl Loader {
             if !self.is_loadable(&name) {
                 continue;
             }
-            match self.load_object(&name, None) {
+            match self.load(&name, None, patience) {
                 Ok(loaded) => swept.add(&loaded),
                 Err(error) => swept.failed.push((name, error)),
             }

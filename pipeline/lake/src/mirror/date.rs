@@ -325,9 +325,15 @@ mod tests {
             date,
         };
         let mut mirrored = Mirrored::default();
-        table.store().create(&file("old.parquet"), b"rows").unwrap();
+        table
+            .store()
+            .create(&file("old.parquet"), b"rows of a file PAR1")
+            .unwrap();
         let listed = Listed::read(&day).unwrap();
-        table.store().create(&file("new.parquet"), b"rows").unwrap();
+        table
+            .store()
+            .create(&file("new.parquet"), b"rows of a file PAR1")
+            .unwrap();
         table.store().remove(&file("old.parquet")).unwrap();
         let gone = listed.copy(Duration::ZERO, &mut mirrored).unwrap_err();
         assert!(gone.is_gone(), "{gone}");

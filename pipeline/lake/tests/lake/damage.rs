@@ -109,7 +109,7 @@ fn a_damaged_live_file_without_its_object_stays_and_is_reported() {
     fs::write(&path, &bytes).unwrap();
     for _ in 0..2 {
         let pass = run(&lab);
-        assert_eq!(pass.unreadable, [path.clone()]);
+        assert_eq!(pass.unreadable, std::slice::from_ref(&path));
         assert_eq!(pass.sealed, 0);
     }
     assert_eq!(fs::read(&path).unwrap(), bytes);

@@ -194,7 +194,9 @@ fn a_date_and_a_table_that_the_lake_has_no_more_leave_the_copy() {
     let (lab, copy) = labs(dir.path(), dir.path().join("lake").into());
     let withdrawn = Table::new(lab.place.clone(), name("lab"), name("withdrawn"));
     let part = withdrawn.dir().join(format!("live/date={OPEN}/a.parquet"));
-    lab.place.create(&part, b"rows without checksum PAR1").unwrap();
+    lab.place
+        .create(&part, b"rows without checksum PAR1")
+        .unwrap();
     let pass = || mirror(&lab.place, copy.place.root(), &everything());
     pass().unwrap();
     let copied = copy.place.root().join("lab/withdrawn/live");

@@ -7,6 +7,7 @@ mod follow;
 mod forms;
 mod golden;
 mod hostile;
+mod identity;
 mod killed;
 mod large;
 mod mutated;
