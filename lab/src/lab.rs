@@ -8,13 +8,14 @@ use groma_experiment::{Experiment, Settings};
 use groma_manifest::Manifest;
 use groma_ndt7::server::{Config as ServerConfig, Server, tls_from_pem};
 use groma_service::{
-    ADMIN_DESCRIPTORS, Build, Lifecycle, listen_tcp, need_descriptors, register_process_metrics,
-    serve_admin,
+    ADMIN_DESCRIPTORS, Build, GaveUp, Lifecycle, Registries, listen_tcp, need_descriptors,
+    register_process_metrics, serve_admin,
 };
 use groma_spool::ExperimentDir;
 use groma_tcp_info::Collector;
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::lock::Lock;
@@ -34,6 +35,7 @@ pub struct Lab {
     load: Worker,
     keep: Worker,
     admin: JoinHandle<()>,
+    gave_up: UnboundedReceiver<GaveUp>,
     _lock: Lock,
 }
 
@@ -86,12 +88,13 @@ impl Lab {
             &mut registry,
         )?;
         let (store, archive_dir) = stages::archive(config, &dirs)?;
-        let publisher = stages::publisher(
+        let registries = Registries::default();
+        let mut publisher = stages::publisher(
             &manifest,
             config,
             &dirs,
             store.clone(),
-            &mut registry,
+            registries.clone(),
             &lifecycle,
         )?;
         let lake = config.lake.clone().unwrap_or_else(|| dirs.lake().into());
@@ -111,20 +114,29 @@ impl Lab {
             wss: address_of(&server, true, config.wss),
             admin: admin.local_addr().unwrap_or(config.admin),
         };
-        let publish =
-            Worker::start("publish", move |stop| publisher.run(stop)).map_err(LabError::Thread)?;
-        let load = Worker::start("load", move |stop| {
-            loader.follow(stop)?;
-            stages::load_the_last(&loader)
-        })
-        .map_err(LabError::Thread)?;
+        registries.set("", registry);
+        let (given_up, gave_up) = unbounded_channel();
+        let supervised = |name| (name, &lifecycle, given_up.clone());
+        let publish = {
+            let (name, lifecycle, given_up) = supervised("publish");
+            Worker::start(name, lifecycle, given_up, move |stop| publisher.run(stop))
+        };
+        let load = {
+            let (name, lifecycle, given_up) = supervised("load");
+            Worker::start(name, lifecycle, given_up, move |stop| {
+                loader.follow(Arc::clone(stop))?;
+                stages::load_the_last(&loader)
+            })
+        };
         let kept_by = stages::archive_of_lake(config, &store);
-        let keep = Worker::start("keep", move |stop| {
-            stages::keep_lake(lake, kept_by.as_deref(), &stop);
-            Ok::<_, std::convert::Infallible>(())
-        })
-        .map_err(LabError::Thread)?;
-        let admin = tokio::spawn(serve_admin(admin, Arc::new(registry), lifecycle.clone()));
+        let keep = {
+            let (name, lifecycle, given_up) = supervised("keep");
+            Worker::start(name, lifecycle, given_up, move |stop| {
+                stages::keep_lake(lake.clone(), kept_by.as_deref(), stop);
+                Ok::<_, std::convert::Infallible>(())
+            })
+        };
+        let admin = tokio::spawn(serve_admin(admin, registries, lifecycle.clone()));
         lifecycle.ready();
         Ok(Self {
             dirs,
@@ -134,10 +146,11 @@ impl Lab {
             lifecycle,
             server,
             tcp_info,
-            publish,
-            load,
-            keep,
+            publish: publish.map_err(LabError::Thread)?,
+            load: load.map_err(LabError::Thread)?,
+            keep: keep.map_err(LabError::Thread)?,
             admin,
+            gave_up,
             _lock: lock,
         })
     }
@@ -167,6 +180,29 @@ impl Lab {
         &self.off
     }
 
+    /// Waits until a part has failed for good, and returns its name and the reason. Until then failed stages are started
+    /// again, and `/ready` answers 503 meanwhile.
+    pub async fn failed(&mut self) -> String {
+        loop {
+            tokio::select! {
+                Some(gave_up) = self.gave_up.recv() => return gave_up.to_string(),
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
+            }
+            let has_ended = [
+                ("the measurement server", !self.server.is_running()),
+                (
+                    "the connection recorder",
+                    self.tcp_info.as_ref().is_some_and(|it| !it.is_running()),
+                ),
+                ("the admin port", self.admin.is_finished()),
+            ];
+            if let Some((part, _)) = has_ended.iter().find(|(_, has_ended)| *has_ended) {
+                self.lifecycle.failed(part, "it ended by itself");
+                return format!("{part} ended by itself");
+            }
+        }
+    }
+
     /// Lets running tests end (for `grace` at most), archives everything that
     /// was closed and loads everything that was archived, then ends.
     ///
@@ -188,6 +224,9 @@ impl Lab {
         complete
     }
 }
+
+/// How often parts without a supervisor are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 fn settings(manifest: &Manifest, config: &LabConfig, dirs: &LabDirs, prefix: Prefix) -> Settings {
     Settings {

@@ -11,11 +11,10 @@ use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, LoadError, Loader};
 use groma_manifest::{BundleForm, Manifest};
 use groma_names::Node;
-use groma_publish::{Config, DatatypeConfig, Form, Publisher};
+use groma_publish::{Config, DatatypeConfig, Form, RestartablePublisher};
 use groma_schema::Schema;
-use groma_service::Lifecycle;
+use groma_service::{Lifecycle, Registries};
 use groma_spool::{ExperimentDir, Name};
-use prometheus_client::registry::Registry;
 
 use crate::{LabConfig, LabDirs, LabError};
 
@@ -46,9 +45,9 @@ pub(crate) fn publisher(
     config: &LabConfig,
     dirs: &LabDirs,
     store: Arc<dyn Store>,
-    registry: &mut Registry,
+    registries: Registries,
     lifecycle: &Lifecycle,
-) -> Result<Publisher, LabError> {
+) -> Result<RestartablePublisher, LabError> {
     let name = manifest.name.as_str();
     let spool = ExperimentDir::open(dirs.experiment(name), manifest.name.clone())?;
     let mut publish = Config::new(spool, dirs.publish_state(name), Node::third_party());
@@ -61,7 +60,7 @@ pub(crate) fn publisher(
     publish.settle = std::time::Duration::ZERO;
     publish.datatypes = published_datatypes(manifest, config.form);
     publish.metadata = bundle_metadata(manifest, &Node::third_party().to_string());
-    Ok(Publisher::open(publish, store, registry)?)
+    Ok(RestartablePublisher::open(publish, store, registries)?)
 }
 
 /// What the connection recorder leaves beside the results of every experiment.

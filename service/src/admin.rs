@@ -10,13 +10,11 @@ use axum::extract::{ConnectInfo, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::access::Access;
 use crate::exposition::{self, OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE};
-use crate::{HttpLimits, Lifecycle, Phase, serve_http};
+use crate::{HttpLimits, Lifecycle, Phase, Registries, serve_http};
 
 /// Descriptors that an admin port may hold at one time: its connections and the listening socket. A service that
 /// needs descriptors for its work must reserve these beside them.
@@ -48,13 +46,18 @@ pub type Answer = dyn Fn(&Parameters) -> (u16, String) + Send + Sync;
 pub type Parameters = BTreeMap<String, String>;
 
 /// Serves the admin port without additional pages, as [`serve_admin_with`].
-pub async fn serve_admin(listener: TcpListener, registry: Arc<Registry>, lifecycle: Lifecycle) {
-    serve_admin_with(listener, registry, lifecycle, Vec::new(), Access::default()).await;
+pub async fn serve_admin(
+    listener: TcpListener,
+    registries: impl Into<Registries>,
+    lifecycle: Lifecycle,
+) {
+    let (pages, access) = (Vec::new(), Access::default());
+    serve_admin_with(listener, registries, lifecycle, pages, access).await;
 }
 
 /// Serves the admin port until the lifecycle is stopped.
 ///
-/// - `/metrics`: the registry in `OpenMetrics` or Prometheus text, as the `Accept` header says.
+/// - `/metrics`: the metrics in `OpenMetrics` or Prometheus text, as the `Accept` header says.
 /// - `/health`: 200, or 500 from lame duck on, with an empty body, as ndt-server:
 ///   M-Lab's locate service asks it to decide whether to send clients.
 /// - `/alive`: 200 as long as the process runs; for a liveness probe, which must not
@@ -66,17 +69,16 @@ pub async fn serve_admin(listener: TcpListener, registry: Arc<Registry>, lifecyc
 /// Slow and idle clients are disconnected, and at most 64 connections are open at one time.
 pub async fn serve_admin_with(
     listener: TcpListener,
-    registry: Arc<Registry>,
+    registries: impl Into<Registries>,
     lifecycle: Lifecycle,
     pages: Vec<Page>,
     access: Access,
 ) {
     let access = Arc::new(access);
-    let app = pages
-        .into_iter()
-        .fold(routes(registry, lifecycle.clone()), |routes, page| {
-            routes.route(page.path, page_route(page.answer, Arc::clone(&access)))
-        });
+    let app = pages.into_iter().fold(
+        routes(registries.into(), lifecycle.clone()),
+        |routes, page| routes.route(page.path, page_route(page.answer, Arc::clone(&access))),
+    );
     let stopped = async {
         lifecycle.reached(Phase::Stopped).await;
     };
@@ -99,12 +101,12 @@ fn page_route(answer: Arc<Answer>, access: Arc<Access>) -> axum::routing::Method
     )
 }
 
-fn routes(registry: Arc<Registry>, lifecycle: Lifecycle) -> Router {
+fn routes(registries: Registries, lifecycle: Lifecycle) -> Router {
     let for_ready = lifecycle.clone();
     Router::new()
         .route(
             "/metrics",
-            get(move |headers: HeaderMap| async move { metrics(&registry, &headers) }),
+            get(move |headers: HeaderMap| async move { metrics(&registries, &headers) }),
         )
         .route(
             "/health",
@@ -118,15 +120,21 @@ async fn page(answer: Arc<Answer>, parameters: Parameters) -> Response {
     let answered = tokio::task::spawn_blocking(move || answer(&parameters)).await;
     let (status, json) = answered.unwrap_or_else(|_| (500, "{}".to_owned()));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+    self::json(status, json)
 }
 
-fn metrics(registry: &Registry, headers: &HeaderMap) -> Response {
-    let mut text = String::new();
-    if let Err(source) = encode(&mut text, registry) {
-        tracing::error!(%source, "cannot encode the metrics");
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
+fn json(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn metrics(registries: &Registries, headers: &HeaderMap) -> Response {
+    let mut text = match registries.encode() {
+        Ok(text) => text,
+        Err(source) => {
+            tracing::error!(%source, "cannot encode the metrics");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
     let accept: Vec<&str> = headers
         .get_all(header::ACCEPT)
         .iter()

@@ -49,7 +49,7 @@ async fn start() -> (SocketAddr, Lifecycle, JoinHandle<()>) {
     register_process_metrics(&mut registry, &lifecycle, build);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = serve_admin(listener, Arc::new(registry), lifecycle.clone());
+    let serving = serve_admin(listener, registry, lifecycle.clone());
     (address, lifecycle, tokio::spawn(serving))
 }
 
@@ -176,7 +176,7 @@ async fn a_page_of_its_own_gets_the_parameters() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let registry = Arc::new(Registry::default());
+    let registry = Registry::default();
     let pages = vec![page];
     let serving = serve_admin_with(
         listener,

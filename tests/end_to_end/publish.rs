@@ -34,7 +34,7 @@ fn ask(admin: &str, path: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(admin).unwrap();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();

@@ -101,10 +101,14 @@ pub(crate) struct Args {
 /// Descriptors of the program itself: admin port, logs, the runtime.
 const OWN_DESCRIPTORS: usize = 100 + ADMIN_DESCRIPTORS;
 
+/// How often the server's listeners are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How long running tests are waited for.
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    groma_service::survive_hangups();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let lifecycle = Lifecycle::new();
     let mut registry = Registry::default();
@@ -123,23 +127,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Listen::Off => None,
     };
     lifecycle.ready();
-    let complete = runtime.block_on(async {
-        let signal = until_signal().await;
-        tracing::info!(signal, "waiting for running tests");
+    let (is_running, complete) = runtime.block_on(async {
+        let is_running = tokio::select! {
+            signal = until_signal() => {
+                tracing::info!(signal, "waiting for running tests");
+                true
+            }
+            () = ended(&server) => false,
+        };
         lifecycle.lame_duck();
         tokio::select! {
             () = tokio::time::sleep(args.lame_duck) => {}
             () = server.until_idle() => {}
         }
-        server.drain(GRACE).await
+        (is_running, server.drain(GRACE).await)
     });
     lifecycle.stop();
+    anyhow::ensure!(
+        is_running,
+        "a listener ended by itself; the log has the reason"
+    );
     anyhow::ensure!(
         complete,
         "tests were still running after {} s and are lost",
         GRACE.as_secs()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns when the server no longer listens on all of its sockets.
+async fn ended(server: &Server) {
+    while server.is_running() {
+        tokio::time::sleep(CHECK_INTERVAL).await;
+    }
 }
 
 fn experiment(

@@ -3,14 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use groma_manifest::Manifest;
 use groma_service::{
-    Access, Build, Lifecycle, Page, listen_tcp, register_process_metrics, serve_admin_with,
-    until_signal,
+    Access, Build, Lifecycle, Page, Registries, listen_tcp, register_process_metrics,
+    serve_admin_with, survive_hangups, until_signal,
 };
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
@@ -96,18 +95,22 @@ impl Admin {
         registry: Registry,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
-        Self::start_with(address, registry, lifecycle, Vec::new(), Access::default())
+        let (pages, access) = (Vec::new(), Access::default());
+        Self::start_with(address, registry.into(), lifecycle, pages, access)
     }
 
     /// The same with additional pages, which `access` opens.
     pub(crate) fn start_with(
         address: SocketAddr,
-        mut registry: Registry,
+        registries: Registries,
         lifecycle: &Lifecycle,
         pages: Vec<Page>,
         access: Access,
     ) -> anyhow::Result<Self> {
+        survive_hangups();
+        let mut registry = Registry::default();
         register_process_metrics(&mut registry, lifecycle, build());
+        registries.set("process", registry);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -119,9 +122,9 @@ impl Admin {
         }
         .with_context(|| format!("listen on {address} for /metrics; choose another address"))?;
         tracing::info!(address = %listener.local_addr()?, "metrics and health");
-        let (registry, lifecycle) = (Arc::new(registry), lifecycle.clone());
+        let lifecycle = lifecycle.clone();
         runtime.spawn(serve_admin_with(
-            listener, registry, lifecycle, pages, access,
+            listener, registries, lifecycle, pages, access,
         ));
         Ok(Self {
             runtime: Some(runtime),

@@ -13,11 +13,13 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use groma_lab::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
-use groma_publish::{Config, Form, Publisher, Wanted, default_reserve_bytes, find_receipts};
-use groma_service::{
-    Access, Lifecycle, Page, Parameters, parse_byte_count, parse_duration, parse_listen_address,
+use groma_publish::{
+    Config, Form, RestartablePublisher, Wanted, default_reserve_bytes, find_receipts,
 };
-use prometheus_client::registry::Registry;
+use groma_service::{
+    Access, Lifecycle, Page, Parameters, Registries, RestartPolicy, parse_byte_count,
+    parse_duration, parse_listen_address, supervise,
+};
 
 pub(crate) use self::compat::Notation;
 use self::compat::Plan;
@@ -132,25 +134,27 @@ pub(crate) fn run(notation: &Notation) -> anyhow::Result<ExitCode> {
         Notation::Own(args) => plan(args)?,
         Notation::Compat(compat) => compat.plan()?,
     };
-    let mut registry = Registry::default();
+    let registries = Registries::default();
     let lifecycle = Lifecycle::new();
     plan.config.lifecycle = Some(lifecycle.clone());
     let pages = vec![receipts_page(&plan.config.state_dir)];
-    let publisher =
-        Publisher::open(plan.config, plan.store, &mut registry).context("start the publisher")?;
+    let mut publisher = RestartablePublisher::open(plan.config, plan.store, registries.clone())
+        .context("start the publisher")?;
     if plan.is_dry_run {
         tracing::info!("a dry run: the publisher could start");
         return Ok(ExitCode::SUCCESS);
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let admin = Admin::start_with(plan.admin, registry, &lifecycle, pages, plan.access)?;
-    let flusher = publisher.flusher();
-    admin.on_user_signal(move || flusher.flush());
+    let admin = Admin::start_with(plan.admin, registries, &lifecycle, pages, plan.access)?;
+    admin.on_user_signal(publisher.flush());
     let signal = Arc::clone(&stop);
     admin.on_signal(move || signal.store(true, Ordering::Relaxed));
     lifecycle.ready();
-    publisher.run(stop).context("publish")?;
+    let policy = RestartPolicy::default();
+    let run = || publisher.run(&stop);
+    let ended = supervise("publish", &lifecycle, &stop, policy, run);
     lifecycle.stop();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Set when the process is asked to end.
 pub(crate) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    groma_service::survive_hangups();
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -124,11 +124,12 @@ pub(crate) struct Args {
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    groma_service::survive_hangups();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
         let json = args.json;
         let dir = args.dir.clone();
-        let lab = Lab::start(&config(args))?;
+        let mut lab = Lab::start(&config(args))?;
         if json {
             say!(
                 "{}",
@@ -142,11 +143,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 lab.services().ws
             );
         }
-        let signal = until_signal().await;
-        if !json {
-            say!("{signal}: waiting for running tests, then archiving and loading what is closed");
-        }
+        let failure = tokio::select! {
+            signal = until_signal() => {
+                if !json {
+                    say!("{signal}: waiting for running tests, then archiving and loading what is closed");
+                }
+                None
+            }
+            failure = lab.failed() => Some(failure),
+        };
         let complete = lab.stop(GRACE).await;
+        if let Some(failure) = failure {
+            anyhow::bail!("{failure}; nothing that was closed is lost, and the next start goes on with it");
+        }
         anyhow::ensure!(
             complete,
             "tests were still running after {} s and are lost",

@@ -33,6 +33,7 @@ mod quarantine;
 mod receipts;
 mod recover;
 mod reserve;
+mod restartable;
 mod scan;
 mod seal;
 mod shared;
@@ -46,6 +47,7 @@ pub use error::PublishError;
 pub use publisher::{Flusher, Publisher};
 pub use receipts::{Receipt, Wanted, find_receipts};
 pub use reserve::default_reserve_bytes;
+pub use restartable::RestartablePublisher;
 
 // The laboratory of the integration tests names this crate as they do.
 #[cfg(test)]

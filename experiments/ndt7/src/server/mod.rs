@@ -21,7 +21,7 @@ use std::time::Duration;
 use groma_experiment::Experiment;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -107,6 +107,7 @@ pub struct Server {
     local_addrs: Vec<LocalAddr>,
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    accepting: Vec<AbortHandle>,
     connections: Arc<Semaphore>,
     max_connections: usize,
 }
@@ -160,6 +161,7 @@ impl Server {
 
         let (stop, stopped) = watch::channel(false);
         let (mut local_addrs, mut loops) = (Vec::new(), JoinSet::new());
+        let mut accepting = Vec::new();
         for (socket, tls) in cleartext.chain(secure) {
             socket.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(socket)?;
@@ -167,17 +169,14 @@ impl Server {
                 secure: tls.is_some(),
                 address: listener.local_addr()?,
             });
-            loops.spawn(accept::accept_loop(
-                Arc::clone(&shared),
-                listener,
-                tls,
-                stopped.clone(),
-            ));
+            let accept = accept::accept_loop(Arc::clone(&shared), listener, tls, stopped.clone());
+            accepting.push(loops.spawn(accept));
         }
         Ok(Self {
             local_addrs,
             stop,
             loops,
+            accepting,
             connections: Arc::clone(&shared.connections),
             max_connections,
         })
@@ -186,6 +185,11 @@ impl Server {
     /// The sockets it listens on, cleartext first, each kind in the order of the configuration.
     pub fn local_addrs(&self) -> &[LocalAddr] {
         &self.local_addrs
+    }
+
+    /// Returns whether every socket is still served; an accept loop ends by itself only when it panics.
+    pub fn is_running(&self) -> bool {
+        !self.accepting.iter().any(AbortHandle::is_finished)
     }
 
     /// Returns as soon as no connection is open.
