@@ -234,6 +234,7 @@ fn settings(manifest: &Manifest, config: &LabConfig, dirs: &LabDirs, prefix: Pre
         prefix,
         require_policy: config.require_policy,
         max_tests: config.max_tests,
+        event_socket: Some(dirs.event_socket()),
     }
 }
 

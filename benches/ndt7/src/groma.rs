@@ -25,6 +25,7 @@ pub(crate) fn serve(seconds: f64, certificate: &Path, key: &Path) -> anyhow::Res
         prefix: Prefix::fallback(),
         require_policy: false,
         max_tests: 1000,
+        event_socket: None,
     };
     let manifest = groma_ndt7::manifest()?;
     let experiment = Experiment::new(manifest, settings, lifecycle, &mut registry)?;

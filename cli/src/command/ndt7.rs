@@ -176,6 +176,7 @@ fn experiment(
         prefix,
         require_policy: args.require_policy,
         max_tests: args.max_tests,
+        event_socket: args.event_socket.clone(),
     };
     Ok(Experiment::new(
         args.manifest.read()?,

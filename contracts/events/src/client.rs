@@ -1,13 +1,15 @@
 //! A listener that outlives its server.
 
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::{Event, EventError, LINE_BYTES};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use crate::{Event, EventError, LINE_BYTES, with_address};
 
 /// How long a blocking step may keep the listener from seeing that it shall stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -112,10 +114,7 @@ impl Client {
     }
 
     fn connect(&mut self) -> bool {
-        match UnixStream::connect(&self.path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            Ok(stream)
-        }) {
+        match connect(&self.path) {
             Ok(stream) => {
                 self.stream = Some(BufReader::new(stream));
                 self.pause = self.backoff.shortest;
@@ -158,6 +157,15 @@ impl Client {
     }
 }
 
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    with_address(path, |address| Ok(rustix::net::connect(&socket, address)?))?;
+    let stream = UnixStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -165,9 +173,11 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-/// Adds to `line` until it is complete (`true`) or the stream ends (`false`). After a timeout what came stays in
-/// `line` and the next call goes on. Of a line that is too long only the front is kept, which makes it malformed.
-fn read_line(stream: &mut BufReader<UnixStream>, line: &mut Vec<u8>) -> io::Result<bool> {
+/// Adds to `line` until the line is complete (`true`) or the stream ends (`false`).
+///
+/// After a timeout, `line` keeps what came so far and the next call goes on. A line of more than [`LINE_BYTES`] keeps
+/// only its beginning, which makes it malformed.
+pub fn read_line(stream: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let buffer = stream.fill_buf()?;
         if buffer.is_empty() {

@@ -32,7 +32,23 @@ pub struct FlowId {
     pub cookie: i64,
 }
 
-/// What happened to a connection.
+/// The longest version of a policy, in bytes.
+const POLICY_VERSION_BYTES: usize = 32;
+
+/// The admission of one connection to a test, announced by the experiment that runs the test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// When the experiment admitted the connection, UTC.
+    pub timestamp: Timestamp,
+    /// The name of the connection.
+    pub uuid: Uuid,
+    /// The name of the test: the UUID of its first connection.
+    pub test_id: Uuid,
+    /// The version of the policy under which the test runs, or `not-sent`: 1 to 32 of `A-Z a-z 0-9 . _ -`.
+    pub policy_version: String,
+}
+
+/// Something that happened to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// It was seen for the first time (`"Event":0`).
@@ -51,9 +67,11 @@ pub enum Event {
         /// Its name.
         uuid: Uuid,
     },
+    /// It belongs to an admitted test (`"Event":2`). M-Lab's readers log and skip this number.
+    Admission(Admission),
 }
 
-/// A line that is no event.
+/// An error about a line that is not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// Not the JSON that is expected.
@@ -68,6 +86,11 @@ pub enum EventError {
     /// An open event says nothing about the ends.
     #[error("open event of {0} without ID")]
     NoId(String),
+    /// An admission without test or policy version, or with a malformed policy version.
+    #[error(
+        "admission of {0} without a TestID and a PolicyVersion of 1 to 32 characters from A-Z a-z 0-9 . _ -"
+    )]
+    Admission(String),
 }
 
 /// The line; its order of fields is the order of the keys.
@@ -81,6 +104,14 @@ struct Line {
     uuid: String,
     #[serde(rename = "ID", default)]
     id: Option<FlowId>,
+    #[serde(rename = "TestID", default, skip_serializing_if = "Option::is_none")]
+    test_id: Option<String>,
+    #[serde(
+        rename = "PolicyVersion",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    policy_version: Option<String>,
 }
 
 impl Event {
@@ -88,27 +119,34 @@ impl Event {
     pub fn uuid(&self) -> &Uuid {
         match self {
             Self::Open { uuid, .. } | Self::Close { uuid, .. } => uuid,
+            Self::Admission(admission) => &admission.uuid,
         }
     }
 
     /// The line, with its line feed.
     pub fn to_line(&self) -> String {
+        let line = |event, timestamp: &Timestamp, uuid: &Uuid| Line {
+            event,
+            timestamp: *timestamp,
+            uuid: uuid.to_string(),
+            id: None,
+            test_id: None,
+            policy_version: None,
+        };
         let line = match self {
             Self::Open {
                 timestamp,
                 uuid,
                 id,
             } => Line {
-                event: 0,
-                timestamp: *timestamp,
-                uuid: uuid.to_string(),
                 id: Some(id.clone()),
+                ..line(0, timestamp, uuid)
             },
-            Self::Close { timestamp, uuid } => Line {
-                event: 1,
-                timestamp: *timestamp,
-                uuid: uuid.to_string(),
-                id: None,
+            Self::Close { timestamp, uuid } => line(1, timestamp, uuid),
+            Self::Admission(admission) => Line {
+                test_id: Some(admission.test_id.to_string()),
+                policy_version: Some(admission.policy_version.clone()),
+                ..line(2, &admission.timestamp, &admission.uuid)
             },
         };
         let mut text = serde_json::to_string(&line).expect("a line has no map and no float");
@@ -131,9 +169,29 @@ impl Event {
                 timestamp,
                 uuid: uuid.parse()?,
             }),
+            2 => {
+                let (Some(test_id), Some(policy_version)) = (line.test_id, line.policy_version)
+                else {
+                    return Err(EventError::Admission(uuid));
+                };
+                if !is_policy_version(&policy_version) {
+                    return Err(EventError::Admission(uuid));
+                }
+                Ok(Self::Admission(Admission {
+                    timestamp,
+                    uuid: uuid.parse()?,
+                    test_id: test_id.parse()?,
+                    policy_version,
+                }))
+            }
             unknown => Err(EventError::Unknown(unknown)),
         }
     }
+}
+
+fn is_policy_version(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=POLICY_VERSION_BYTES).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -143,10 +201,11 @@ mod tests {
 
     const OPEN: &str = r#"{"Event":0,"Timestamp":"2024-01-02T03:04:05.678901234Z","UUID":"ndt-abcde_1700000000_00000000000003E8","ID":{"SPort":443,"DPort":51234,"SrcIP":"192.0.2.1","DstIP":"198.51.100.7","Interface":0,"Cookie":1000}}"#;
     const CLOSE: &str = r#"{"Event":1,"Timestamp":"2024-01-02T03:04:15.1Z","UUID":"ndt-abcde_1700000000_00000000000003E8","ID":null}"#;
+    const ADMISSION: &str = r#"{"Event":2,"Timestamp":"2024-01-02T03:04:06Z","UUID":"ndt-abcde_1700000000_00000000000003E8","ID":null,"TestID":"ndt-abcde_1700000000_00000000000003E7","PolicyVersion":"2-tcpinfo1"}"#;
 
     #[test]
     fn lines_are_written_as_the_reference_has_them() {
-        for text in [OPEN, CLOSE] {
+        for text in [OPEN, CLOSE, ADMISSION] {
             let event = Event::parse(text.as_bytes()).unwrap();
             assert_eq!(event.to_line(), format!("{text}\n"));
         }
@@ -187,6 +246,21 @@ mod tests {
             Event::parse(b"{\"Event\""),
             Err(EventError::Json(_))
         ));
+    }
+
+    #[test]
+    fn an_admission_needs_a_test_and_a_policy_version() {
+        for (part, instead) in [
+            (r#""TestID":"ndt-abcde_1700000000_00000000000003E7","#, ""),
+            (r#","PolicyVersion":"2-tcpinfo1""#, ""),
+            ("2-tcpinfo1", ""),
+            ("2-tcpinfo1", "a b"),
+            ("2-tcpinfo1", &"x".repeat(33)),
+            ("00000000000003E7", "../../x"),
+        ] {
+            let line = ADMISSION.replace(part, instead);
+            assert!(Event::parse(line.as_bytes()).is_err(), "{line}");
+        }
     }
 
     proptest! {

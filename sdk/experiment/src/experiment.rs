@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use groma_events::Announcer;
 use groma_manifest::Manifest;
 use groma_service::{Active, Lifecycle, Phase};
 use groma_spool::{ExperimentDir, SpoolError};
@@ -27,6 +28,10 @@ pub struct Settings {
     pub require_policy: bool,
     /// The most tests at one time; at least 1.
     pub max_tests: usize,
+    /// The event socket of the connection recorder (`groma tcp-info`), where the experiment announces the connections
+    /// of admitted tests; `None` where nothing records connections. The recorder publishes no connection in full that
+    /// was not announced. The socket does not need to exist yet.
+    pub event_socket: Option<PathBuf>,
 }
 
 /// Why an experiment cannot start.
@@ -49,6 +54,9 @@ pub enum SetupError {
     /// The manifest would publish access tokens.
     #[error("manifest of {0}: client metadata must not allow access_token")]
     TokenAllowed(String),
+    /// The thread that announces admitted tests could not be started.
+    #[error("start the announcer of admitted tests: {0}")]
+    Announcer(#[source] io::Error),
     /// `max_tests` is 0.
     #[error("max_tests is 0: no test could ever run")]
     NoTests,
@@ -119,6 +127,7 @@ pub(crate) struct Shared {
     pub(crate) prefix: Prefix,
     pub(crate) metrics: Metrics,
     pub(crate) disk: Arc<Disk>,
+    pub(crate) announcer: Option<Arc<Announcer>>,
     active: Active,
     lifecycle: Lifecycle,
     require_policy: bool,
@@ -152,10 +161,13 @@ impl Experiment {
         let datatypes = manifest.datatypes.iter();
         let datatypes = datatypes.map(|datatype| datatype.name.clone()).collect();
         let disk = Disk::open(&dir, datatypes, lifecycle.clone())?;
+        let announcer = settings.event_socket.map(Announcer::start).transpose();
+        let announcer = announcer.map_err(SetupError::Announcer)?.map(Arc::new);
         let load = Load {
             active: active.clone(),
             max_tests: settings.max_tests,
             disk: Arc::clone(&disk),
+            announcer: announcer.clone(),
         };
         let metrics = Metrics::register(registry, &manifest, load);
         let shared = Shared {
@@ -164,6 +176,7 @@ impl Experiment {
             prefix: settings.prefix,
             metrics,
             disk,
+            announcer,
             active,
             lifecycle,
             require_policy: settings.require_policy,
@@ -212,8 +225,8 @@ impl Experiment {
         if consent == Consent::Other {
             shared.metrics.metadata_dropped(Dropped::Policy);
         }
-        let server = vec![consent.entry(&shared.manifest)];
-        Ok(Test::new(Arc::clone(shared), place, rooms, client, server))
+        let policy = consent.entry(&shared.manifest);
+        Ok(Test::new(Arc::clone(shared), place, rooms, client, policy))
     }
 
     /// The tests that are going on; give it to [`groma_service::drain`].

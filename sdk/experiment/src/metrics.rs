@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use groma_events::Announcer;
 use groma_manifest::Manifest;
 use groma_service::Active;
 use prometheus_client::collector::Collector;
@@ -34,6 +35,7 @@ pub(crate) struct Load {
     pub(crate) active: Active,
     pub(crate) max_tests: usize,
     pub(crate) disk: Arc<Disk>,
+    pub(crate) announcer: Option<Arc<Announcer>>,
 }
 
 impl Collector for Load {
@@ -41,7 +43,7 @@ impl Collector for Load {
         let active = self.active.count();
         let refusal = self.disk.refusal();
         let is = |reason| f64::from(u8::from(refusal == Some(reason)));
-        let gauges = [
+        let mut gauges = vec![
             (
                 "groma_experiment_active_tests",
                 "Tests going on, until their result is written",
@@ -63,6 +65,18 @@ impl Collector for Load {
                 is(Refusal::SpoolFailed),
             ),
         ];
+        if let Some(announcer) = &self.announcer {
+            gauges.push((
+                "groma_experiment_recorder_connected",
+                "Whether the connection recorder hears of admitted tests; it publishes no other connection in full",
+                f64::from(u8::from(announcer.is_connected())),
+            ));
+            gauges.push((
+                "groma_experiment_announcements_dropped",
+                "Admitted connections that were never announced, because the recorder was away for too long",
+                announcer.dropped() as f64,
+            ));
+        }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;

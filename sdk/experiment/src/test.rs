@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use groma_events::{Admission, Announced};
 use groma_service::ActiveGuard;
 use groma_spool::{FileName, Name, SpoolError, SpoolPath};
 use groma_uuid::Uuid;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::NameValue;
@@ -66,8 +68,11 @@ pub struct Test {
     /// Room for the result.
     rooms: Vec<Room>,
     client_metadata: Vec<NameValue>,
-    server_metadata: Vec<NameValue>,
+    /// The policy version alone.
+    server_metadata: [NameValue; 1],
     uuids: Vec<Uuid>,
+    // Held for their Drop, which says that the test has ended.
+    announced: Vec<Announced>,
     began: Instant,
     counted: bool,
 }
@@ -78,15 +83,16 @@ impl Test {
         place: ActiveGuard,
         rooms: Vec<Room>,
         client_metadata: Vec<NameValue>,
-        server_metadata: Vec<NameValue>,
+        policy: NameValue,
     ) -> Self {
         Self {
             shared,
             _place: place,
             rooms,
             client_metadata,
-            server_metadata,
+            server_metadata: [policy],
             uuids: Vec::new(),
+            announced: Vec::new(),
             began: Instant::now(),
             counted: false,
         }
@@ -94,6 +100,11 @@ impl Test {
 
     /// Adds a connection to the test and returns its UUID, the key by which the result
     /// joins what the sidecars record. A connection may be given more than once.
+    ///
+    /// Where [`event_socket`](crate::Settings::event_socket) is set, this announces the connection as one of an
+    /// admitted test, with the test's id (the UUID of its first connection) and the policy version. It does not wait
+    /// for the announcement to arrive. Call it as soon as the test is admitted: the recorder publishes nothing of a
+    /// connection that it did not hear of within some seconds of the connection's end.
     ///
     /// When the kernel tells no socket cookie, the UUID is `INVALID_UUID`, as M-Lab's
     /// library has it: the result is kept, but nothing can be joined to it.
@@ -108,8 +119,26 @@ impl Test {
         };
         if !self.uuids.contains(&uuid) {
             self.uuids.push(uuid.clone());
+            self.announce(&uuid);
         }
         uuid
+    }
+
+    /// The recorder knows connections by their cookies, so one without a cookie cannot be announced.
+    fn announce(&mut self, uuid: &Uuid) {
+        let Some(announcer) = &self.shared.announcer else {
+            return;
+        };
+        if uuid.cookie().is_none() {
+            return;
+        }
+        let first = self.uuids.iter().find(|uuid| uuid.cookie().is_some());
+        self.announced.push(announcer.announce(Admission {
+            timestamp: Timestamp::now(),
+            uuid: uuid.clone(),
+            test_id: first.unwrap_or(uuid).clone(),
+            policy_version: self.server_metadata[0].value.clone(),
+        }));
     }
 
     /// The UUIDs of all its connections so far, each once, in the order of their coming.

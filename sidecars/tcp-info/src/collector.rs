@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use groma_diag::DiagError;
+use groma_uuid::Uuid;
 use prometheus_client::registry::Registry;
 
 use crate::batch::{BATCHES, Batch};
@@ -16,7 +17,11 @@ use crate::collect::{Sampler, SamplerSetup};
 use crate::events::EventServer;
 use crate::file::{Finisher, Journal, Layout, Totals, Writer, WriterSetup};
 use crate::metrics::Metrics;
-use crate::{Config, Namespace};
+use crate::unadmitted::{Ledger, LedgerSetup};
+use crate::{Admission, Config, Namespace};
+
+/// Announcements on their way to the writer. When there are more, announcers wait.
+const ANNOUNCEMENTS: usize = 4096;
 
 /// Why a collector could not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,17 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The log of unadmitted connections, or the store of their addresses.
+    #[error("open the log and the addresses of unadmitted connections in {path}: {source}")]
+    Unadmitted {
+        /// The state directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Tests are announced, and there is no socket for it.
+    #[error("tests are announced over the event socket, and no event socket is configured")]
+    NoEventSocket,
     /// Another collector is running on the same state.
     #[error("another collector uses {0}")]
     Busy(PathBuf),
@@ -67,6 +83,7 @@ pub enum StartError {
 /// A running recorder. Dropping it stops it.
 pub struct Collector {
     stop: Arc<AtomicBool>,
+    is_final: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     metrics: Metrics,
     /// Held for as long as the state is ours.
@@ -77,6 +94,9 @@ impl Collector {
     /// Starts to record. When it returns, every namespace is entered and the kernel answers; files that an earlier
     /// life left are being finished.
     pub fn start(config: Config, registry: &mut Registry) -> Result<Self, StartError> {
+        if config.admission == Admission::Announced && config.event_socket.is_none() {
+            return Err(StartError::NoEventSocket);
+        }
         let metrics = Metrics::new(registry);
         let lock = lock_state(&config)?;
         let layout_error = |source| StartError::Layout {
@@ -84,32 +104,45 @@ impl Collector {
             source,
         };
         let layout = Layout::open(config.spool.clone()).map_err(layout_error)?;
-        let left_over = layout.take_over().map_err(layout_error)?;
-        let (journal, known) =
-            Journal::open(&config.state_dir, config.prefix.as_str()).map_err(|source| {
-                StartError::Journal {
-                    path: config.state_dir.clone(),
-                    source,
-                }
+        let (mut journal, known) = Journal::open(&config.state_dir, config.prefix.as_str())
+            .map_err(|source| StartError::Journal {
+                path: config.state_dir.clone(),
+                source,
             })?;
+        let cookie_of = |uuid: &Uuid| {
+            let cookie = uuid.cookie()?;
+            (config.prefix.uuid(cookie) == *uuid).then_some(cookie)
+        };
+        let (left_over, mut held) = layout
+            .take_over(&mut journal, cookie_of)
+            .map_err(layout_error)?;
+        if config.admission == Admission::Everything {
+            // They were recorded while connections had to be admitted.
+            for (_, names) in held.drain() {
+                layout.refuse(&names).map_err(layout_error)?;
+            }
+        }
         tracing::info!(
             left_over,
+            undecided = held.len(),
             connections = known.len(),
             "took over from an earlier life"
         );
+        let (announced, announcements) = sync_channel(ANNOUNCEMENTS);
         let events = match &config.event_socket {
             Some(path) => Some(
-                EventServer::start(path, config.replay, metrics.clone()).map_err(|source| {
-                    StartError::Events {
+                EventServer::start(path, config.replay, metrics.clone(), announced).map_err(
+                    |source| StartError::Events {
                         path: path.clone(),
                         source,
-                    }
-                })?,
+                    },
+                )?,
             ),
             None => None,
         };
         let mut collector = Self {
             stop: Arc::default(),
+            is_final: Arc::default(),
             threads: Vec::new(),
             metrics,
             _lock: lock,
@@ -117,6 +150,7 @@ impl Collector {
         let (news, has_news) = sync_channel(1);
         let finisher = Finisher::new(layout.clone(), collector.metrics.clone());
         collector.spawn("tcpinfo-finisher", move || finisher.run(&has_news))?;
+        let refusals = collector.start_ledger(&layout, &config)?;
         let (batches, filled) = sync_channel(BATCHES * config.namespaces.len());
         let mut returns = Vec::new();
         for (source, namespace) in config.namespaces.iter().enumerate() {
@@ -128,6 +162,11 @@ impl Collector {
             layout,
             journal,
             known,
+            held,
+            admission: config.admission,
+            grace: config.unadmitted.grace,
+            announcements,
+            is_final: collector.is_final.clone(),
             prefix: config.prefix,
             anonymize: config.anonymize,
             rotation: config.rotation,
@@ -135,10 +174,32 @@ impl Collector {
             metrics: collector.metrics.clone(),
             returns,
             news,
+            refusals,
         })
         .map_err(StartError::Thread)?;
         collector.spawn("tcpinfo-writer", move || writer.run(&filled))?;
         Ok(collector)
+    }
+
+    /// Starts the thread that makes rows of unadmitted connections, and returns where it hears of them.
+    fn start_ledger(
+        &mut self,
+        layout: &Layout,
+        config: &Config,
+    ) -> Result<SyncSender<()>, StartError> {
+        let ledger = Ledger::open(LedgerSetup {
+            layout: layout.clone(),
+            state_dir: config.state_dir.clone(),
+            settings: config.unadmitted.clone(),
+            metrics: self.metrics.clone(),
+        })
+        .map_err(|source| StartError::Unadmitted {
+            path: config.state_dir.clone(),
+            source,
+        })?;
+        let (refusals, refused) = sync_channel(1);
+        self.spawn("tcpinfo-ledger", move || ledger.run(&refused))?;
+        Ok(refusals)
     }
 
     /// Starts a sampler and returns where its empty batches come from.
@@ -212,8 +273,21 @@ impl Collector {
         !self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Polls once more, ends every file, brings all of them into the spool, and returns.
+    /// Connections that ended and may still be announced.
+    pub fn undecided(&self) -> u64 {
+        self.metrics.undecided.get().cast_unsigned()
+    }
+
+    /// Polls once more, ends every file, brings those of admitted connections into the spool, and returns. What is not
+    /// decided, the next start decides.
     pub fn stop(mut self) {
+        self.end();
+    }
+
+    /// The same after the experiment has ended: what was not announced so far never will be, so that every connection
+    /// that has ended is decided.
+    pub fn finish(mut self) {
+        self.is_final.store(true, Ordering::Relaxed);
         self.end();
     }
 

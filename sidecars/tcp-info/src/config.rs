@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use groma_spool::ExperimentDir;
 
-use crate::{Anonymize, Scope};
+use crate::{Admission, Anonymize, Scope, Unadmitted};
 
 /// A network namespace to record, and what of it.
 #[derive(Debug, Clone)]
@@ -21,9 +21,10 @@ pub struct Namespace {
 /// The settings of a collector.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where files go, under the datatype `tcpinfo`; growing ones wait in its hidden folder `.tcpinfo`.
+    /// Where files go, under the datatypes `tcpinfo` and `unadmitted`; growing ones wait in its hidden folder `.tcpinfo`.
     pub spool: ExperimentDir,
-    /// Where the journal is kept, outside the spool; one directory per collector.
+    /// Where the journal is kept, outside the spool; one directory per collector. Its folder `unadmitted/addresses` has
+    /// the addresses of unadmitted connections.
     pub state_dir: PathBuf,
     /// The prefix of UUIDs.
     pub prefix: groma_uuid::Prefix,
@@ -33,7 +34,11 @@ pub struct Config {
     pub event_socket: Option<PathBuf>,
     /// Whether new listeners first hear of all flows that live. M-Lab's server does not do that.
     pub replay: bool,
-    /// How much of remote addresses is written to files.
+    /// Which connections are published in full.
+    pub admission: Admission,
+    /// What happens to the others.
+    pub unadmitted: Unadmitted,
+    /// How much of remote addresses is written to files, those of unadmitted connections included.
     pub anonymize: Anonymize,
     /// Time between polls, when the machine can hold it.
     pub interval: Duration,
@@ -47,7 +52,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual settings: 10 ms, files of 10 minutes, 20,000 connections, no events.
+    /// The usual settings: 10 ms, files of 10 minutes, 20,000 connections, no events, every connection in full.
     pub fn new(
         spool: ExperimentDir,
         state_dir: impl Into<PathBuf>,
@@ -61,6 +66,8 @@ impl Config {
             namespaces,
             event_socket: None,
             replay: false,
+            admission: Admission::Everything,
+            unadmitted: Unadmitted::default(),
             anonymize: Anonymize::None,
             interval: Duration::from_millis(10),
             rotation: Duration::from_mins(10),

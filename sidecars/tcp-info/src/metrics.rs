@@ -102,6 +102,14 @@ metrics! {
     dumps: Counter, "groma_tcpinfo_dumps", "Polls that asked for all sockets";
     gets: Counter, "groma_tcpinfo_gets", "Polls that asked for known sockets only";
     clock_steps: Counter, "groma_tcpinfo_clock_steps", "Times that the wall clock was set";
+    admissions: Counter, "groma_tcpinfo_admissions", "Announcements of admitted connections, repeated ones included";
+    admissions_foreign: Counter, "groma_tcpinfo_admissions_foreign", "Announcements with another UUID prefix than the recorder's";
+    admissions_malformed: Counter, "groma_tcpinfo_admissions_malformed", "Lines of announcers that are not announcements";
+    admitted: Counter, "groma_tcpinfo_flows_admitted", "Connections that are published in full";
+    unadmitted: Counter, "groma_tcpinfo_flows_unadmitted", "Connections published as a row without address";
+    unexplained: Counter, "groma_tcpinfo_flows_unexplained", "Unadmitted connections with more payload than the manifest declares";
+    undecided: Gauge, "groma_tcpinfo_flows_undecided", "Ended connections that may still be announced";
+    unadmitted_waiting: Gauge, "groma_tcpinfo_unadmitted_rows_waiting", "Rows of unadmitted connections that are not in the spool yet";
     listeners: Gauge, "groma_tcpinfo_listeners", "Event listeners";
     listeners_dropped: Counter, "groma_tcpinfo_listeners_dropped", "Event listeners dropped for being slow";
     listeners_refused: Counter, "groma_tcpinfo_listeners_refused", "Event listeners refused for being too many";

@@ -61,6 +61,7 @@ impl Lab {
             prefix: Prefix::fallback(),
             require_policy: wishes.require_policy,
             max_tests: wishes.max_tests,
+            event_socket: None,
         };
         let manifest = groma_ndt7::manifest().unwrap();
         let experiment = Experiment::new(manifest, settings, lifecycle, &mut registry).unwrap();

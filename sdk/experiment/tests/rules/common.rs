@@ -86,6 +86,7 @@ impl Lab {
             prefix: Prefix::ensure(&self.dir.path().join("prefix"), "node").unwrap(),
             require_policy: false,
             max_tests: 4,
+            event_socket: None,
         }
     }
 

@@ -1,8 +1,9 @@
-//! The server of flow events.
+//! The server of flow events, which also takes in the announcements of experiments.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +11,18 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use groma_events::Event;
+use groma_events::{Admission, Event, LINE_BYTES, read_line, with_address};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::metrics::Metrics;
 
 /// Lines that wait for one listener, about 1 MB. A listener that falls behind further is dropped.
 const QUEUE: usize = 4096;
 const MOST_LISTENERS: usize = 64;
+/// Whoever may write the socket may connect and announce: the user of this process, and its group.
+const SOCKET_MODE: u32 = 0o660;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 128;
 
 /// A listening event socket.
 pub(crate) struct EventServer {
@@ -30,13 +36,14 @@ struct Shared {
     metrics: Metrics,
     replay: bool,
     stop: AtomicBool,
+    announcements: SyncSender<Admission>,
 }
 
 #[derive(Default)]
 struct State {
     listeners: Vec<Listener>,
-    /// The open events of live flows by UUID; kept only for replay.
-    live: HashMap<String, Arc<str>>,
+    /// The open events of live flows by UUID, and their admissions; kept only for replay.
+    live: HashMap<String, Vec<Arc<str>>>,
 }
 
 struct Listener {
@@ -48,21 +55,29 @@ impl EventServer {
     /// Listens at `path`, in place of a socket that a dead server left. With `replay`, new listeners first hear the
     /// open events of all flows that live.
     ///
+    /// The announcements of experiments go to `announcements`; while it is full, their connections wait.
+    ///
     /// Errors: `AddrInUse` when a server listens there; what bind(2) says.
-    pub(crate) fn start(path: &Path, replay: bool, metrics: Metrics) -> io::Result<Self> {
-        if UnixStream::connect(path).is_ok() {
+    pub(crate) fn start(
+        path: &Path,
+        replay: bool,
+        metrics: Metrics,
+        announcements: SyncSender<Admission>,
+    ) -> io::Result<Self> {
+        if connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(path)?;
+        let listener = listen_at(path)?;
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             metrics,
             replay,
             stop: AtomicBool::new(false),
+            announcements,
         });
         let accepting = {
             let shared = shared.clone();
@@ -113,12 +128,15 @@ impl Drop for EventServer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         // Wakes the thread that waits for a listener.
-        let _ = UnixStream::connect(&self.path);
+        let _ = connect(&self.path);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
         // The queues end with their senders; each listener's thread writes what it has and closes.
-        self.shared.lock().listeners.clear();
+        for listener in self.shared.lock().listeners.drain(..) {
+            // Ends the thread that reads from it.
+            let _ = listener.stream.shutdown(Shutdown::Read);
+        }
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -134,19 +152,28 @@ impl Shared {
             return;
         }
         match event {
-            Event::Open { uuid, .. } => state.live.insert(uuid.to_string(), line.clone()),
-            Event::Close { uuid, .. } => state.live.remove(uuid.as_str()),
-        };
+            Event::Open { uuid, .. } => {
+                state.live.insert(uuid.to_string(), vec![line.clone()]);
+            }
+            Event::Close { uuid, .. } => {
+                state.live.remove(uuid.as_str());
+            }
+            Event::Admission(admission) => {
+                if let Some(lines) = state.live.get_mut(admission.uuid.as_str()) {
+                    lines.push(line.clone());
+                }
+            }
+        }
     }
 
-    fn admit(&self, stream: UnixStream) -> io::Result<()> {
+    fn admit(self: &Arc<Self>, stream: UnixStream) -> io::Result<()> {
         let mut state = self.lock();
         if state.listeners.len() >= MOST_LISTENERS {
             self.metrics.listeners_refused.inc();
             return Ok(());
         }
         // Under the lock, so that between these lines and the first of the queue nothing is missing or doubled.
-        let first: Vec<Arc<str>> = state.live.values().cloned().collect();
+        let first: Vec<Arc<str>> = state.live.values().flatten().cloned().collect();
         let (queue, lines) = sync_channel(QUEUE);
         let writing = stream.try_clone()?;
         std::thread::Builder::new()
@@ -155,13 +182,67 @@ impl Shared {
                 // The listener is gone or was dropped; publish() notices by the closed queue.
                 let _ = serve(writing, first, &lines);
             })?;
+        let (reading, shared) = (stream.try_clone()?, self.clone());
+        std::thread::Builder::new()
+            .name("tcpinfo-announced".to_owned())
+            .spawn(move || shared.take_announcements(reading))?;
         state.listeners.push(Listener { queue, stream });
         self.metrics.listeners.set(state.listeners.len() as i64);
         Ok(())
     }
 }
 
-fn accept(listener: &UnixListener, shared: &Shared) {
+impl Shared {
+    /// Reads what a listener writes: admissions, or nothing.
+    fn take_announcements(&self, stream: UnixStream) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        while matches!(read_line(&mut stream, &mut line), Ok(true)) {
+            match Event::parse(&line) {
+                Ok(Event::Admission(admission)) => {
+                    if self.announcements.send(admission).is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => self.malformed("only admissions are announced"),
+                Err(error) => self.malformed(&error.to_string()),
+            }
+            line.clear();
+            line.shrink_to(LINE_BYTES);
+        }
+    }
+
+    fn malformed(&self, reason: &str) {
+        self.metrics.admissions_malformed.inc();
+        tracing::warn!(reason, "skipped a line of an announcer");
+    }
+}
+
+/// Binds and listens. The mode is set before anybody can connect, and does not depend on the umask.
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let socket = stream_socket()?;
+    with_address(path, |address| Ok(bind(&socket, address)?))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = stream_socket()?;
+    with_address(path, |address| Ok(rustix::net::connect(&socket, address)?))?;
+    Ok(socket.into())
+}
+
+fn stream_socket() -> io::Result<std::os::fd::OwnedFd> {
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
         if shared.stop.load(Ordering::Relaxed) {
             return;
@@ -213,8 +294,62 @@ mod tests {
     fn server(replay: bool) -> (tempfile::TempDir, EventServer) {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Metrics::new(&mut Registry::default());
-        let server = EventServer::start(&dir.path().join("s"), replay, metrics).unwrap();
+        let (sender, _receiver) = sync_channel(1);
+        let path = dir.path().join("s");
+        let server = EventServer::start(&path, replay, metrics, sender).unwrap();
         (dir, server)
+    }
+
+    #[test]
+    fn announcements_are_taken_in_and_anything_else_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(&mut Registry::default());
+        let (sender, announced) = sync_channel(1);
+        let path = dir.path().join("s");
+        let server = EventServer::start(&path, false, metrics, sender).unwrap();
+        let admission = |cookie: u64| Admission {
+            timestamp: "2026-11-22T00:00:00Z".parse().unwrap(),
+            uuid: format!("a_1_{cookie:016X}").parse().unwrap(),
+            test_id: format!("a_1_{cookie:016X}").parse().unwrap(),
+            policy_version: "2".to_owned(),
+        };
+        let mut announcer = UnixStream::connect(&path).unwrap();
+        let close = Event::Close {
+            timestamp: "2026-11-22T00:00:00Z".parse().unwrap(),
+            uuid: "a_1_0000000000000001".parse().unwrap(),
+        };
+        for line in [
+            "x\n",
+            "{}\n",
+            &close.to_line(),
+            &"y".repeat(3 * LINE_BYTES),
+            "\n",
+        ] {
+            announcer.write_all(line.as_bytes()).unwrap();
+        }
+        for cookie in 1..=10 {
+            let line = Event::Admission(admission(cookie)).to_line();
+            announcer.write_all(line.as_bytes()).unwrap();
+        }
+        for cookie in 1..=10 {
+            assert_eq!(announced.recv().unwrap(), admission(cookie));
+        }
+        assert_eq!(server.shared.metrics.admissions_malformed.get(), 4);
+        // Half a line is not an announcement.
+        announcer.write_all(b"{\"Event\":2").unwrap();
+        drop(announcer);
+        drop(server);
+        assert!(announced.recv().is_err());
+    }
+
+    #[test]
+    fn only_the_user_and_the_group_of_the_recorder_may_connect() {
+        let (dir, _server) = server(false);
+        let mode = std::fs::metadata(dir.path().join("s"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
     }
 
     fn listen(server: &EventServer) -> BufReader<UnixStream> {
@@ -280,10 +415,16 @@ mod tests {
     #[test]
     fn a_dead_servers_socket_is_replaced_and_a_living_ones_is_not() {
         let (dir, server) = server(false);
-        let start = || EventServer::start(&server.path, false, server.shared.metrics.clone());
-        assert_eq!(start().err().unwrap().kind(), io::ErrorKind::AddrInUse);
+        let start = |path: &Path| {
+            let (sender, _receiver) = sync_channel(1);
+            EventServer::start(path, false, server.shared.metrics.clone(), sender)
+        };
+        assert_eq!(
+            start(&server.path).err().unwrap().kind(),
+            io::ErrorKind::AddrInUse
+        );
         let dead = dir.path().join("dead");
         drop(UnixListener::bind(&dead).unwrap());
-        EventServer::start(&dead, false, server.shared.metrics.clone()).unwrap();
+        start(&dead).unwrap();
     }
 }

@@ -216,13 +216,13 @@ fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 /// Lines of a file, whichever form it has.
-enum Lines {
+pub(crate) enum Lines {
     Growing(Box<growing::Reader<BufReader<File>>>),
     Whole(FrameLines),
 }
 
 impl Lines {
-    fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut file = BufReader::new(File::open(path)?);
         let mut begin = [0; MAGIC.len()];
         if read_whole(&mut file, &mut begin)? && begin == MAGIC {
@@ -232,7 +232,7 @@ impl Lines {
     }
 
     /// The next line with its line feed, and whether it is known to be a snapshot; `None` at the end and at damage.
-    fn next_line(&mut self) -> io::Result<Option<(bool, &[u8])>> {
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<(bool, &[u8])>> {
         match self {
             Self::Growing(lines) => lines.next_line(),
             Self::Whole(lines) => Ok(lines.next_line()?.map(|line| (false, line))),
@@ -241,7 +241,7 @@ impl Lines {
 }
 
 /// Complete lines of a file of zstd frames whose end may be damaged.
-struct FrameLines {
+pub(crate) struct FrameLines {
     decoder: zstd::stream::read::Decoder<'static, BufReader<File>>,
     buffer: Vec<u8>,
     start: usize,

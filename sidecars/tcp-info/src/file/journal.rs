@@ -1,11 +1,13 @@
 //! Which connections have which files, kept outside the spool, so that a new life of the recorder goes on where the
 //! last one died and never uses a name twice.
 //!
-//! A text file of one line per step: `= opened closed` totals, `+ cookie sequence start` a file begins, `- cookie` the
-//! connection closed. The first line names the UUID prefix: after a reboot it is another one, cookies begin anew, and
-//! the journal is worth nothing. It needs to outlive the process, not the machine, so it is never synced.
+//! A text file of one line per step: `= opened closed` totals, `+ cookie sequence start` a file begins (with ` a` at the
+//! end for an admitted connection), `- cookie` the connection closed, `a cookie` the connection was admitted, `m cookie`
+//! the files of a connection that was admitted after its end were moved. The first line names the UUID prefix. A reboot
+//! changes the prefix and starts the cookies again, so the journal of another prefix is ignored. The journal must
+//! outlive the process, not the machine, so it is never synced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -34,6 +36,8 @@ pub struct Totals {
 pub(crate) struct Known {
     pub(crate) sequence: u32,
     pub(crate) start: Timestamp,
+    /// Whether its files may be published.
+    pub(crate) admitted: bool,
 }
 
 /// The journal of one collector.
@@ -46,6 +50,8 @@ pub(crate) struct Journal {
     bytes: u64,
     pending: String,
     open: HashMap<u64, Known>,
+    /// Connections that were admitted after their end and whose files may not all be moved yet.
+    late: HashSet<u64>,
     opened: u64,
     closed: u64,
 }
@@ -67,6 +73,7 @@ impl Journal {
             bytes: 0,
             pending: String::new(),
             open: HashMap::new(),
+            late: HashSet::new(),
             opened: 0,
             closed: 0,
         };
@@ -95,8 +102,34 @@ impl Journal {
     /// A file of a connection begins; the first one also means that the connection is new.
     pub(crate) fn file(&mut self, cookie: u64, known: Known) {
         self.apply_file(cookie, known);
-        let Known { sequence, start } = known;
-        let _ = writeln!(self.pending, "+ {cookie:x} {sequence} {start}");
+        write_file(&mut self.pending, cookie, &known);
+    }
+
+    /// An open connection was admitted. One that has no file yet is marked by its first file. Must be written before
+    /// the files are moved.
+    pub(crate) fn admit(&mut self, cookie: u64) {
+        if self.open.contains_key(&cookie) {
+            self.apply_admit(cookie);
+            let _ = writeln!(self.pending, "a {cookie:x}");
+        }
+    }
+
+    /// A connection was admitted after its end. Must be written before its files are moved.
+    pub(crate) fn admit_ended(&mut self, cookie: u64) {
+        self.apply_admit(cookie);
+        let _ = writeln!(self.pending, "a {cookie:x}");
+    }
+
+    /// All files of a connection that was admitted after its end have been moved.
+    pub(crate) fn moved(&mut self, cookie: u64) {
+        self.late.remove(&cookie);
+        let _ = writeln!(self.pending, "m {cookie:x}");
+    }
+
+    /// Whether the files of this connection may be published, as far as is known.
+    pub(crate) fn is_admitted(&self, cookie: u64) -> bool {
+        let open = self.open.get(&cookie);
+        open.is_some_and(|known| known.admitted) || self.late.contains(&cookie)
     }
 
     /// A connection closed.
@@ -131,8 +164,11 @@ impl Journal {
         let mut text = format!("{}\n", self.prefix);
         let before = self.opened - self.open.len() as u64;
         let _ = writeln!(text, "= {before} {}", self.closed);
-        for (cookie, Known { sequence, start }) in &self.open {
-            let _ = writeln!(text, "+ {cookie:x} {sequence} {start}");
+        for (cookie, known) in &self.open {
+            write_file(&mut text, *cookie, known);
+        }
+        for cookie in &self.late {
+            let _ = writeln!(text, "a {cookie:x}");
         }
         let new = self.path.with_extension("new");
         std::fs::write(&new, &text)?;
@@ -143,9 +179,20 @@ impl Journal {
         Ok(())
     }
 
-    fn apply_file(&mut self, cookie: u64, known: Known) {
+    fn apply_file(&mut self, cookie: u64, mut known: Known) {
+        let before = self.open.get(&cookie);
+        known.admitted |= before.is_some_and(|before| before.admitted);
         if self.open.insert(cookie, known).is_none() {
             self.opened += 1;
+        }
+    }
+
+    fn apply_admit(&mut self, cookie: u64) {
+        match self.open.get_mut(&cookie) {
+            Some(known) => known.admitted = true,
+            None => {
+                self.late.insert(cookie);
+            }
         }
     }
 
@@ -166,13 +213,34 @@ impl Journal {
                 let cookie = u64::from_str_radix(words.next()?, 16).ok()?;
                 let sequence = words.next()?.parse().ok()?;
                 let start = words.next()?.parse().ok()?;
-                self.apply_file(cookie, Known { sequence, start });
+                let admitted = words.next() == Some("a");
+                let known = Known {
+                    sequence,
+                    start,
+                    admitted,
+                };
+                self.apply_file(cookie, known);
+            }
+            "a" => self.apply_admit(u64::from_str_radix(words.next()?, 16).ok()?),
+            "m" => {
+                let cookie = u64::from_str_radix(words.next()?, 16).ok()?;
+                self.late.remove(&cookie);
             }
             "-" => self.apply_close(u64::from_str_radix(words.next()?, 16).ok()?),
             _ => return None,
         }
         Some(())
     }
+}
+
+fn write_file(text: &mut String, cookie: u64, known: &Known) {
+    let Known {
+        sequence,
+        start,
+        admitted,
+    } = known;
+    let mark = if *admitted { " a" } else { "" };
+    let _ = writeln!(text, "+ {cookie:x} {sequence} {start}{mark}");
 }
 
 #[cfg(test)]
@@ -183,7 +251,34 @@ mod tests {
         Known {
             sequence,
             start: "2026-11-22T01:02:03.000000004Z".parse().unwrap(),
+            admitted: false,
         }
+    }
+
+    #[test]
+    fn an_admission_outlives_the_process_until_the_files_are_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(dir.path(), "a_1").unwrap();
+        journal.file(1, known(0));
+        journal.admit(1);
+        journal.file(1, known(1));
+        journal.file(2, known(0));
+        journal.close(2);
+        journal.admit_ended(2);
+        journal.file(3, known(0));
+        journal.write().unwrap();
+        for _ in 0..2 {
+            let (journal, found) = Journal::open(dir.path(), "a_1").unwrap();
+            let admitted = [1, 2, 3].map(|cookie| journal.is_admitted(cookie));
+            assert_eq!(admitted, [true, true, false]);
+            assert_eq!((found[&1].sequence, found[&1].admitted), (1, true));
+        }
+        let (mut journal, _) = Journal::open(dir.path(), "a_1").unwrap();
+        journal.moved(2);
+        journal.close(1);
+        journal.write().unwrap();
+        let (journal, _) = Journal::open(dir.path(), "a_1").unwrap();
+        assert!(![1, 2].iter().any(|cookie| journal.is_admitted(*cookie)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use groma_diag::{MESSAGE_BYTES, Record};
@@ -81,6 +81,10 @@ pub(crate) struct Output {
     /// Kept between files, for its memory.
     pending: Items,
     polls: Polls,
+    /// Whether its files may be published. Those of others are held.
+    admitted: bool,
+    /// Names of complete files that are held.
+    held: Vec<String>,
 }
 
 struct Growing {
@@ -136,6 +140,7 @@ impl Output {
         start: Timestamp,
         sequence: u32,
         polls: Polls,
+        admitted: bool,
     ) -> Self {
         Self {
             uuid,
@@ -145,7 +150,53 @@ impl Output {
             file: None,
             pending: Items::default(),
             polls,
+            admitted,
+            held: Vec::new(),
         }
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
+    /// Adds files that an earlier life of the recorder held, in front.
+    pub(crate) fn hold(&mut self, mut names: Vec<String>) {
+        names.append(&mut self.held);
+        self.held = names;
+    }
+
+    /// Takes the names of its held files.
+    pub(crate) fn take_held(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Lets its files be published: those that are held, and the one that grows. The journal must know of the admission.
+    /// What fails is tried again by the next call.
+    ///
+    /// Returns whether a file was handed to the finisher.
+    pub(crate) fn admit(&mut self, layout: &Layout) -> io::Result<bool> {
+        self.admitted = true;
+        if let Some(growing) = &mut self.file {
+            let path = layout.open_dir().join(&growing.name);
+            if growing.bytes > 0 && growing.path != path {
+                std::fs::rename(&growing.path, &path)?;
+            }
+            growing.path = path;
+        }
+        let handed_over = !self.held.is_empty();
+        layout.admit(&self.held)?;
+        self.held.clear();
+        Ok(handed_over)
+    }
+
+    /// Whether there is a file of it on the disk that is held.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.held.is_empty() || self.file.as_ref().is_some_and(|file| file.bytes > 0)
+    }
+
+    /// Whether an [`Output::admit`] has failed.
+    pub(crate) fn has_stuck_files(&self) -> bool {
+        self.admitted && !self.held.is_empty()
     }
 
     pub(crate) fn start(&self) -> Timestamp {
@@ -166,10 +217,16 @@ impl Output {
     }
 
     /// Begins the file.
-    pub(crate) fn begin(&mut self, time: Timestamp, now: Instant, dir: &Path, frames: &mut Frames) {
+    pub(crate) fn begin(
+        &mut self,
+        time: Timestamp,
+        now: Instant,
+        layout: &Layout,
+        frames: &mut Frames,
+    ) {
         let name = Layout::work_name(&self.uuid, self.sequence, time);
         self.file = Some(Growing {
-            path: dir.join(&name),
+            path: layout.growing_dir(self.admitted).join(&name),
             name,
             began: now,
             bytes: 0,
@@ -242,8 +299,8 @@ impl Output {
         growing.append(frames)
     }
 
-    /// Ends the present file: writes its last line and hands it to the finisher. Without one nothing happens.
-    /// Whatever fails, the next record begins the next file.
+    /// Ends the present file: writes its last line and hands it to the finisher, or holds it while the connection is not
+    /// admitted. Without a present file nothing happens. Whatever fails, the next record begins the next file.
     ///
     /// Returns whether a file was handed over.
     pub(crate) fn end(
@@ -279,13 +336,18 @@ impl Output {
             return flushed.map(|()| false);
         }
         // A file that is as the spool shall have it says so by its name.
-        let done = layout.done_dir().join(if whole {
+        let done = if whole {
             format!("{}{}", growing.name, super::finish::WHOLE)
         } else {
             growing.name.clone()
-        });
-        std::fs::rename(&growing.path, done)?;
-        flushed.map(|()| true)
+        };
+        if self.admitted {
+            std::fs::rename(&growing.path, layout.done_dir().join(done))?;
+            return flushed.map(|()| true);
+        }
+        std::fs::rename(&growing.path, layout.held_dir().join(&done))?;
+        self.held.push(done);
+        flushed.map(|()| false)
     }
 
     /// Memory that this connection holds, in bytes.

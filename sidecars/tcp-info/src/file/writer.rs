@@ -1,19 +1,24 @@
-//! The thread that turns batches into lines, files, journal entries and events.
+//! The thread that turns batches into lines, files, journal entries and events, and decides which are published.
+
+mod decide;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use groma_diag::SocketId;
-use groma_events::{Event, FlowId};
+use groma_events::{Admission as Announcement, Event, FlowId};
 use groma_uuid::Prefix;
 use jiff::Timestamp;
 
 use super::journal::{Journal, Known};
-use super::layout::Layout;
+use super::layout::{Held, Layout};
 use super::output::{Frames, Output};
+use super::undecided::Undecided;
+use crate::admission::{Admission, has_payload};
 use crate::batch::{Batch, Entry};
 use crate::events::EventServer;
 use crate::metrics::Metrics;
@@ -29,6 +34,14 @@ pub(crate) struct WriterSetup {
     pub(crate) journal: Journal,
     /// Connections of an earlier life, which go on or turn out to be gone.
     pub(crate) known: HashMap<u64, Known>,
+    /// Their files, and those of ended ones, about which nothing is decided.
+    pub(crate) held: Held,
+    pub(crate) admission: Admission,
+    /// How long after its end a connection may be announced.
+    pub(crate) grace: Duration,
+    pub(crate) announcements: Receiver<Announcement>,
+    /// Set when no announcement will come any more.
+    pub(crate) is_final: Arc<AtomicBool>,
     pub(crate) prefix: Prefix,
     pub(crate) anonymize: Anonymize,
     pub(crate) rotation: Duration,
@@ -38,15 +51,19 @@ pub(crate) struct WriterSetup {
     pub(crate) returns: Vec<SyncSender<Batch>>,
     /// Tells the finisher that there is work; a full channel has told it already.
     pub(crate) news: SyncSender<()>,
+    /// The same for the thread that makes rows of what was not admitted.
+    pub(crate) refusals: SyncSender<()>,
 }
 
 /// See the module.
 pub(crate) struct Writer {
     setup: WriterSetup,
     frames: Frames,
-    open_dir: PathBuf,
     /// Per sampler, by slot.
     outputs: Vec<Vec<Option<Output>>>,
+    /// Sampler and slot of every connection.
+    places: HashMap<u64, (usize, usize)>,
+    undecided: Undecided,
     polls: Vec<Polls>,
     /// Samplers that have not yet shown all that exists.
     unsettled: usize,
@@ -63,8 +80,9 @@ impl Writer {
         let samplers = setup.returns.len();
         Ok(Self {
             frames: Frames::new()?,
-            open_dir: setup.layout.open_dir(),
             outputs: (0..samplers).map(|_| Vec::new()).collect(),
+            places: HashMap::new(),
+            undecided: Undecided::new(setup.grace),
             polls: vec![Polls::default(); samplers],
             unsettled: samplers,
             gone: HashSet::new(),
@@ -78,6 +96,7 @@ impl Writer {
 
     /// Works until all samplers are gone, then ends every file.
     pub(crate) fn run(mut self, batches: &Receiver<Batch>) {
+        self.hold_ended(Instant::now());
         loop {
             match batches.recv_timeout(PATIENCE) {
                 Ok(batch) => {
@@ -88,9 +107,15 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.look_after_files(Instant::now());
+            let now = Instant::now();
+            self.decide(now);
+            self.look_after_files(now);
         }
         self.for_all_files(End::Stopped);
+        self.decide(Instant::now());
+        if self.setup.is_final.load(Ordering::Relaxed) {
+            self.refuse_due(Instant::now(), true);
+        }
         self.write_journal();
         self.setup.metrics.set_totals(self.setup.journal.totals());
     }
@@ -109,7 +134,12 @@ impl Writer {
                 Entry::Settled => self.settled(batch.time),
             }
         }
-        // Written down before it is told: what a listener heard, a later life knows.
+        self.tell();
+        self.setup.metrics.set_totals(self.setup.journal.totals());
+    }
+
+    /// Sends the events to the listeners, after the journal: a later life knows everything that a listener heard.
+    fn tell(&mut self) {
         self.write_journal();
         if let Some(events) = &self.setup.events {
             for event in self.told.drain(..) {
@@ -117,7 +147,6 @@ impl Writer {
             }
         }
         self.told.clear();
-        self.setup.metrics.set_totals(self.setup.journal.totals());
     }
 
     fn open(&mut self, batch: &Batch, slot: u32, cookie: u64, id: &SocketId) {
@@ -131,9 +160,9 @@ impl Writer {
         }
         let uuid = self.setup.prefix.uuid(cookie);
         let resumed = self.setup.known.remove(&cookie);
-        let (start, sequence) = match resumed {
-            Some(known) => (known.start, known.sequence + 1),
-            None => (batch.time, 0),
+        let (start, sequence, admitted) = match resumed {
+            Some(known) => (known.start, known.sequence + 1, known.admitted),
+            None => (batch.time, 0, false),
         };
         let event = Event::Open {
             timestamp: batch.time,
@@ -149,24 +178,33 @@ impl Writer {
             self.setup.metrics.flows_opened.inc();
             self.told.push(event);
         }
-        self.outputs[batch.source][slot] =
-            Some(Output::new(uuid, cookie, start, sequence, batch.polls));
+        let mut output = Output::new(uuid, cookie, start, sequence, batch.polls, admitted);
+        output.hold(self.setup.held.remove(&cookie).unwrap_or_default());
+        self.outputs[batch.source][slot] = Some(output);
+        self.places.insert(cookie, (batch.source, slot));
+        let everything = self.setup.admission == Admission::Everything;
+        if !admitted && (everything || self.undecided.was_announced(cookie)) {
+            self.admit(batch.source, slot);
+        }
     }
 
     fn record(&mut self, batch: &Batch, slot: u32, (start, end): (usize, usize), now: Instant) {
+        let record = batch.body(start, end);
+        self.admit_by_payload(batch, slot as usize, record);
         let Some(output) = &mut self.outputs[batch.source][slot as usize] else {
             return;
         };
         if let Some(sequence) = output.begins() {
-            output.begin(batch.time, now, &self.open_dir, &mut self.frames);
+            output.begin(batch.time, now, &self.setup.layout, &mut self.frames);
             let known = Known {
                 sequence,
                 start: output.start(),
+                admitted: output.is_admitted(),
             };
             self.setup.journal.file(output.cookie, known);
             self.setup.metrics.files_begun.inc();
         }
-        let (record, anonymize) = (batch.body(start, end), self.setup.anonymize);
+        let anonymize = self.setup.anonymize;
         if output.record(batch.time, record, anonymize, &mut self.frames) {
             self.setup.metrics.snapshots.inc();
         } else {
@@ -188,8 +226,13 @@ impl Writer {
             &mut self.frames,
             &mut self.setup,
         );
+        self.places.remove(&output.cookie);
         self.setup.journal.close(output.cookie);
         self.setup.metrics.flows_closed.inc();
+        if !output.is_admitted() {
+            let held = output.take_held();
+            self.undecided.ended(output.cookie, held, Instant::now());
+        }
         self.told.push(Event::Close {
             timestamp: batch.time,
             uuid: output.uuid,
@@ -202,8 +245,12 @@ impl Writer {
         if self.unsettled > 0 {
             return;
         }
-        for cookie in std::mem::take(&mut self.setup.known).into_keys() {
+        for (cookie, known) in std::mem::take(&mut self.setup.known) {
             self.setup.journal.close(cookie);
+            if !known.admitted {
+                let held = self.setup.held.remove(&cookie).unwrap_or_default();
+                self.undecided.ended(cookie, held, Instant::now());
+            }
             self.setup.metrics.flows_closed.inc();
             self.told.push(Event::Close {
                 timestamp: time,
@@ -224,6 +271,9 @@ impl Writer {
             let to = due.saturating_sub(before).clamp(from, outputs.len());
             before += outputs.len();
             for output in outputs[from..to].iter_mut().flatten() {
+                if output.has_stuck_files() {
+                    admit_files(output, &mut self.setup);
+                }
                 let age = output
                     .began()
                     .map(|began| now.saturating_duration_since(began));
@@ -289,14 +339,29 @@ fn end_file(
     write_journal(setup);
     match output.end(end, polls, &setup.layout, frames) {
         Ok(false) => {}
-        Ok(true) => match setup.news.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(())) => {}
-            Err(TrySendError::Disconnected(())) => tracing::error!("the finisher is gone"),
-        },
+        Ok(true) => send_news(&setup.news),
         Err(error) => {
             setup.metrics.write_failures.inc();
             tracing::warn!(uuid = %output.uuid, %error, "could not end a file; its last lines are lost");
         }
+    }
+}
+
+/// Moves the files of an admitted connection to where they are published from. What fails is tried again.
+fn admit_files(output: &mut Output, setup: &mut WriterSetup) {
+    match output.admit(&setup.layout) {
+        Ok(false) => {}
+        Ok(true) => send_news(&setup.news),
+        Err(error) => {
+            setup.metrics.write_failures.inc();
+            tracing::warn!(uuid = %output.uuid, %error, "cannot move the files of an admitted connection; trying again");
+        }
+    }
+}
+
+fn send_news(news: &SyncSender<()>) {
+    if let Err(TrySendError::Disconnected(())) = news.try_send(()) {
+        tracing::error!("the thread that finishes files is gone");
     }
 }
 

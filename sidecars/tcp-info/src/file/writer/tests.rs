@@ -17,10 +17,17 @@ fn write(batches: Vec<(&str, Vec<Entry>)>) -> Vec<Recording> {
     let (journal, known) = Journal::open(&dir.path().join("state"), "a_1").unwrap();
     let (put_back, _empty) = sync_channel(8);
     let (news, _has_news) = sync_channel(1);
+    let (refusals, _refused) = sync_channel(1);
+    let (_announced, announcements) = sync_channel(1);
     let writer = Writer::new(WriterSetup {
         layout: layout.clone(),
         journal,
         known,
+        held: Held::new(),
+        admission: Admission::Everything,
+        grace: Duration::from_secs(10),
+        announcements,
+        is_final: Arc::default(),
         prefix: Prefix::fallback(),
         anonymize: Anonymize::None,
         rotation: Duration::from_mins(10),
@@ -28,6 +35,7 @@ fn write(batches: Vec<(&str, Vec<Entry>)>) -> Vec<Recording> {
         metrics: Metrics::new(&mut Registry::default()),
         returns: vec![put_back],
         news,
+        refusals,
     })
     .unwrap();
     let (sender, receiver) = sync_channel(8);
