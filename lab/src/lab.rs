@@ -71,7 +71,7 @@ impl Lab {
         };
         std::fs::create_dir_all(dirs.root()).map_err(at)?;
         let lock = Lock::take(dirs.root())?;
-        let manifest = stages::built_in_manifest()?;
+        let manifest = stages::with_recorder(stages::built_in_manifest()?)?;
         let lifecycle = Lifecycle::new();
         let mut registry = Registry::default();
         let build = Build {
@@ -105,7 +105,7 @@ impl Lab {
             manifest.name.clone(),
         )?;
         let mut off = missing_parts();
-        let tcp_info = sidecars::tcp_info(&spool, prefix, &server, &dirs, &mut registry)?
+        let tcp_info = sidecars::tcp_info(&spool, prefix, &server, config, &dirs, &mut registry)?
             .map_err(|part| off.push(part))
             .ok();
         let admin = listen_async(config.admin)?;
@@ -211,8 +211,8 @@ impl Lab {
         self.lifecycle.lame_duck();
         let complete = self.server.drain(grace).await;
         if let Some(collector) = self.tcp_info {
-            // It blocks until the last word on every connection is in the spool.
-            let _ = tokio::task::spawn_blocking(|| collector.stop()).await;
+            // It blocks until the last word on every connection is in the spool. No test is left to be announced.
+            let _ = tokio::task::spawn_blocking(|| collector.finish()).await;
         }
         self.publish.finish().await;
         self.load.finish().await;

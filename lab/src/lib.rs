@@ -19,5 +19,7 @@ pub use config::LabConfig;
 pub use dirs::LabDirs;
 pub use error::LabError;
 pub use lab::{Lab, Off, Services};
-pub use stages::{built_in_manifest, bundle_metadata, loaded_datatypes, published_datatypes};
+pub use stages::{
+    built_in_manifest, bundle_metadata, loaded_datatypes, published_datatypes, with_recorder,
+};
 pub use tls::Certificate;

@@ -2,19 +2,21 @@
 
 use groma_ndt7::server::Server;
 use groma_spool::ExperimentDir;
-use groma_tcp_info::{Collector, Config, Namespace, Scope};
+use groma_tcp_info::{Admission, Collector, Config, Namespace, Scope};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
-use crate::{LabDirs, LabError, Off};
+use crate::{LabConfig, LabDirs, LabError, Off};
 
-/// Records the connections of the measurement server, and of nobody else: a lab
-/// shares its machine, so only the server's own ports count. A machine that
-/// cannot do it loses this part alone.
+/// Records the connections to the measurement server. A lab shares its machine, so
+/// only the server's own ports count. Connections of admitted tests are published in
+/// full, the others as rows without address. A machine that cannot do it loses this
+/// part alone.
 pub(crate) fn tcp_info(
     experiment: &ExperimentDir,
     prefix: Prefix,
     server: &Server,
+    lab: &LabConfig,
     dirs: &LabDirs,
     registry: &mut Registry,
 ) -> Result<Result<Collector, Off>, LabError> {
@@ -42,10 +44,11 @@ pub(crate) fn tcp_info(
         vec![namespace],
     );
     config.event_socket = Some(socket);
+    config.admission = Admission::Announced;
+    config.unadmitted.batch_age = lab.flush_age;
     Ok(Collector::start(config, registry).map_err(|error| Off {
         part: "tcp-info",
         lost: format!("connections are not traced while they are measured ({error})"),
-        remedy: "a kernel with CONFIG_INET_TCP_DIAG (modprobe tcp_diag), and a --dir whose path has at most 80 characters"
-            .to_owned(),
+        remedy: "a kernel with CONFIG_INET_TCP_DIAG (modprobe tcp_diag)".to_owned(),
     }))
 }

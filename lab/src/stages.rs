@@ -23,6 +23,11 @@ pub fn built_in_manifest() -> Result<Manifest, LabError> {
     Ok(groma_ndt7::manifest()?)
 }
 
+/// The manifest of an experiment whose connections are recorded: its policy says so, and has a higher version.
+pub fn with_recorder(manifest: Manifest) -> Result<Manifest, LabError> {
+    Ok(manifest.attach(&[groma_tcp_info::sidecar()])?)
+}
+
 /// The archive, and where it is a directory.
 pub(crate) fn archive(
     config: &LabConfig,
@@ -63,18 +68,19 @@ pub(crate) fn publisher(
     Ok(RestartablePublisher::open(publish, store, registries)?)
 }
 
-/// What the connection recorder leaves beside the results of every experiment.
-const TRACE: &str = "tcpinfo";
+/// What the connection recorder leaves beside the results of every experiment: connections of admitted tests, and rows
+/// about all others.
+const RECORDED: [&str; 2] = ["tcpinfo", "unadmitted"];
 
 /// The datatypes of an experiment as the publisher takes them, bundled in `form` or else as the manifest says, and
 /// those of the sidecars.
 pub fn published_datatypes(manifest: &Manifest, form: Option<Form>) -> Vec<DatatypeConfig> {
-    let trace = DatatypeConfig {
-        name: trace(),
-        // Compressed lines of its own: only a tar archive can hold them.
+    let recorded = RECORDED.map(|name| DatatypeConfig {
+        name: datatype(name),
+        // Files of many lines: only a tar archive can hold them.
         form: Form::Tgz,
         schema: None,
-    };
+    });
     let own = manifest.datatypes.iter().map(|datatype| DatatypeConfig {
         name: datatype.name.clone(),
         form: form.unwrap_or(match datatype.bundle {
@@ -83,11 +89,11 @@ pub fn published_datatypes(manifest: &Manifest, form: Option<Form>) -> Vec<Datat
         }),
         schema: Some(datatype.schema.clone()),
     });
-    own.chain([trace]).collect()
+    own.chain(recorded).collect()
 }
 
-fn trace() -> Name {
-    TRACE.parse().expect("a lower-case word is a datatype")
+fn datatype(name: &str) -> Name {
+    name.parse().expect("a lower-case word is a datatype")
 }
 
 /// What every member of a bundle says of its origin, as M-Lab's pusher has it; `server` is the node's host name.
@@ -106,9 +112,11 @@ pub fn bundle_metadata(manifest: &Manifest, server: &str) -> Vec<(String, String
 
 /// The datatypes of an experiment as the loader takes them, those of the sidecars included.
 pub fn loaded_datatypes(manifest: &Manifest) -> Vec<LoadDatatype> {
-    let text = groma_schema::datatype(TRACE).expect("the recorder's datatype is built in");
-    let schema = Schema::parse(text).expect("built-in schemas are tested");
-    let trace = LoadDatatype::new(manifest.name.clone(), trace(), schema);
+    let recorded = RECORDED.map(|name| {
+        let text = groma_schema::datatype(name).expect("the recorder's datatypes are built in");
+        let schema = Schema::parse(text).expect("built-in schemas are tested");
+        LoadDatatype::new(manifest.name.clone(), datatype(name), schema)
+    });
     let own = manifest.datatypes.iter().map(|datatype| {
         LoadDatatype::new(
             manifest.name.clone(),
@@ -116,7 +124,7 @@ pub fn loaded_datatypes(manifest: &Manifest) -> Vec<LoadDatatype> {
             datatype.schema.clone(),
         )
     });
-    own.chain([trace]).collect()
+    own.chain(recorded).collect()
 }
 
 /// The loader of a lab.

@@ -178,7 +178,9 @@ fn print_beginning(lab: &Lab, dir: &Path) {
         consent.policy_version,
         consent.policy_url
     );
-    say!("  {}", consent.text.trim());
+    for line in consent.text.lines() {
+        say!("  {line}");
+    }
     say!("  In this demo nothing leaves this machine: it measures its own loopback.\n");
     output::services(lab.services(), lab.off());
     say!("\nMeasuring, ten seconds in each direction");

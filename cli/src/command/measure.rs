@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use groma_lab::built_in_manifest;
+use groma_lab::{built_in_manifest, with_recorder};
 use groma_manifest::Consent;
 use groma_ndt7::client::{Client, ClientConfig, ClientError, Trust};
 use groma_ndt7::protocol::Direction;
@@ -67,7 +67,8 @@ impl Way {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let consent = built_in_manifest()?.consent;
+    // The policy of a server that records connections: where none are recorded, it covers more than is kept.
+    let consent = with_recorder(built_in_manifest()?)?.consent;
     if !args.accept_data_policy && !ask(&consent, &args.servers)? {
         complain!("groma: nothing was measured, because the data policy was not accepted");
         return Ok(ExitCode::from(output::USAGE));
@@ -157,7 +158,10 @@ fn ask(consent: &Consent, servers: &[String]) -> anyhow::Result<bool> {
     }
     let shown: Vec<&str> = servers.iter().map(|server| without_query(server)).collect();
     writeln!(err, "Before measuring with {}:\n", shown.join(", "))?;
-    writeln!(err, "  {}\n", consent.text.trim())?;
+    for line in consent.text.lines() {
+        writeln!(err, "  {line}")?;
+    }
+    writeln!(err)?;
     writeln!(
         err,
         "  The server's operator may have a policy of its own. Ours, version {}: {}\n",

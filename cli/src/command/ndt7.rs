@@ -65,6 +65,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     prefix: PrefixArgs,
 
+    /// The event socket of the recorder (`groma tcp-info --event-socket`), where admitted tests are announced.
+    /// Without it, nothing records connections, and the policy says so.
+    #[arg(
+        long = "event-socket",
+        env = "TCPINFO_EVENTSOCKET",
+        value_name = "PATH"
+    )]
+    event_socket: Option<PathBuf>,
+
     /// Refuse tests whose client does not send the version of the accepted policy.
     #[arg(long, env = "GROMA_REQUIRE_POLICY")]
     require_policy: bool,
@@ -178,8 +187,12 @@ fn experiment(
         max_tests: args.max_tests,
         event_socket: args.event_socket.clone(),
     };
+    let mut manifest = args.manifest.read()?;
+    if args.event_socket.is_some() {
+        manifest = groma_lab::with_recorder(manifest)?;
+    }
     Ok(Experiment::new(
-        args.manifest.read()?,
+        manifest,
         settings,
         lifecycle.clone(),
         registry,

@@ -51,6 +51,12 @@ pub(crate) struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
+    /// The manifest that was given; `None` where the built-in one would apply.
+    pub(crate) fn given_manifest(&self) -> anyhow::Result<Option<Manifest>> {
+        let given = self.manifest.manifest.as_deref();
+        Ok(given.map(Manifest::load).transpose()?)
+    }
+
     /// The manifest, and the directory of the experiment that it names.
     pub(crate) fn open(&self) -> anyhow::Result<(Manifest, ExperimentDir)> {
         let manifest = self.manifest.read()?;

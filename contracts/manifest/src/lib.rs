@@ -2,15 +2,19 @@
 //!
 //! The manifest is what an experiment promises and what the platform holds it
 //! to: its name and ports, its datatypes with their schemas, what it may keep
-//! of what a client says about itself, what a person consents to, and under
-//! which names its metrics stand. Unknown keys are refused, so that a
+//! of what a client says about itself, what a person consents to, and the names
+//! of its metrics. Unknown keys are refused, so that a
 //! misspelt rule is never silently no rule.
 
+mod consent;
 mod metadata;
 mod parse;
+mod sidecar;
 
+pub use consent::Consent;
 pub use metadata::MetadataRule;
 pub use parse::ManifestError;
+pub use sidecar::{Sidecar, UnadmittedPolicy};
 
 use groma_schema::Schema;
 use groma_spool::Name;
@@ -40,6 +44,11 @@ pub struct Manifest {
     pub results: Vec<String>,
     /// What it may keep of what clients say about themselves; nothing else is kept.
     pub client_metadata: Vec<MetadataRule>,
+    /// How a recorder learns which connections belong to admitted tests.
+    pub admission: Admission,
+    /// The most payload, both directions together, of a connection that does not become a test; 0 to 4096 bytes.
+    /// Recorders count connections with more as unexplained.
+    pub unadmitted_bytes: u64,
     /// What a person agrees to before a test.
     pub consent: Consent,
     /// The names of its run counter and of the four golden signals.
@@ -111,17 +120,16 @@ pub enum BundleForm {
     Jsonl,
 }
 
-/// What a person agrees to.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Consent {
-    /// Where the policy can be read.
-    pub policy_url: String,
-    /// Which version of it this manifest means; a client that showed it sends this. 1 to 32 of
-    /// `A-Z a-z 0-9 . _ -`, and not `not-sent`, which stands in results for no consent.
-    pub policy_version: String,
-    /// What is stored and published, in a few sentences for the person who tests.
-    pub text: String,
+/// How a recorder of connections learns which of them belong to admitted tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admission {
+    /// The experiment announces them over the event socket, as the SDK does.
+    #[default]
+    Announced,
+    /// A connection counts as admitted from the first payload byte that its client sends. For programs that cannot
+    /// announce.
+    FirstPayload,
 }
 
 /// Names of metrics on the experiment's `/metrics`.

@@ -9,9 +9,14 @@ use groma_schema::{Pattern, Schema, SchemaError};
 use groma_spool::Name;
 use serde::Deserialize;
 
+use crate::consent::ConsentEntry;
 use crate::{
-    BundleForm, Consent, Datatype, FORMAT, Manifest, MetadataRule, Metrics, Owner, Port, Source,
+    Admission, BundleForm, Consent, Datatype, FORMAT, Manifest, MetadataRule, Metrics, Owner, Port,
+    Source,
 };
+
+/// The most payload that a connection may declare to carry without becoming a test.
+const MOST_UNADMITTED_BYTES: u64 = 4096;
 
 /// A manifest that cannot be used, with the place.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,11 @@ struct Document {
     datatypes: Vec<DatatypeEntry>,
     #[serde(default)]
     client_metadata: Vec<RuleEntry>,
-    consent: Consent,
+    #[serde(default)]
+    admission: Admission,
+    #[serde(default = "most_unadmitted_bytes")]
+    unadmitted_bytes: u64,
+    consent: ConsentEntry,
     metrics: Metrics,
 }
 
@@ -106,7 +115,10 @@ impl Manifest {
             ));
         }
         check_results(&document.results)?;
-        check_policy_version(&document.consent.policy_version)?;
+        if document.unadmitted_bytes > MOST_UNADMITTED_BYTES {
+            let reason = format!("at most {MOST_UNADMITTED_BYTES}");
+            return Err(wrong("unadmitted_bytes", reason));
+        }
         let datatypes = document
             .datatypes
             .into_iter()
@@ -117,7 +129,7 @@ impl Manifest {
             datatypes.iter().map(|datatype| datatype.name.as_str()),
         )?;
         let client_metadata = read_rules(document.client_metadata)?;
-        Ok(Self {
+        let manifest = Self {
             name: document.name,
             version: document.version,
             title: document.title,
@@ -127,10 +139,17 @@ impl Manifest {
             datatypes,
             results: document.results,
             client_metadata,
-            consent: document.consent,
+            admission: document.admission,
+            unadmitted_bytes: document.unadmitted_bytes,
+            consent: Consent::new(document.consent)?,
             metrics: document.metrics,
-        })
+        };
+        manifest.attach(&[])
     }
+}
+
+fn most_unadmitted_bytes() -> u64 {
+    MOST_UNADMITTED_BYTES
 }
 
 fn read_datatype(
@@ -189,20 +208,6 @@ fn check_results(results: &[String]) -> Result<(), ManifestError> {
         ));
     }
     unique("results", results.iter().map(String::as_str))
-}
-
-/// The version becomes part of every result, and a client sends it in a query.
-fn check_policy_version(version: &str) -> Result<(), ManifestError> {
-    let well_formed = (1..=32).contains(&version.len())
-        && version
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if well_formed && version != "not-sent" {
-        Ok(())
-    } else {
-        let rule = "1 to 32 of A-Z a-z 0-9 . _ -, and not the word `not-sent`";
-        Err(wrong("consent.policy_version", rule.into()))
-    }
 }
 
 fn unique<'a>(key: &str, values: impl Iterator<Item = &'a str>) -> Result<(), ManifestError> {

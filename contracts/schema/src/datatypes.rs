@@ -1,5 +1,5 @@
-//! The datatypes of M-Lab that have no experiment of ours: names, order and types are those of its tables (`platform` reference,
-//! exact row schemas), descriptions and additions ours. They are files in `datatypes/`, built in.
+//! Datatypes that belong to no experiment. All but `unadmitted` are M-Lab's: names, order and types are those of its tables
+//! (`platform` reference, exact row schemas), descriptions and additions ours. They are files in `datatypes/`, built in.
 
 /// Name of the datatype → its schema file's JSON, by name.
 pub const DATATYPES: &[(&str, &str)] = &[
@@ -15,6 +15,7 @@ pub const DATATYPES: &[(&str, &str)] = &[
     ("scamper2", include_str!("../datatypes/scamper2.json")),
     ("switch", include_str!("../datatypes/switch.json")),
     ("tcpinfo", include_str!("../datatypes/tcpinfo.json")),
+    ("unadmitted", include_str!("../datatypes/unadmitted.json")),
 ];
 
 /// The schema file of a built-in datatype, as JSON text; `None` for one that is not built in.

@@ -125,9 +125,9 @@ fn check(kept: &[NameValue], key: &str, value: &str, manifest: &Manifest) -> Res
 /// What a query says about the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consent {
-    /// The person accepted the version that the manifest names.
+    /// The person accepted the policy of the manifest, or one that allows more.
     Given,
-    /// Something else was sent, perhaps another version: nobody accepted this policy.
+    /// Another value was sent, perhaps another version: nobody accepted this policy.
     Other,
     /// Nothing was sent.
     NotSent,
@@ -138,7 +138,7 @@ impl Consent {
     pub(crate) fn of(query: &[(String, String)], manifest: &Manifest) -> Self {
         let sent = query.iter().find(|(key, _)| key == POLICY_VERSION);
         match sent {
-            Some((_, version)) if *version == manifest.consent.policy_version => Self::Given,
+            Some((_, version)) if manifest.consent.accepts(version) => Self::Given,
             Some(_) => Self::Other,
             None => Self::NotSent,
         }

@@ -11,4 +11,6 @@ mod ledger;
 mod log;
 mod refused;
 
+#[cfg(test)]
+pub(crate) use addresses::KEEP_SECONDS;
 pub(crate) use ledger::{Ledger, LedgerSetup};

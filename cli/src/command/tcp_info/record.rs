@@ -12,7 +12,7 @@ use groma_manifest::{Manifest, Transport};
 use groma_service::{Lifecycle, need_descriptors, parse_duration, parse_listen_address};
 use groma_spool::ExperimentDir;
 use groma_tcp_info::compat::{self, Compat};
-use groma_tcp_info::{Anonymize, Collector, Config, Namespace, Prefix, Scope};
+use groma_tcp_info::{Admission, Anonymize, Collector, Config, Namespace, Prefix, Scope};
 use prometheus_client::registry::Registry;
 
 use crate::command::node::{Admin, ExperimentArgs, PrefixArgs};
@@ -56,7 +56,8 @@ pub(super) struct RecordArgs {
     #[arg(long = "exclude-remote", value_name = "PREFIX", value_delimiter = ',')]
     excluded_remotes: Vec<Prefix>,
 
-    /// Tell over this unix socket which connection opened and closed.
+    /// Serve events at this unix socket: which connection opened, closed, or belongs to an admitted test. The
+    /// experiment announces its tests here (`groma ndt7 --event-socket`).
     #[arg(
         long = "event-socket",
         env = "TCPINFO_EVENTSOCKET",
@@ -107,8 +108,9 @@ pub(super) struct RecordArgs {
 
     /// Everything behind this is flags of M-Lab's tcp-info, with one hyphen or two (-output, -tcpinfo.eventsocket,
     /// -exclude-srcport, -exclude-dstip, -uuid-prefix-file, -anonymize.ip, -prometheusx.listen-address); what is not
-    /// given is taken from their environment variables. The namespace is recorded whole, as M-Lab does. Unless
-    /// `GROMA_TCPINFO_STATE` says otherwise, the journal stands beside the event socket.
+    /// given is taken from their environment variables. The namespace is recorded whole, as M-Lab does. Without a
+    /// --manifest in front, every connection is published in full, those of refused clients included. Unless
+    /// `GROMA_TCPINFO_STATE` says otherwise, the journal is beside the event socket.
     #[arg(
         long,
         value_name = "FLAG",
@@ -136,7 +138,7 @@ impl FromArgMatches for Notation {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let args = RecordArgs::from_arg_matches(matches)?;
         if args.compat.is_some() {
-            refuse_own::<RecordArgs>(matches, &[])?;
+            refuse_own::<RecordArgs>(matches, &["manifest"])?;
         }
         Ok(Self(args))
     }
@@ -190,7 +192,9 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     }
     lifecycle.lame_duck();
     let asked_at = Instant::now();
-    while collector.totals().open > 0 && asked_at.elapsed() < plan.grace && collector.is_running() {
+    // Connections that ended may still be announced.
+    let is_busy = || collector.totals().open > 0 || collector.undecided() > 0;
+    while is_busy() && asked_at.elapsed() < plan.grace && collector.is_running() {
         std::thread::sleep(WATCH);
     }
     let totals = collector.totals();
@@ -214,6 +218,7 @@ fn own_plan(args: &RecordArgs) -> anyhow::Result<Plan> {
         namespaces(args, || tcp_ports(&manifest))?,
     );
     config.event_socket.clone_from(&args.event_socket);
+    admission(&mut config, &manifest)?;
     config.replay = args.replay;
     config.anonymize = args.anonymize;
     config.interval = args.interval;
@@ -224,6 +229,28 @@ fn own_plan(args: &RecordArgs) -> anyhow::Result<Plan> {
         admin: args.admin,
         grace: args.grace,
     })
+}
+
+/// Which connections are published in full, as the manifest says.
+fn admission(config: &mut Config, manifest: &Manifest) -> anyhow::Result<()> {
+    config.unadmitted.most_bytes = manifest.unadmitted_bytes;
+    config.admission = match manifest.admission {
+        groma_manifest::Admission::Announced => {
+            anyhow::ensure!(
+                config.event_socket.is_some(),
+                "the experiment announces its admitted tests, and no other connection is published in full: give \
+                 --event-socket here and to the experiment, or set admission = \"first-payload\" in the manifest of a \
+                 program that cannot announce"
+            );
+            Admission::Announced
+        }
+        groma_manifest::Admission::FirstPayload => Admission::FirstPayload {
+            policy_version: groma_lab::with_recorder(manifest.clone())?
+                .consent
+                .policy_version,
+        },
+    };
+    Ok(())
 }
 
 fn tcp_ports(manifest: &Manifest) -> Vec<u16> {
@@ -290,6 +317,14 @@ fn compat_plan(compat: &Compat, args: &RecordArgs) -> anyhow::Result<Plan> {
         vec![namespace],
     );
     config.event_socket.clone_from(&compat.event_socket);
+    match args.experiment.given_manifest()? {
+        Some(manifest) => admission(&mut config, &manifest)?,
+        None => tracing::warn!(
+            "every connection is published in full, with its address, as M-Lab's tcp-info does, also those of clients \
+             that were refused or did not agree to a policy; give a --manifest in front of --compat to publish admitted \
+             tests only"
+        ),
+    }
     config.anonymize = compat.anonymize;
     let admin = parse_listen_address(&compat.listen_address).with_context(|| {
         format!(

@@ -103,7 +103,7 @@ pub(crate) fn client(server: String, trust: Trust, tls: bool) -> Client {
         servers: vec![server],
         tls,
         trust,
-        policy_version: Some("1".to_owned()),
+        policy_version: Some("2".to_owned()),
         ..ClientConfig::default()
     })
     .unwrap()

@@ -169,16 +169,16 @@ async fn a_missing_consent_is_told_in_words() {
     let mut body = String::new();
     stream.read_to_string(&mut body).await.unwrap();
     assert!(
-        body.contains("policy_version=1") && body.lines().count() == 1,
+        body.contains("policy_version=2") && body.lines().count() == 1,
         "{body}"
     );
 
-    drop(open(lab.ws(), "/ndt/v7/download?policy_version=1").await);
+    drop(open(lab.ws(), "/ndt/v7/download?policy_version=2").await);
     let result = lab.result("Download").await;
     assert!(
         result["ServerMetadata"]
             .to_string()
-            .contains(r#"{"Name":"policy_version","Value":"1"}"#),
+            .contains(r#"{"Name":"policy_version","Value":"2"}"#),
         "{result}"
     );
 }

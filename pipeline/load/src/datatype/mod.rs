@@ -10,6 +10,7 @@ pub mod pcap;
 pub mod scamper;
 pub mod switch;
 pub mod tcpinfo;
+pub mod unadmitted;
 
 use arrow_schema::{DataType, Field, Fields};
 use jiff::civil::Date;
@@ -51,6 +52,8 @@ pub enum Rules {
     Pcap,
     /// Counters of switches, see [`switch::RULES`].
     Switch,
+    /// Connections that were not admitted, see [`unadmitted::RULES`].
+    Unadmitted,
 }
 
 impl Rules {
@@ -65,6 +68,7 @@ impl Rules {
             "annotation2" => Rules::Annotation2,
             "pcap" => Rules::Pcap,
             "switch" => Rules::Switch,
+            "unadmitted" => Rules::Unadmitted,
             _ => Rules::Json,
         }
     }
@@ -80,6 +84,7 @@ impl Rules {
             Rules::Annotation2 => annotation::RULES,
             Rules::Pcap => pcap::RULES,
             Rules::Switch => switch::RULES,
+            Rules::Unadmitted => unadmitted::RULES,
         }
     }
 
@@ -87,7 +92,9 @@ impl Rules {
     pub(crate) fn columns(self, fields: Fields) -> Vec<Field> {
         let summed = |summary: Fields, raw: Fields| vec![record("a", summary), record("raw", raw)];
         match self {
-            Rules::Json | Rules::Scamper1 | Rules::Scamper2 => vec![record("raw", fields)],
+            Rules::Json | Rules::Scamper1 | Rules::Scamper2 | Rules::Unadmitted => {
+                vec![record("raw", fields)]
+            }
             Rules::Ndt7 | Rules::Ndt5 => summed(ndt7::summary_fields(), fields),
             Rules::Tcpinfo => summed(tcpinfo::summary_fields(&fields), fields),
             Rules::Switch => summed(switch::summary_fields(), fields),
@@ -123,6 +130,7 @@ impl Rules {
             Rules::Scamper1 | Rules::Scamper2 => scamper::is_wanted(member),
             Rules::Pcap => pcap::is_wanted(member),
             Rules::Switch => switch::is_wanted(member),
+            Rules::Unadmitted => unadmitted::is_wanted(member),
         }
     }
 
@@ -138,6 +146,7 @@ impl Rules {
             Rules::Annotation2 => annotation::append(source, batch),
             Rules::Pcap => pcap::append(source, batch),
             Rules::Switch => switch::append(source, batch),
+            Rules::Unadmitted => unadmitted::append(source, batch),
         }
     }
 }

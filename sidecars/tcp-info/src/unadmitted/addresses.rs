@@ -12,7 +12,7 @@ use super::elapsed::{Elapsed, Reading, name, seconds_of, whole_seconds};
 use crate::file::create_private;
 
 /// No address is kept longer.
-const KEEP_SECONDS: u64 = whole_seconds(Duration::from_hours(72));
+pub(crate) const KEEP_SECONDS: u64 = whole_seconds(Duration::from_hours(72));
 /// A file takes addresses for this long, and is deleted as a whole when its first one is due.
 const FILE_SECONDS: u64 = whole_seconds(Duration::from_mins(10));
 

@@ -39,6 +39,14 @@ impl Reading {
 struct Saved {
     elapsed_seconds: u64,
     at: Reading,
+    before_reboot: Option<Before>,
+}
+
+/// The last time before a reboot at which the wall clock was known.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Before {
+    wall_seconds: u64,
+    elapsed_seconds: u64,
 }
 
 /// A count of seconds that goes on over restarts and reboots.
@@ -51,8 +59,8 @@ pub(super) struct Elapsed {
     path: PathBuf,
     base_seconds: u64,
     start: Reading,
-    /// The wall clock when the last boot was seen last, while the time since then is not known.
-    before_reboot: Option<u64>,
+    /// Set while the time that passed over a reboot is not known.
+    before_reboot: Option<Before>,
 }
 
 impl Elapsed {
@@ -69,14 +77,19 @@ impl Elapsed {
         if let Some(Saved {
             elapsed_seconds,
             at,
+            before_reboot,
         }) = saved
         {
+            elapsed.before_reboot = before_reboot;
             elapsed.base_seconds = elapsed_seconds.max(at_least);
             if at.boot_id == elapsed.start.boot_id && !at.boot_id.is_empty() {
                 let passed = elapsed.start.boot_seconds.saturating_sub(at.boot_seconds);
                 elapsed.base_seconds += passed;
             } else {
-                elapsed.before_reboot = Some(at.wall_seconds);
+                elapsed.before_reboot.get_or_insert(Before {
+                    wall_seconds: at.wall_seconds,
+                    elapsed_seconds,
+                });
             }
         }
         elapsed
@@ -85,26 +98,25 @@ impl Elapsed {
     /// Seconds that have passed.
     pub(super) fn seconds(&mut self, now: &Reading) -> u64 {
         let in_this_life = now.boot_seconds.saturating_sub(self.start.boot_seconds);
-        if let Some(before) = self.before_reboot {
-            let at_start = now.wall_seconds.saturating_sub(in_this_life);
-            if at_start >= before {
-                self.base_seconds += at_start - before;
-                self.before_reboot = None;
-            }
-        }
-        self.base_seconds + in_this_life
+        let counted = self.base_seconds + in_this_life;
+        let Some(before) = self.before_reboot else {
+            return counted;
+        };
+        let Some(passed) = now.wall_seconds.checked_sub(before.wall_seconds) else {
+            return counted;
+        };
+        let missing = (before.elapsed_seconds + passed).saturating_sub(counted);
+        self.base_seconds += missing;
+        self.before_reboot = None;
+        counted + missing
     }
 
     /// Keeps the count for the next life.
     pub(super) fn save(&mut self, now: Reading) -> io::Result<()> {
-        let elapsed_seconds = self.seconds(&now);
-        if self.before_reboot.is_some() {
-            // The time before the reboot is still needed.
-            return Ok(());
-        }
         let saved = Saved {
-            elapsed_seconds,
+            elapsed_seconds: self.seconds(&now),
             at: now,
+            before_reboot: self.before_reboot,
         };
         let text = serde_json::to_vec(&saved).expect("numbers and a text");
         write_durable(&self.path, &text, Replace::Always)
@@ -167,12 +179,15 @@ mod tests {
         let mut second = Elapsed::open(path.clone(), 0, reading("b", 5, 1000));
         assert_eq!(second.seconds(&reading("b", 15, 1010)), 60);
         second.save(reading("b", 15, 1010)).unwrap();
-        // The clock is set: the machine was off for 1000 seconds.
-        let set = reading("b", 25, YEAR_2026 + 1050 + 20);
-        assert_eq!(second.seconds(&set), 50 + 1000 + 20);
-        second.save(set).unwrap();
-        let mut third = Elapsed::open(path, 0, reading("b", 35, 0));
-        assert_eq!(third.seconds(&reading("b", 35, 0)), 1080);
+        let mut third = Elapsed::open(path.clone(), 0, reading("c", 5, 1000));
+        assert_eq!(third.seconds(&reading("c", 15, 1010)), 70);
+        third.save(reading("c", 15, 1010)).unwrap();
+        // The clock is set: the machine was off for most of 1000 seconds.
+        let set = reading("c", 25, YEAR_2026 + 50 + 1000);
+        assert_eq!(third.seconds(&set), 50 + 1000);
+        third.save(set).unwrap();
+        let mut fourth = Elapsed::open(path, 0, reading("c", 35, 0));
+        assert_eq!(fourth.seconds(&reading("c", 35, 0)), 1060);
     }
 
     #[test]

@@ -122,7 +122,15 @@ impl Ledger {
         let mut empty = 0;
         for entry in fs::read_dir(&queue)?.take(BATCH) {
             let path = entry?.path();
-            match Refused::read(&path)? {
+            let read = match Refused::read(&path) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.setup.metrics.write_failures.inc();
+                    tracing::warn!(file = %path.display(), %error, "cannot read what was recorded of an unadmitted connection");
+                    continue;
+                }
+            };
+            match read {
                 Some(connection) => {
                     let is_new = !self.log.has(&connection.uuid)
                         && refused.iter().all(|other| other.uuid != connection.uuid);

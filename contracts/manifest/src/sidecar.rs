@@ -1,0 +1,60 @@
+//! `sidecar.toml`: what a sidecar records of the connections of an experiment, for the policy that people see.
+
+use groma_spool::Name;
+use serde::Deserialize;
+
+use crate::ManifestError;
+
+/// The version of the format that this crate reads.
+const SIDECAR_FORMAT: u32 = 1;
+
+/// A sidecar, as it describes itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sidecar {
+    sidecar: u32,
+    /// Its name.
+    pub name: Name,
+    /// Raised when it records more, or for another purpose.
+    pub revision: u32,
+    /// The datatypes that it writes.
+    pub datatypes: Vec<Name>,
+    /// What it stores of each test, in words that follow its name.
+    pub stored: String,
+    /// Why, in words that follow `stored`.
+    pub purpose: String,
+    /// What it stores of connections that do not become a test; absent where that is nothing.
+    #[serde(default)]
+    pub unadmitted: Option<UnadmittedPolicy>,
+}
+
+/// What a sidecar stores of connections that do not become a test.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnadmittedPolicy {
+    /// What is published.
+    pub published: String,
+    /// What only operators can read, as the beginning of a sentence that goes on with "kept".
+    pub private: String,
+    /// For how long they can.
+    pub hours: u32,
+}
+
+impl Sidecar {
+    /// Reads the text of a `sidecar.toml`.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let sidecar: Self = toml::from_str(text)?;
+        if sidecar.sidecar != SIDECAR_FORMAT {
+            return Err(ManifestError::Value {
+                key: "sidecar".to_owned(),
+                reason: format!("this program reads format {SIDECAR_FORMAT}"),
+            });
+        }
+        Ok(sidecar)
+    }
+
+    /// Its part of the version of a policy.
+    pub fn tag(&self) -> String {
+        format!("{}{}", self.name, self.revision)
+    }
+}
