@@ -28,7 +28,13 @@ const GEO: &str = "STRUCT(ContinentCode VARCHAR, CountryCode VARCHAR, CountryCod
 const NETWORK: &str = "STRUCT(CIDR VARCHAR, ASNumber BIGINT, ASName VARCHAR, Missing BOOLEAN, Systems STRUCT(ASNs BIGINT[])[])";
 
 /// Datatypes that are not about one connection of a test, so that nothing joins with them by UUID.
-const NOT_OF_A_CONNECTION: [&str; 4] = ["annotation2", "hopannotation2", "nodeinfo1", "switch"];
+const NOT_OF_A_CONNECTION: [&str; 5] = [
+    "annotation2",
+    "hopannotation2",
+    "nodeinfo1",
+    "switch",
+    "unadmitted",
+];
 
 /// What is recorded beside a test, what of a row counts, and the order of several.
 const SIDECARS: [(&str, &str, &str); 4] = [

@@ -50,6 +50,7 @@ fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
         path("lake"),
     );
 
+    let events = path("events.sock");
     let (log, prefix) = (temporary.path().join("ndt7.log"), path("prefix"));
     fs::write(&prefix, "node_1700000000").unwrap();
     let listen = [
@@ -58,6 +59,8 @@ fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
         &spool,
         "--ndt7_addr_cleartext",
         "127.0.0.1:0",
+        "--event-socket",
+        &events,
     ];
     let server = Part::start(
         &[&listen[..], &["--uuid-prefix-file", &prefix]].concat(),
@@ -71,7 +74,15 @@ fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
     });
     let port = address.rsplit_once(':').unwrap().1;
     let trace_state = path("trace");
-    let recorded = ["tcp-info", "--directory", &spool, "--state", &trace_state];
+    let recorded = [
+        "tcp-info",
+        "--directory",
+        &spool,
+        "--state",
+        &trace_state,
+        "--event-socket",
+        &events,
+    ];
     let log = temporary.path().join("tcp-info.log");
     let recorder = Part::start(
         &[
@@ -192,6 +203,9 @@ fn the_recorder_takes_m_labs_flags_without_any_privilege() {
         metrics.contains("tcpinfo_polling_interval_histogram_bucket"),
         "{metrics}"
     );
+    let text = fs::read_to_string(&log).unwrap();
+    let warned = |line: &str| line.contains("WARN") && line.contains("published in full");
+    assert!(text.lines().any(warned), "{text}");
     recorder.end();
     let traces = stored::files(Path::new(&path("ndt")), ".00000.jsonl.zst");
     assert_eq!(traces.len(), 1, "{traces:?}");

@@ -129,12 +129,13 @@ pub fn json_by_rules(data: &[u8]) {
     let Some((first, json)) = data.split_first() else {
         return;
     };
-    match first % 6 {
+    match first % 7 {
         0 => built_in(Rules::Ndt5, "ndt5", "x.json", json),
         1 => built_in(Rules::Annotation2, "annotation2", "x.json", json),
         2 => built_in(Rules::Switch, "switch", "x.json", json),
         3 => built_in(Rules::Switch, "switch", "x.jsonl", json),
-        4 => built_in(Rules::Json, "hopannotation2", "x.json", json),
+        4 => built_in(Rules::Unadmitted, "unadmitted", "x.jsonl", json),
+        5 => built_in(Rules::Json, "hopannotation2", "x.json", json),
         _ => built_in(Rules::Json, "nodeinfo1", "x.json", json),
     }
 }

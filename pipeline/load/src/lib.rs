@@ -28,7 +28,9 @@ mod sweep;
 mod table;
 mod warehouse;
 
-pub use datatype::{Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo};
+pub use datatype::{
+    Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo, unadmitted,
+};
 pub use error::LoadError;
 pub use export::{Export, export};
 pub use lake::{Lake, writer_properties};

@@ -167,7 +167,7 @@ impl Experiment {
             active: active.clone(),
             max_tests: settings.max_tests,
             disk: Arc::clone(&disk),
-            announcer: announcer.clone(),
+            announcer: announcer.as_ref().map(Arc::downgrade),
         };
         let metrics = Metrics::register(registry, &manifest, load);
         let shared = Shared {

@@ -1,7 +1,7 @@
 //! The four golden signals of an experiment (traffic, errors, latency, saturation)
 //! and its run counter.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use groma_events::Announcer;
@@ -35,7 +35,8 @@ pub(crate) struct Load {
     pub(crate) active: Active,
     pub(crate) max_tests: usize,
     pub(crate) disk: Arc<Disk>,
-    pub(crate) announcer: Option<Arc<Announcer>>,
+    /// The registry may outlive the experiment, with which the announcer ends.
+    pub(crate) announcer: Option<Weak<Announcer>>,
 }
 
 impl Collector for Load {
@@ -65,7 +66,7 @@ impl Collector for Load {
                 is(Refusal::SpoolFailed),
             ),
         ];
-        if let Some(announcer) = &self.announcer {
+        if let Some(announcer) = self.announcer.as_ref().and_then(Weak::upgrade) {
             gauges.push((
                 "groma_experiment_recorder_connected",
                 "Whether the connection recorder hears of admitted tests; it publishes no other connection in full",

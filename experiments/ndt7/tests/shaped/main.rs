@@ -48,6 +48,7 @@ fn measure(rate_kbps: u64, direction: Direction) -> Result<Outcome, ClientError>
             prefix: Prefix::fallback(),
             require_policy: false,
             max_tests: 1,
+            event_socket: None,
         };
         let manifest = groma_ndt7::manifest().unwrap();
         let experiment = Experiment::new(manifest, settings, lifecycle, &mut registry).unwrap();

@@ -493,6 +493,7 @@ fn every_rule_has_its_name_once() {
         "annotation2",
         "pcap",
         "switch",
+        "unadmitted",
     ] {
         let rules = Rules::for_datatype(name).list();
         let names: BTreeSet<_> = rules.iter().map(|rule| rule.name).collect();

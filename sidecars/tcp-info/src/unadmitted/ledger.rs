@@ -72,7 +72,8 @@ impl Ledger {
                 pending = !self.tried("make rows of unadmitted connections", Self::empty_queue);
             }
             if ended || self.is_due() {
-                self.tried("publish rows of unadmitted connections", |ledger| {
+                // What failed is looked at again with the queue.
+                pending |= !self.tried("publish rows of unadmitted connections", |ledger| {
                     ledger.log.publish()
                 });
             }

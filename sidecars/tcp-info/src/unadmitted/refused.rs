@@ -83,12 +83,12 @@ impl Refused {
             return Ok(None);
         };
         let info = snapshot.tcp_info.unwrap_or_default();
-        // Older kernels have no count of bytes sent.
+        // Kernels before 4.19 have no count of bytes sent.
         let sent = match info.bytes_sent {
-            0 => info.bytes_acked,
+            0 if info.data_segs_out > 0 => info.bytes_acked,
             sent => sent - info.bytes_retrans,
         };
-        // `bytes_received` also counts a FIN.
+        // `bytes_received` also counts a FIN: without data there is nothing else in it.
         let received = if info.data_segs_in == 0 {
             0
         } else {
