@@ -117,7 +117,7 @@ impl Writer {
             self.refuse_due(Instant::now(), true);
         }
         self.write_journal();
-        self.setup.metrics.set_totals(self.setup.journal.totals());
+        self.set_totals();
     }
 
     fn take(&mut self, batch: &Batch) {
@@ -135,6 +135,13 @@ impl Writer {
             }
         }
         self.tell();
+        self.set_totals();
+    }
+
+    /// The undecided first: whoever sees that a connection has closed sees that nothing is decided about it.
+    fn set_totals(&self) {
+        let undecided = self.undecided.len() as i64;
+        self.setup.metrics.undecided.set(undecided);
         self.setup.metrics.set_totals(self.setup.journal.totals());
     }
 

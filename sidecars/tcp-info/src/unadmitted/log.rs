@@ -11,6 +11,7 @@
 //! While there is a log, files in `.unadmitted` are unfinished copies of it. Without one they are complete.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -97,7 +98,7 @@ impl Log {
         let mut text = String::new();
         for connection in &refused {
             let (uuid, date, row) = (&connection.uuid, connection.date(), connection.row());
-            text.push_str(&format!("{uuid} {date} {row}\n"));
+            let _ = writeln!(text, "{uuid} {date} {row}");
         }
         self.write(text.as_bytes())?;
         for connection in refused {

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use groma_events::{Backoff, Client, Event, Notice};
+use groma_events::{
+    Admission as Announcement, Announced, Announcer, Backoff, Client, Event, Notice,
+};
 use groma_spool::ExperimentDir;
 use groma_tcp_info::decode::Recording;
-use groma_tcp_info::{Collector, Config, Namespace, Scope};
+use groma_tcp_info::{Admission, Collector, Config, Namespace, Scope};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
@@ -42,6 +44,56 @@ impl Place {
         let mut config = Config::new(spool.unwrap(), state, self.prefix.clone(), namespaces);
         config.event_socket = Some(self.socket());
         config
+    }
+
+    /// A recorder to which connections are announced. Nothing waits longer than it must.
+    pub(crate) fn announced(&self, namespaces: Vec<Namespace>) -> Config {
+        let mut config = self.config(namespaces);
+        config.admission = Admission::Announced;
+        config.unadmitted.grace = Duration::from_millis(500);
+        config.unadmitted.batch_age = Duration::ZERO;
+        config
+    }
+
+    pub(crate) fn announcer(&self) -> Announcer {
+        let announcer = Announcer::start(self.socket()).unwrap();
+        wait_until("the announcer is connected", || announcer.is_connected());
+        announcer
+    }
+
+    /// Announces a connection of a test.
+    pub(crate) fn announce(&self, announcer: &Announcer, cookie: u64) -> Announced {
+        announcer.announce(Announcement {
+            timestamp: jiff::Timestamp::now(),
+            uuid: self.prefix.uuid(cookie),
+            test_id: self.prefix.uuid(cookie),
+            policy_version: "2".to_owned(),
+        })
+    }
+
+    /// All rows about unadmitted connections in the spool.
+    pub(crate) fn rows(&self) -> Vec<serde_json::Value> {
+        let files = walk(&self.dir.path().join("spool/ndt/unadmitted"));
+        let mut rows = Vec::new();
+        for file in files {
+            for line in std::fs::read_to_string(file).unwrap().lines() {
+                rows.push(serde_json::from_str(line).unwrap());
+            }
+        }
+        rows
+    }
+
+    /// All lines of the operators' store.
+    pub(crate) fn addresses(&self) -> Vec<serde_json::Value> {
+        let files = walk(&self.dir.path().join("state/unadmitted/addresses"));
+        let files = files.iter().filter(|path| path.extension().is_some());
+        files
+            .flat_map(|path| {
+                let text = std::fs::read_to_string(path).unwrap();
+                let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+                lines.collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// All files in the spool by UUID and sequence; fails on any that is not readable.
