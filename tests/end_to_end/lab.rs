@@ -27,6 +27,11 @@ impl Lab {
     /// Starts a lab on free ports and does not wait for it. Its log goes to the
     /// end of `<dir>.log`.
     pub(crate) fn spawn(dir: &Path, flush_age: &str) -> Self {
+        Self::spawn_with(dir, flush_age, &[])
+    }
+
+    /// The same with more flags.
+    fn spawn_with(dir: &Path, flush_age: &str, flags: &[&str]) -> Self {
         let log = File::options()
             .create(true)
             .append(true)
@@ -36,6 +41,7 @@ impl Lab {
         let arguments = ["up", "--json", "--dir", at, "--flush-age", flush_age];
         let ports = ["--ws-port", "0", "--wss-port", "0", "--admin-port", "0"];
         let mut child = groma(arguments.into_iter().chain(ports))
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -51,7 +57,12 @@ impl Lab {
 
     /// Starts a lab and waits until it serves.
     pub(crate) fn start(dir: &Path, flush_age: &str) -> Self {
-        let mut lab = Self::spawn(dir, flush_age);
+        Self::start_with(dir, flush_age, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn start_with(dir: &Path, flush_age: &str, flags: &[&str]) -> Self {
+        let mut lab = Self::spawn_with(dir, flush_age, flags);
         let mut line = String::new();
         let stdout = lab.stdout.as_mut().expect("it is piped");
         stdout

@@ -16,3 +16,4 @@ mod readers;
 mod signals;
 mod stored;
 mod streams;
+mod unadmitted;

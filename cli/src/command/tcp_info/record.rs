@@ -317,13 +317,13 @@ fn compat_plan(compat: &Compat, args: &RecordArgs) -> anyhow::Result<Plan> {
         vec![namespace],
     );
     config.event_socket.clone_from(&compat.event_socket);
-    match args.experiment.given_manifest()? {
-        Some(manifest) => admission(&mut config, &manifest)?,
-        None => tracing::warn!(
-            "every connection is published in full, with its address, as M-Lab's tcp-info does, also those of clients \
-             that were refused or did not agree to a policy; give a --manifest in front of --compat to publish admitted \
-             tests only"
-        ),
+    if let Some(manifest) = args.experiment.given_manifest()? {
+        admission(&mut config, &manifest)?;
+    } else {
+        tracing::warn!(
+            "every connection is published in full, with its address, as M-Lab's tcp-info does, also those of clients that \
+             were refused or did not agree to a policy; give a --manifest in front of --compat to publish admitted tests only"
+        );
     }
     config.anonymize = compat.anonymize;
     let admin = parse_listen_address(&compat.listen_address).with_context(|| {
