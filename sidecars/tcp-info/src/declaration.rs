@@ -16,7 +16,7 @@ mod tests {
     #[test]
     fn the_declaration_names_what_is_published_and_how_long_addresses_are_kept() {
         let sidecar = super::sidecar();
-        let names: Vec<&str> = sidecar.datatypes.iter().map(|name| name.as_str()).collect();
+        let names: Vec<String> = sidecar.datatypes.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["tcpinfo", "unadmitted"]);
         let hours = u64::from(sidecar.unadmitted.unwrap().hours);
         assert_eq!(hours * 3600, crate::unadmitted::KEEP_SECONDS);
