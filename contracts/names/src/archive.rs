@@ -131,7 +131,7 @@ fn read_date(directories: &[Cursor<'_>]) -> Result<Option<Date>, Fault> {
     }
     match parse_date_dir(&parts) {
         Some(date) => Ok(Some(date)),
-        None => year.fault("date directory", "no date YYYY/MM/DD from 2000 to 2099"),
+        None => year.fault("date directory", "no date YYYY/MM/DD from 1970 to 2099"),
     }
 }
 

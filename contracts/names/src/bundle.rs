@@ -48,7 +48,7 @@ impl Bundle {
             );
         };
         let Some(date) = parse_date_dir(&[year.text, month.text, day.text]) else {
-            return year.fault("date directory", "no date YYYY/MM/DD from 2000 to 2099");
+            return year.fault("date directory", "no date YYYY/MM/DD from 1970 to 2099");
         };
         let root = Root::read(root, *experiment)?;
         let experiment = read_name("experiment", *experiment)?;

@@ -55,7 +55,7 @@ pub enum Form {
 }
 
 impl ObjectName {
-    /// A tar file. `date` is the date directory of its files (2000 to 2099), `timestamp` the moment of bundling; it is
+    /// A tar file. `date` is the date directory of its files (1970 to 2099), `timestamp` the moment of bundling; it is
     /// cut to microseconds.
     pub fn tgz(
         experiment: &Name,

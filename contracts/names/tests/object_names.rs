@@ -178,7 +178,7 @@ const REFUSED: &[(&str, &str, usize)] = &[
     ("ndt/20160126T000000Z-mlab1-prg01-ndt-0007.tgz", "datatype", 4),
     ("ndt/ndt7/2020/02/30/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", "date directory", 9),
     ("ndt/2009/13/18/20090218T000000Z-mlab1-lga01-ndt-0000.tgz", "date directory", 4),
-    ("ndt/1999/02/18/19990218T000000Z-mlab1-lga01-ndt-0000.tgz", "date directory", 4),
+    ("ndt/1969/02/18/19690218T000000Z-mlab1-lga01-ndt-0000.tgz", "date directory", 4),
     ("ndt/ndt7/2020/3/18/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", "date directory", 9),
     ("ndt/ndt7/2020/03/18/a/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", "directory", 20),
     ("ndt/ndt7/2020/03/18/20200231T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", "timestamp", 20),

@@ -16,7 +16,7 @@ fn node() -> impl Strategy<Value = String> {
 }
 
 fn day() -> impl Strategy<Value = String> {
-    (2000..2100, 1..13, 1..29).prop_map(|(year, month, day)| format!("{year}/{month:02}/{day:02}"))
+    (1970..2100, 1..13, 1..29).prop_map(|(year, month, day)| format!("{year}/{month:02}/{day:02}"))
 }
 
 fn stamp() -> impl Strategy<Value = String> {

@@ -5,6 +5,7 @@
 //! name. A datatype on a volume of its own, to which no file can be renamed from there, has its own `.tmp/` and
 //! `.claimed/` inside the datatype's directory.
 
+mod clock;
 mod durable;
 mod experiment_dir;
 mod name;
@@ -14,6 +15,7 @@ mod rename;
 mod reservation;
 mod volume;
 
+pub use clock::is_plausible;
 pub use durable::{Replace, create_dirs_durable, sync_dir, write_durable};
 pub use experiment_dir::ExperimentDir;
 pub use name::{FileName, Name, NameError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Uuid;
@@ -66,7 +66,7 @@ impl Prefix {
     /// a difference of more than an hour is a warning.
     pub fn read(path: &Path) -> Result<Self, PrefixError> {
         let prefix = Self::read_text(path)?;
-        match fs::read_to_string(boot_id_path(path)) {
+        match fs::read_to_string(beside(path, ".boot_id")) {
             Ok(known) => {
                 let now = boot_id().map_err(PrefixError::Boot)?;
                 if known.trim() != now {
@@ -76,7 +76,7 @@ impl Prefix {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => prefix.warn_if_old(path),
             Err(source) => {
-                let path = boot_id_path(path);
+                let path = beside(path, ".boot_id");
                 return Err(PrefixError::Read { path, source });
             }
         }
@@ -96,9 +96,7 @@ impl Prefix {
     /// Seconds between the boot time in the prefix and that one; `None` if there is no
     /// number in it.
     fn apart_s(&self, boot_s: i64) -> Option<u64> {
-        let times = self.0.split('_').skip(1);
-        let time = times.filter_map(|part| part.parse::<i64>().ok()).last()?;
-        Some(time.abs_diff(boot_s))
+        Some(self.boot_s()?.abs_diff(boot_s))
     }
 
     fn read_text(path: &Path) -> Result<Self, PrefixError> {
@@ -114,40 +112,70 @@ impl Prefix {
 
     /// Makes sure that `path` holds a prefix of the present boot and returns it.
     ///
-    /// The boot id is kept beside the file (`<path>.boot_id`); when it differs
-    /// from the kernel's, the machine has rebooted, its socket cookies begin
-    /// again, and the prefix is made anew so that no UUID ever repeats. A prefix
-    /// file without a boot id beside it was made by another tool, which owns it:
-    /// it is used as it is.
+    /// The boot id is kept beside the file (`<path>.boot_id`). If it differs from the kernel's, the machine has rebooted and
+    /// its socket cookies begin again, so a new prefix is made. Its boot time is later than that of the last prefix, whatever
+    /// the clock shows: a board without a battery may start at the same second every time. Where the clock cannot be right
+    /// and no last prefix is known, the prefix ends in `_unsafe`. A prefix file without a boot id beside it was made by
+    /// another tool, which owns it: it is used as it is.
     pub fn ensure(path: &Path, name: &str) -> Result<Self, PrefixError> {
         let id = boot_id().map_err(PrefixError::Boot)?;
-        let id_path = boot_id_path(path);
+        let boot_s = boot_time_s().map_err(PrefixError::Boot)?;
+        Self::ensure_for(path, name, &id, boot_s)
+    }
+
+    fn ensure_for(path: &Path, name: &str, id: &str, boot_s: i64) -> Result<Self, PrefixError> {
+        let id_path = beside(path, ".boot_id");
+        // Two processes that start at once must agree.
+        let _lock = lock(path)?;
+        let mut last = None;
         if path.exists() {
             match fs::read_to_string(&id_path) {
-                Ok(known) if known.trim() == id => return Self::read(path),
+                Ok(known) if known.trim() == id => return Self::read_text(path),
                 Ok(_) => {
                     tracing::info!(path = %path.display(), "new boot: making a new UUID prefix");
+                    // A damaged file is replaced all the same.
+                    last = Self::read_text(path).ok();
                 }
                 Err(_) => return Self::read(path),
             }
         }
-        let prefix = Self(format!(
-            "{name}_{}",
-            boot_time_s().map_err(PrefixError::Boot)?
-        ));
-        // The boot id goes first: a crash in between leaves an old prefix with a
-        // new id only if the prefix existed, so that one is taken away before.
-        if let Err(error) = fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(PrefixError::Write {
-                path: path.to_owned(),
-                source: error,
-            });
-        }
-        replace(&id_path, &id)?;
+        let prefix = Self::after(last.as_ref(), name, boot_s);
+        // The prefix goes first. A crash in between leaves the old boot id, and the next start makes a later prefix still.
         replace(path, prefix.as_str())?;
+        replace(&id_path, id)?;
         Ok(prefix)
+    }
+
+    /// The prefix of a boot at `boot_s`, later than the last one.
+    fn after(last: Option<&Self>, name: &str, boot_s: i64) -> Self {
+        let last_s = last.and_then(Self::boot_s);
+        let is_plausible =
+            jiff::Timestamp::from_second(boot_s).is_ok_and(groma_spool::is_plausible);
+        match last_s {
+            Some(last_s) if boot_s <= last_s => {
+                let next_s = last_s.saturating_add(1);
+                tracing::warn!(
+                    boot_s,
+                    last_s,
+                    "the clock shows an earlier boot than the last one: the UUID prefix follows the last one"
+                );
+                Self(format!("{name}_{next_s}"))
+            }
+            None if !is_plausible => {
+                tracing::warn!(
+                    boot_s,
+                    "the clock cannot be right and no earlier UUID prefix is known: UUIDs may repeat after a reboot"
+                );
+                Self(format!("{name}_{boot_s}_unsafe"))
+            }
+            _ => Self(format!("{name}_{boot_s}")),
+        }
+    }
+
+    /// The boot time in the prefix; `None` if there is no number in it.
+    fn boot_s(&self) -> Option<i64> {
+        let parts = self.0.split('_').skip(1);
+        parts.filter_map(|part| part.parse().ok()).last()
     }
 
     /// The prefix of last resort, for a process that was given no prefix file.
@@ -195,10 +223,36 @@ impl fmt::Display for Prefix {
     }
 }
 
-fn boot_id_path(path: &Path) -> PathBuf {
+/// The path with something after its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".boot_id");
+    name.push(end);
     PathBuf::from(name)
+}
+
+/// Locks the prefix file against other processes that make it. Only its owner may open the lock file.
+fn lock(path: &Path) -> Result<fs::File, PrefixError> {
+    let lock = beside(path, ".lock");
+    let at = |source| PrefixError::Write {
+        path: lock.clone(),
+        source,
+    };
+    create_parent(&lock).map_err(at)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&lock).map_err(at)?;
+    file.lock().map_err(at)?;
+    Ok(file)
+}
+
+fn create_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent),
+        None => Ok(()),
+    }
 }
 
 /// Writes a small world-readable file in one step, also over a read-only one.
@@ -207,9 +261,7 @@ fn replace(path: &Path, text: &str) -> Result<(), PrefixError> {
         path: path.to_owned(),
         source,
     };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(at)?;
-    }
+    create_parent(path).map_err(at)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
@@ -265,12 +317,48 @@ mod tests {
         let dir = folder();
         let path = dir.path().join("prefix");
         Prefix::ensure(&path, "lab").unwrap();
-        fs::remove_file(boot_id_path(&path)).unwrap();
-        fs::write(boot_id_path(&path), "00000000-0000-0000-0000-000000000000").unwrap();
+        fs::remove_file(beside(&path, ".boot_id")).unwrap();
+        fs::write(
+            beside(&path, ".boot_id"),
+            "00000000-0000-0000-0000-000000000000",
+        )
+        .unwrap();
         let after = Prefix::ensure(&path, "rebooted").unwrap();
         assert!(after.as_str().starts_with("rebooted_"));
         assert_eq!(Prefix::read(&path).unwrap(), after);
         assert_eq!(Prefix::ensure(&path, "third").unwrap(), after);
+    }
+
+    #[test]
+    fn boots_at_the_same_second_have_different_prefixes() {
+        let dir = folder();
+        let path = dir.path().join("prefix");
+        let (boot_s, earlier_s) = (1_800_000_000, 946_684_800);
+        let mut seen = std::collections::BTreeSet::new();
+        for (boot, boot_s) in [boot_s, boot_s, earlier_s, boot_s, boot_s + 1, earlier_s]
+            .into_iter()
+            .enumerate()
+        {
+            let id = format!("boot-{boot}");
+            let prefix = Prefix::ensure_for(&path, "lab", &id, boot_s).unwrap();
+            let again = Prefix::ensure_for(&path, "lab", &id, boot_s).unwrap();
+            assert_eq!(prefix, again, "it changed within a boot");
+            assert!(seen.insert(prefix.to_string()), "{prefix} repeats");
+        }
+        assert!(seen.iter().all(|prefix| !prefix.contains("unsafe")));
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_right_marks_the_first_prefix_as_unsafe() {
+        let dir = folder();
+        for boot_s in [-3600, 5, 946_684_800, 253_402_300_799] {
+            let path = dir.path().join(format!("prefix{boot_s}"));
+            let prefix = Prefix::ensure_for(&path, "lab", "boot-1", boot_s).unwrap();
+            assert_eq!(prefix.as_str(), format!("lab_{boot_s}_unsafe"));
+            let next = Prefix::ensure_for(&path, "lab", "boot-2", boot_s).unwrap();
+            assert_ne!(next, prefix);
+            assert!(Prefix::parse(next.as_str()).is_some());
+        }
     }
 
     #[test]
@@ -279,12 +367,16 @@ mod tests {
         let path = dir.path().join("prefix");
         Prefix::ensure(&path, "lab").unwrap();
         Prefix::read(&path).unwrap();
-        fs::remove_file(boot_id_path(&path)).unwrap();
-        fs::write(boot_id_path(&path), "00000000-0000-0000-0000-000000000000").unwrap();
+        fs::remove_file(beside(&path, ".boot_id")).unwrap();
+        fs::write(
+            beside(&path, ".boot_id"),
+            "00000000-0000-0000-0000-000000000000",
+        )
+        .unwrap();
         let error = Prefix::read(&path).unwrap_err();
         assert!(matches!(error, PrefixError::OtherBoot { .. }), "{error}");
         assert!(error.to_string().contains("once per boot"), "{error}");
-        fs::remove_file(boot_id_path(&path)).unwrap();
+        fs::remove_file(beside(&path, ".boot_id")).unwrap();
         Prefix::read(&path).unwrap();
     }
 

@@ -11,11 +11,18 @@ use sha2::{Digest, Sha256};
 use crate::PublishError;
 use crate::journal::JOURNAL_FILE;
 
-/// The entries of a directory that are not hidden; none when the directory is missing.
+/// The entries of a directory that are not hidden; none when it is missing or not a directory.
 pub(crate) fn visible_entries(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(PublishError::io("list", dir)(error)),
     };
     let mut paths = Vec::new();

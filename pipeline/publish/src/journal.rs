@@ -8,7 +8,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use groma_archive::disk::{Disk, Place, Taken};
-use groma_spool::{Name, SpoolPath};
+use groma_spool::{FileName, Name, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -83,7 +83,29 @@ impl Bundle {
 
     /// The journal of a bundle directory, `None` when it was never sealed.
     pub(crate) fn read(dir: &Path) -> Result<Option<Bundle>, PublishError> {
-        read_json(&dir.join(JOURNAL_FILE))
+        let path = dir.join(JOURNAL_FILE);
+        let bundle = read_json(&path)?;
+        if let Some(bundle) = &bundle {
+            bundle.check(dir).map_err(|reason| {
+                let error = io::Error::new(io::ErrorKind::InvalidData, reason);
+                PublishError::io("read bundle journal", &path)(error)
+            })?;
+        }
+        Ok(bundle)
+    }
+
+    /// Checks the names in a journal: none may lead out of its directory.
+    fn check(&self, dir: &Path) -> Result<(), String> {
+        if dir.file_name().is_none_or(|name| name != &*self.id) {
+            return Err(format!("the id {:?} is not the directory's name", self.id));
+        }
+        let body = |object: &Object| object.body.parse::<FileName>();
+        if let Some(error) = self.objects.iter().find_map(|object| body(object).err()) {
+            return Err(error.to_string());
+        }
+        let path = |member: &Member| member.path.parse::<SpoolPath>();
+        let bad = self.members.iter().find_map(|member| path(member).err());
+        bad.map_or(Ok(()), |error| Err(error.to_string()))
     }
 
     /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.

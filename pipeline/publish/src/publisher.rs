@@ -12,6 +12,7 @@ use groma_spool::Name;
 use groma_watch::{Change, TreeWatch, WatchError};
 use prometheus_client::registry::Registry;
 
+use crate::aging::Aging;
 use crate::pickup::Picker;
 use crate::recover::{Inheritance, recover};
 use crate::reserve::State;
@@ -107,6 +108,7 @@ impl Publisher {
         picker.scan();
         let (mut scanned, mut retried) = (Instant::now(), Instant::now());
         let mut expired = None;
+        let mut aging = Aging::open(&self.shared.config.state_dir);
         while !stop.load(Ordering::Acquire) {
             self.pick_up(&mut picker, TICK);
             if retried.elapsed() >= AGAIN_EVERY {
@@ -133,7 +135,7 @@ impl Publisher {
                 scanned = Instant::now();
             }
             if expired.is_none_or(|at: Instant| at.elapsed() >= EXPIRE_EVERY) {
-                self.expire_receipts();
+                self.expire_receipts(&mut aging);
                 expired = Some(Instant::now());
             }
             if workers.iter().any(|(_, worker)| worker.is_finished()) {
@@ -208,13 +210,16 @@ impl Publisher {
         self.shared.metrics.show_reserve(is_held, is_stopped);
     }
 
-    fn expire_receipts(&self) {
+    fn expire_receipts(&self, aging: &mut Aging) {
         let config = &self.shared.config;
-        let now = (config.clock)();
-        if let Err(error) =
-            receipts::expire(&config.disk, &config.state_dir, now, config.receipts_kept)
-        {
-            tracing::warn!(%error, "could not remove old receipts; it will be tried again");
+        let expired = aging.tick(config).and_then(|time| match time {
+            Some(time) => {
+                receipts::expire(&config.disk, &config.state_dir, time, config.receipts_kept)
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = expired {
+            tracing::warn!(%error, "cannot remove old receipts; it will be tried again");
         }
     }
 

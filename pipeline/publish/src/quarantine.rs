@@ -211,7 +211,9 @@ pub(crate) fn note_path(file: &Path) -> PathBuf {
         return file.with_file_name(format!("{name}{NOTE_END}"));
     }
     let digest = hex(&Sha256::digest(name.as_bytes()));
-    file.with_file_name(format!("{}-{}{NOTE_END}", &name[..150], &digest[..16]))
+    // Of a name that is not ours, the cut may be within a character.
+    let begin = &name[..name.floor_char_boundary(150)];
+    file.with_file_name(format!("{begin}-{}{NOTE_END}", &digest[..16]))
 }
 
 /// The file's own name, or with a number behind it when that is taken, or its reason's is by a file with a reason of its own.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use groma_archive::disk::{Disk, Place, Taken};
+use groma_spool::is_plausible;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -149,7 +150,7 @@ pub(crate) fn record(
         .map_err(PublishError::io("write receipt", &path))
 }
 
-/// Removes the receipts of days that are longer ago than `kept`.
+/// Removes the receipts of days that are longer ago than `kept` at `now`. Those that an impossible clock has dated stay.
 pub(crate) fn expire(
     disk: &Disk,
     state_dir: &Path,
@@ -165,13 +166,18 @@ pub(crate) fn expire(
         let name = day.file_name().and_then(|name| name.to_str());
         if name
             .and_then(|name| name.parse::<Date>().ok())
-            .is_some_and(|day| day < last)
+            .is_some_and(|day| day < last && is_possible(day))
         {
             remove_dir(disk, &day)?;
             tracing::info!(day = %day.display(), "receipts expired");
         }
     }
     Ok(())
+}
+
+fn is_possible(day: Date) -> bool {
+    let time = day.to_zoned(TimeZone::UTC).map(|day| day.timestamp());
+    time.is_ok_and(is_plausible)
 }
 
 fn keys_of(bundle: &Bundle) -> Vec<u8> {
@@ -202,7 +208,7 @@ fn has_key(path: &Path, key: u64) -> Option<bool> {
         let file = File::open(path)?;
         let mut magic = [0; MAGIC.len()];
         file.read_exact_at(&mut magic, 0)?;
-        let bytes = file.metadata()?.len() - magic.len() as u64;
+        let bytes = file.metadata()?.len().saturating_sub(magic.len() as u64);
         if magic != *MAGIC || !bytes.is_multiple_of(ENTRY_BYTES as u64) {
             return Ok(None);
         }

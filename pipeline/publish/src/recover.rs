@@ -39,11 +39,10 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
             Err(error) => {
                 tracing::error!(dir = %dir.display(), %error, "a bundle is set aside");
                 let name = dir.file_name().unwrap_or_default();
-                move_dir(
-                    disk,
-                    &dir,
-                    &shared.config.state_dir.join(CONFLICT_DIR).join(name),
-                )?;
+                let conflict = shared.config.state_dir.join(CONFLICT_DIR).join(name);
+                if let Err(error) = move_dir(disk, &dir, &conflict) {
+                    tracing::error!(%error, "cannot set it aside; it stays among the bundles");
+                }
                 continue;
             }
         };

@@ -145,7 +145,7 @@ impl Shared {
                 });
             }
         }
-        let moments = Moments::open(state_dir.join("last-moment"));
+        let moments = Moments::open(state_dir);
         let reserve = Reserve::open(&config);
         let quarantine = Budget::of(state_dir, config.quarantine_max_bytes)?;
         Ok(Shared {

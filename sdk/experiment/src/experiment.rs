@@ -12,6 +12,7 @@ use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
 use crate::Test;
+use crate::clock::Clock;
 use crate::datatypes::write_schemas;
 use crate::disk::Disk;
 use crate::metadata::{Consent, Dropped, allows_token, client_metadata};
@@ -128,6 +129,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) disk: Arc<Disk>,
     pub(crate) announcer: Option<Arc<Announcer>>,
+    clock: Clock,
     active: Active,
     lifecycle: Lifecycle,
     require_policy: bool,
@@ -152,6 +154,7 @@ impl Experiment {
             return Err(SetupError::TokenAllowed(manifest.name.to_string()));
         }
         let dir = ExperimentDir::open(settings.data_dir, manifest.name.clone())?;
+        let clock = Clock::open(&dir);
         let abandoned = dir.clear_abandoned()?;
         if abandoned > 0 {
             tracing::warn!(abandoned, "removed results that a crash left half-written");
@@ -177,6 +180,7 @@ impl Experiment {
             metrics,
             disk,
             announcer,
+            clock,
             active,
             lifecycle,
             require_policy: settings.require_policy,
@@ -225,8 +229,9 @@ impl Experiment {
         if consent == Consent::Other {
             shared.metrics.metadata_dropped(Dropped::Policy);
         }
-        let policy = consent.entry(&shared.manifest);
-        Ok(Test::new(Arc::clone(shared), place, rooms, client, policy))
+        let mut server = vec![consent.entry(&shared.manifest)];
+        server.extend(shared.clock.mark());
+        Ok(Test::new(Arc::clone(shared), place, rooms, client, server))
     }
 
     /// The tests that are going on; give it to [`groma_service::drain`].

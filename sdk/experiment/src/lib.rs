@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod clock;
 mod datatypes;
 mod disk;
 mod experiment;

@@ -68,8 +68,8 @@ pub struct Test {
     /// Room for the result.
     rooms: Vec<Room>,
     client_metadata: Vec<NameValue>,
-    /// The policy version alone.
-    server_metadata: [NameValue; 1],
+    /// The policy version first, then the mark of a wrong clock.
+    server_metadata: Vec<NameValue>,
     uuids: Vec<Uuid>,
     // Held for their Drop, which says that the test has ended.
     announced: Vec<Announced>,
@@ -83,14 +83,14 @@ impl Test {
         place: ActiveGuard,
         rooms: Vec<Room>,
         client_metadata: Vec<NameValue>,
-        policy: NameValue,
+        server_metadata: Vec<NameValue>,
     ) -> Self {
         Self {
             shared,
             _place: place,
             rooms,
             client_metadata,
-            server_metadata: [policy],
+            server_metadata,
             uuids: Vec::new(),
             announced: Vec::new(),
             began: Instant::now(),
@@ -151,8 +151,8 @@ impl Test {
         &self.client_metadata
     }
 
-    /// What the server says about the test: `policy_version`, which is the manifest's if
-    /// the client sent that one as accepted, else `not-sent`.
+    /// Returns the server's entries about the test. The first is `policy_version`: the manifest's if the client sent that one
+    /// as accepted, else `not-sent`. `clock` is `implausible` where the clock cannot be right.
     pub fn server_metadata(&self) -> &[NameValue] {
         &self.server_metadata
     }
