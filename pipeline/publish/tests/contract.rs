@@ -297,6 +297,9 @@ fn receipts_expire_by_the_day() {
         .unwrap();
     assert_eq!(find_receipts(&state, &wanted("old.json")).unwrap().len(), 1);
     lab.write(&format!("{DAY}/new.json"), b"{}");
+    // Ten days in which a publisher ran.
+    let now = jiff::Timestamp::now().to_string();
+    fs::write(state.join("receipts-clock"), now).unwrap();
     let mut config = lab.config();
     config.receipts_kept = Duration::from_hours(9 * 24);
     let running = Running::start(config, Arc::new(lab.store()));
