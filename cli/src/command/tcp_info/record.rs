@@ -57,7 +57,7 @@ pub(super) struct RecordArgs {
     excluded_remotes: Vec<Prefix>,
 
     /// Serve events at this unix socket: which connection opened, closed, or belongs to an admitted test. The
-    /// experiment announces its tests here (`groma ndt7 --event-socket`).
+    /// experiment announces its tests here (`groma ndt7 --event-socket`). Without it, `tcpevents.sock` in --state.
     #[arg(
         long = "event-socket",
         env = "TCPINFO_EVENTSOCKET",
@@ -156,6 +156,9 @@ struct Plan {
     grace: Duration,
 }
 
+/// The event socket in the state directory, where none is given and tests must be announced.
+const OWN_SOCKET: &str = "tcpevents.sock";
+
 /// How often the recorder's health is looked at while nothing happens.
 const WATCH: Duration = Duration::from_millis(100);
 
@@ -236,12 +239,16 @@ fn admission(config: &mut Config, manifest: &Manifest) -> anyhow::Result<()> {
     config.unadmitted.most_bytes = manifest.unadmitted_bytes;
     config.admission = match manifest.admission {
         groma_manifest::Admission::Announced => {
-            anyhow::ensure!(
-                config.event_socket.is_some(),
-                "the experiment announces its admitted tests, and no other connection is published in full: give \
-                 --event-socket here and to the experiment, or set admission = \"first-payload\" in the manifest of a \
-                 program that cannot announce"
-            );
+            if config.event_socket.is_none() {
+                let socket = config.state_dir.join(OWN_SOCKET);
+                tracing::warn!(
+                    "no --event-socket: admitted tests can be announced at {} only. Give it to the experiment with \
+                     --event-socket; until then no connection is published in full. A program that cannot announce has \
+                     admission = \"first-payload\" in its manifest",
+                    socket.display()
+                );
+                config.event_socket = Some(socket);
+            }
             Admission::Announced
         }
         groma_manifest::Admission::FirstPayload => Admission::FirstPayload {
