@@ -7,6 +7,7 @@
 mod address;
 mod arrow;
 mod datatypes;
+mod declare;
 mod error;
 mod evolution;
 mod field;

@@ -44,7 +44,7 @@ impl Schema {
     }
 }
 
-fn refuse<T>(path: &str, reason: impl Into<String>) -> Result<T, SchemaError> {
+pub(crate) fn refuse<T>(path: &str, reason: impl Into<String>) -> Result<T, SchemaError> {
     Err(SchemaError::Field {
         path: path.to_owned(),
         reason: reason.into(),
@@ -143,7 +143,11 @@ fn check_name(path: &str, name: &str) -> Result<(), SchemaError> {
     }
 }
 
-fn check_privacy(path: &str, kind: Type, privacy: Option<&Privacy>) -> Result<(), SchemaError> {
+pub(crate) fn check_privacy(
+    path: &str,
+    kind: Type,
+    privacy: Option<&Privacy>,
+) -> Result<(), SchemaError> {
     if kind == Type::Record && privacy.is_some() {
         return refuse(path, "privacy belongs to the fields of a RECORD");
     }

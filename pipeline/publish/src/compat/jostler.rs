@@ -10,6 +10,8 @@ use groma_spool::Name;
 use super::{Adjust, Compat, bucket, name, needed, node, not_empty, or_file};
 use crate::{DatatypeConfig, Form};
 
+const PRIVACY_FLAG: &str = "datatype-privacy-file";
+
 pub(super) const FLAGS: &FlagNames = &[
     ("gcs-bucket", false),
     ("gcs-data-dir", false),
@@ -23,6 +25,8 @@ pub(super) const FLAGS: &FlagNames = &[
     ("experiment", false),
     ("datatype", false),
     ("datatype-schema-file", false),
+    // Groma's own: M-Lab's schemas say nothing about privacy.
+    (PRIVACY_FLAG, false),
     ("missed-age", false),
     ("missed-interval", false),
     ("verbose", true),
@@ -59,10 +63,11 @@ pub(super) fn read<E: Fn(&str) -> Option<String>>(
     let spool = PathBuf::from(or("local-data-dir", "/var/spool"));
     let experiment = name("experiment", &needed(flags, "experiment")?)?;
     let schema_files = flags.list("datatype-schema-file");
+    let privacy_files = flags.list(PRIVACY_FLAG);
     let datatypes = flags.list("datatype");
     let datatypes = datatypes
         .iter()
-        .map(|datatype| read_datatype(datatype, &schema_files, &spool))
+        .map(|datatype| read_datatype(datatype, &schema_files, &privacy_files, &spool))
         .collect::<Result<_, _>>()?;
     let host = or_file("mlab-node-name", &needed(flags, "mlab-node-name")?)?;
     Ok(Compat {
@@ -90,23 +95,56 @@ pub(super) fn read<E: Fn(&str) -> Option<String>>(
 fn read_datatype(
     text: &str,
     schema_files: &[String],
+    privacy_files: &[String],
     spool: &Path,
 ) -> Result<DatatypeConfig, GoFlagError> {
     const FLAG: &str = "datatype-schema-file";
     let datatype: Name = name("datatype", text)?;
-    let given = schema_files.iter().find_map(|file| {
-        let (of, path) = file.split_once(':')?;
-        (of == text).then(|| PathBuf::from(path))
-    });
+    let given = of_datatype(schema_files, text);
     let path = given.unwrap_or_else(|| spool.join("datatypes").join(format!("{text}.json")));
     let failed = |error: &dyn std::fmt::Display| {
         value_error(FLAG)(format!("read the schema {}: {error}", path.display()))
     };
     let json = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
-    let schema = Schema::parse(&json).map_err(|error| failed(&error))?;
+    let mut schema = Schema::parse(&json).map_err(|error| failed(&error))?;
+    declare_privacy(&mut schema, text, of_datatype(privacy_files, text))?;
     Ok(DatatypeConfig {
         name: datatype,
         form: Form::Jsonl,
         schema: Some(schema),
     })
+}
+
+/// The file of a datatype in a list of `<datatype>:<path>`.
+fn of_datatype(files: &[String], datatype: &str) -> Option<PathBuf> {
+    files.iter().find_map(|file| {
+        let (of, path) = file.split_once(':')?;
+        (of == datatype).then(|| PathBuf::from(path))
+    })
+}
+
+/// Adds the operator's declarations to a schema. A schema with texts that says nothing about privacy needs them: without,
+/// every file with an address or a long text would go to quarantine.
+fn declare_privacy(
+    schema: &mut Schema,
+    datatype: &str,
+    file: Option<PathBuf>,
+) -> Result<(), GoFlagError> {
+    if let Some(file) = file {
+        let failed = |error: &dyn std::fmt::Display| {
+            value_error(PRIVACY_FLAG)(format!("read {}: {error}", file.display()))
+        };
+        let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
+        return schema.declare(&text).map_err(|error| failed(&error));
+    }
+    let texts = schema.undeclared_texts();
+    if texts.is_empty() || !schema.has_no_privacy() {
+        return Ok(());
+    }
+    Err(value_error(PRIVACY_FLAG)(format!(
+        "the schema of {datatype} does not declare the privacy of its texts ({}); give {datatype}:FILE, a JSON object of \
+         fields and their privacy, such as {{\"{}\": \"none\"}}",
+        texts.join(", "),
+        texts[0]
+    )))
 }

@@ -120,3 +120,46 @@ fn jostlers_production_line_is_understood() {
         assert!(error.contains(reason), "{flags}: {error}");
     }
 }
+
+#[test]
+fn a_schema_without_privacy_needs_the_operators_declarations() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    fs::create_dir(dir.path().join("datatypes")).unwrap();
+    let schema = r#"[{"name":"Client","type":"STRING"},{"name":"Rate","type":"FLOAT"}]"#;
+    fs::write(dir.path().join("datatypes/throughput1.json"), schema).unwrap();
+    let line = format!(
+        "-gcs-bucket={at}/archive -experiment=msak -local-data-dir={at} -datatype=throughput1 \
+         -mlab-node-name=lga12345-c0a80001.org.autojoin.measurement-lab.org"
+    );
+    let error = read(Program::Jostler, &line, &[]).unwrap_err();
+    for part in ["-datatype-privacy-file", "throughput1:FILE", "Client"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let file = dir.path().join("throughput1.privacy.json");
+    let with = format!(
+        "{line} -datatype-privacy-file=throughput1:{}",
+        file.display()
+    );
+    for (text, reason) in [
+        (None, "No such file"),
+        (Some(r#"{"Klient": "client_ip"}"#), "`Klient`"),
+        (Some(r#"{"Rate": "client_ip"}"#), "does not fit"),
+    ] {
+        if let Some(text) = text {
+            fs::write(&file, text).unwrap();
+        }
+        let error = read(Program::Jostler, &with, &[]).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+    fs::write(&file, r#"{"Client": "client_ip"}"#).unwrap();
+    let (_, config) = read(Program::Jostler, &with, &[]).unwrap();
+    let schema = config.datatypes[0].schema.as_ref().unwrap();
+    assert!(schema.undeclared_texts().is_empty());
+    // A program that gets its flags from the environment gets this one, too.
+    let environment = [(
+        "DATATYPE_PRIVACY_FILE",
+        &*format!("throughput1:{}", file.display()),
+    )];
+    read(Program::Jostler, &line, &environment).unwrap();
+}
