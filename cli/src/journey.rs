@@ -42,7 +42,7 @@ pub(crate) fn follow(
             if !journey.is_complete() {
                 let report = groma_find::show(&dirs, &uuid)?;
                 journey.reached(report.stage, start.elapsed());
-                journey.row = report.row;
+                journey.row = report.rows.into_iter().next().map(|found| found.row);
             }
             if traced && journey.trace.is_none() {
                 let trace = groma_find::trace(&dirs, &uuid, Detail::Summary)?;

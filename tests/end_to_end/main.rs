@@ -1,6 +1,7 @@
 //! The `groma` program as its users see it, from outside: one module per thing
 //! that must hold.
 
+mod addresses;
 mod browser;
 mod client;
 mod commands;

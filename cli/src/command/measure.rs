@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use groma_lab::{built_in_manifest, with_recorder};
 use groma_manifest::Consent;
-use groma_ndt7::client::{Client, ClientConfig, ClientError, Trust};
+use groma_ndt7::client::{Client, ClientConfig, Trust};
 use groma_ndt7::protocol::Direction;
 
 use crate::output::{self, complain, say};
@@ -97,10 +97,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(error) => {
                 failed = true;
                 complain!("groma: {}: {error}", direction.as_str());
-                if matches!(error, ClientError::Tls { .. }) {
-                    complain!(
-                        "  a lab has a certificate of its own: give --ca DIR/tls/cert.pem, or --no-verify"
-                    );
+                if error.is_about_certificate() {
+                    complain!("{}", certificate_advice(args));
                 }
                 tests.push(serde_json::json!({"direction": direction.as_str(), "error": error.to_string()}));
             }
@@ -110,6 +108,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output::json(&serde_json::json!({ "ok": !failed, "tests": tests }))?;
     }
     Ok(ExitCode::from(if failed { output::FAILED } else { 0 }))
+}
+
+/// The next step after an untrusted certificate; never one that was taken already.
+fn certificate_advice(args: &Args) -> String {
+    match &args.ca {
+        None => {
+            "  a lab has its own certificate: give --ca DIR/tls/cert.pem, or --no-verify".to_owned()
+        }
+        Some(file) => format!(
+            "  the server's certificate is not signed by the one in {}, or not valid now: compare it with the server's \
+             tls/cert.pem",
+            file.display()
+        ),
+    }
 }
 
 fn client(args: &Args, policy_version: String) -> anyhow::Result<Client> {

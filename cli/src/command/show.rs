@@ -70,14 +70,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn to_json(uuid: &str, report: &Report, traced: &Trace) -> serde_json::Value {
+    let first = report.rows.first();
     serde_json::json!({
         "uuid": uuid,
         "stage": report.stage.as_str(),
         "spool_file": report.spool_file,
         "receipt": report.receipt,
-        "table_file": report.table_file,
+        "table_file": first.map(|found| &found.table_file),
         "unreadable": report.unreadable,
-        "row": report.row,
+        "row": first.map(|found| &found.row),
+        "rows": report.rows,
         "trace": {
             "stage": traced.stage.as_str(),
             "spool_file": traced.spool_file,
@@ -109,16 +111,15 @@ fn print(uuid: &str, report: &Report, traced: &Trace) {
         say!("  member   {}", receipt.member);
         say!("  archived {}", receipt.published_at);
     }
-    if let Some(file) = &report.table_file {
-        say!("  table    {}", file.display());
-    }
     for (index, line) in trace::lines(traced).iter().enumerate() {
         say!("  {:<8} {line}", if index == 0 { "traced" } else { "" });
     }
     for file in report.unreadable.iter().chain(&traced.unreadable) {
         say!("  could not be read: {}", file.display());
     }
-    if let Some(row) = &report.row {
-        say!("  row      {}", output::row(row));
+    for found in &report.rows {
+        say!("  table    {}", found.table);
+        say!("  in file  {}", found.table_file.display());
+        say!("  row      {}", output::row(&found.row));
     }
 }

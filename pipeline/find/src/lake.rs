@@ -7,16 +7,19 @@ use groma_lake_store::LakeStore;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use crate::FindError;
 use crate::row::{Columns, read_rows};
+use crate::{FindError, FoundRow};
 
-/// How often a date is read again because its files were replaced while they were read.
+/// How often a date is read when its files are replaced meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// What a search of the lake came to.
+/// Copies of a row are in objects whose dates are at most this many days apart: a file is published again after a rescue.
+pub(crate) const COPY_DAYS: i32 = 2;
+
+/// The result of a search of the lake.
 #[derive(Default)]
 pub(crate) struct Search {
-    pub(crate) found: Option<(PathBuf, Value)>,
+    pub(crate) found: Vec<FoundRow>,
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
@@ -31,37 +34,48 @@ pub(crate) fn days(lake: &LakeStore) -> Result<Vec<(Date, Table)>, FindError> {
     Ok(days)
 }
 
-/// Finds the row whose `id` is `uuid`, in any table of a datatype that is wanted.
+/// Finds the row whose `id` is `uuid` in each table of a datatype that is wanted. Of copies under several dates, the newest
+/// counts.
 pub(crate) fn find(
     lake: &LakeStore,
     uuid: &str,
     wanted: fn(&str) -> bool,
 ) -> Result<Search, FindError> {
     let mut search = Search::default();
+    let mut newest: Option<Date> = None;
     for (date, table) in days(lake)? {
-        if !wanted(table.datatype().as_str()) {
+        if newest.is_some_and(|newest| (newest - date).get_days() > COPY_DAYS) {
+            break;
+        }
+        let name = format!("{}.{}", table.experiment(), table.datatype());
+        let is_known = search.found.iter().any(|found| found.table == name);
+        if is_known || !wanted(table.datatype().as_str()) {
             continue;
         }
-        let mut of_day = Search::default();
-        for_each_file(&table, date, &mut of_day.unreadable, &mut |file, sha256| {
+        let (mut found, mut unreadable) = (None, Vec::new());
+        for_each_file(&table, date, &mut unreadable, &mut |file, sha256| {
             let row = read_rows(lake, file, sha256, uuid, Columns::All, 1)?.pop();
-            of_day.found = row.map(|row| (file.to_owned(), with_date(row, date)));
-            Ok(of_day.found.is_none())
+            found = row.map(|row| FoundRow {
+                table: name.clone(),
+                table_file: file.to_owned(),
+                row: with_date(row, date),
+            });
+            Ok(found.is_none())
         })?;
-        search.unreadable.append(&mut of_day.unreadable);
-        if of_day.found.is_some() {
-            search.found = of_day.found;
-            break;
+        search.unreadable.append(&mut unreadable);
+        if let Some(found) = found {
+            newest.get_or_insert(date);
+            search.found.push(found);
         }
     }
     Ok(search)
 }
 
-/// What is called with a file and the SHA-256 of a part; whether to go on, or what is wrong with the file.
+/// Called with a data file and, if it is a sealed one, its SHA-256. Returns whether to go on, or why the file cannot be read.
 pub(crate) type Visit<'a> = dyn FnMut(&Path, Option<&str>) -> Result<bool, String> + 'a;
 
-/// Calls `visit` with every file in force, and the SHA-256 of a part, until it says `false`; what it cannot read is noted. When a file was replaced
-/// meanwhile, the date is begun again: `visit` may then see rows again.
+/// Calls `visit` with every current file until it returns `false`, and collects the files that it cannot read. When a file was
+/// replaced meanwhile, the date begins again, so that `visit` may see rows twice.
 pub(crate) fn for_each_file(
     table: &Table,
     date: Date,
@@ -93,7 +107,7 @@ pub(crate) fn for_each_file(
     Ok(())
 }
 
-/// A store that does not say leaves the file unreadable.
+/// Returns whether the file was removed; a store that does not answer leaves the file unreadable.
 fn is_gone(table: &Table, file: &Path) -> bool {
     matches!(table.store().try_exists(file), Ok(false))
 }

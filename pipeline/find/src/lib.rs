@@ -1,8 +1,8 @@
 //! Where a test is on its way from the server's disk to the tables.
 //!
-//! [`search`] finds tests by what they measured. [`show`] looks in the order in which data moves, at whatever part of the pipeline exists: the spool, what the publisher has
-//! claimed, its receipts, and the lake. [`trace`] does the same for what was recorded of the test's connection. All of it
-//! only reads, and never writes anywhere.
+//! [`search`] finds tests by what they measured. [`show`] looks in the order in which data moves, at each part of the pipeline
+//! that exists: the spool, the files that the publisher has claimed, its receipts, and the lake. [`trace`] does the same for
+//! what was recorded of the test's connection. All three only read.
 
 mod error;
 mod keys;
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use groma_lake_store::LakeStore;
 use groma_publish::{Receipt, Wanted, find_receipts};
 use groma_uuid::Uuid;
+use serde::Serialize;
 use serde_json::Value;
 
 pub use error::FindError;
@@ -86,33 +87,41 @@ pub struct Report {
     pub spool_file: Option<PathBuf>,
     /// What the publisher put on record.
     pub receipt: Option<Receipt>,
-    /// The Parquet file that holds the row.
-    pub table_file: Option<PathBuf>,
-    /// The row as JSON, nested, with its `date`.
-    pub row: Option<Value>,
-    /// Table files that could not be read, so that the row may be in one of them.
+    /// Its row in every table that has one, newest date first, and of one date in the order of the tables' names.
+    pub rows: Vec<FoundRow>,
+    /// Table files that could not be read, so that a row may be in one of them.
     pub unreadable: Vec<PathBuf>,
 }
 
-/// Looks for the test with this connection UUID; what was recorded of its connection is none of it. An unreadable table file does not end the search.
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FoundRow {
+    /// The table, as `<experiment>.<datatype>`.
+    pub table: String,
+    /// The Parquet file that holds the row.
+    pub table_file: PathBuf,
+    /// The row as JSON, nested, with its `date`.
+    pub row: Value,
+}
+
+/// Looks for the test with this connection UUID. What sidecars recorded of its connection does not count; see [`trace`]. An
+/// unreadable table file does not end the search.
 pub fn show(dirs: &Dirs, uuid: &str) -> Result<Report, FindError> {
     let uuid: Uuid = uuid.parse().map_err(|source| FindError::Uuid { source })?;
     let in_spool = spool::find(&dirs.spool, uuid.as_str(), is_result)?;
     let receipt = receipt(&dirs.publish_state, uuid.as_str(), is_result)?;
     let in_lake = lake::find(&dirs.lake, uuid.as_str(), is_result)?;
-    let (table_file, row) = in_lake.found.unzip();
     let spool_stage = in_spool.as_ref().map(|found| found.stage);
     let stages = [
         spool_stage,
         receipt.as_ref().map(|_| Stage::Published),
-        row.as_ref().map(|_| Stage::Loaded),
+        in_lake.found.first().map(|_| Stage::Loaded),
     ];
     Ok(Report {
         stage: stages.into_iter().flatten().max().unwrap_or(Stage::Unknown),
         spool_file: in_spool.map(|found| found.path),
         receipt,
-        table_file,
-        row,
+        rows: in_lake.found,
         unreadable: in_lake.unreadable,
     })
 }

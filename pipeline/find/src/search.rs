@@ -1,4 +1,4 @@
-//! Tests by what they measured, without SQL: reading of each file only the columns that are asked about.
+//! Finds tests by what they measured, without SQL; of each file only the needed columns are read.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow_json::LineDelimitedWriter;
 use groma_lake::Table;
 use groma_lake_store::LakeStore;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -19,7 +20,7 @@ use crate::lake::{days, for_each_file};
 use crate::pages::Pages;
 use crate::{FindError, Network};
 
-/// The leaf columns that a search reads; a table without the second holds no tests with a throughput.
+/// The leaf columns that a search reads. A table without the second one has no tests with a throughput.
 const COLUMNS: [&str; 8] = [
     "id",
     "a.MeanThroughputMbps",
@@ -31,7 +32,7 @@ const COLUMNS: [&str; 8] = [
     "raw.Upload.UUID",
 ];
 
-/// Which tests are wanted. Everything that is given must hold.
+/// The tests that are wanted; a test must match every condition that is given.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// From this date on (UTC).
@@ -44,7 +45,7 @@ pub struct Query {
     pub min_mbps: Option<f64>,
     /// With at most this mean throughput, in Mbit/s.
     pub max_mbps: Option<f64>,
-    /// The most tests wanted; the newest dates are searched first.
+    /// The most tests wanted; the newest are returned.
     pub limit: usize,
 }
 
@@ -59,7 +60,7 @@ pub struct Test {
     pub experiment: String,
     /// Datatype.
     pub datatype: String,
-    /// When it took place (RFC 3339), as measured.
+    /// The time of the test (RFC 3339), as measured.
     pub test_time: Option<String>,
     /// `download` or `upload`.
     pub direction: Option<&'static str>,
@@ -67,16 +68,16 @@ pub struct Test {
     pub mean_throughput_mbps: Option<f64>,
     /// Minimum round-trip time in ms.
     pub min_rtt_ms: Option<f64>,
-    /// Share of bytes that were sent again.
+    /// The share of bytes that were retransmitted.
     pub loss_rate: Option<f64>,
     /// The client's address.
     pub client_ip: Option<String>,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Searched {
-    /// The tests, newest date first.
+    /// The tests, newest first.
     pub tests: Vec<Test>,
     /// There are more than the limit.
     pub more: bool,
@@ -84,16 +85,25 @@ pub struct Searched {
     pub unreadable: Vec<PathBuf>,
 }
 
-/// Searches live and sealed dates of the lake at this place.
+/// Searches live and sealed dates of the lake, newest test first.
 pub fn search(lake: impl Into<LakeStore>, query: &Query) -> Result<Searched, FindError> {
     let lake = lake.into();
     let mut searched = Searched::default();
-    for (date, table) in days(&lake)? {
+    // One more than is wanted shows that there are more.
+    let wanted = query.limit.saturating_add(1);
+    let days = days(&lake)?;
+    for of_date in days.chunk_by(|(one, _), (next, _)| one == next) {
+        let date = of_date[0].0;
         let too_old = query.since.is_some_and(|since| date < since);
         if too_old || query.until.is_some_and(|until| date > until) {
             continue;
         }
-        of_day(&table, date, query, &mut searched)?;
+        // Files are in the order in which objects were archived, so that each of them may hold the newest test.
+        let mut newest = Newest::of(wanted.saturating_sub(searched.tests.len()));
+        for (_, table) in of_date {
+            of_table(table, date, query, &mut newest, &mut searched.unreadable)?;
+        }
+        searched.tests.append(&mut newest.into_tests());
         if searched.tests.len() > query.limit {
             searched.tests.truncate(query.limit);
             searched.more = true;
@@ -103,41 +113,80 @@ pub fn search(lake: impl Into<LakeStore>, query: &Query) -> Result<Searched, Fin
     Ok(searched)
 }
 
-fn of_day(
+fn of_table(
     table: &Table,
     date: Date,
     query: &Query,
-    searched: &mut Searched,
+    newest: &mut Newest,
+    unreadable: &mut Vec<PathBuf>,
 ) -> Result<(), FindError> {
-    // One more than is wanted tells that there are more.
-    let wanted = query.limit.saturating_add(1);
-    let mut found: Vec<Test> = Vec::new();
+    let mut of_this = Newest::of(newest.most);
     let mut seen: Vec<PathBuf> = Vec::new();
-    let mut unreadable = Vec::new();
-    for_each_file(table, date, &mut unreadable, &mut |file, _| {
-        if seen.is_empty() || seen.iter().any(|path| path == file) {
-            // Begun again: another sealer replaced what was being read.
+    let mut damaged = Vec::new();
+    for_each_file(table, date, &mut damaged, &mut |file, _| {
+        if seen.iter().any(|path| path == file) {
+            // The date began again, because a sealer replaced files.
             seen.clear();
-            found.clear();
+            of_this = Newest::of(newest.most);
         }
         seen.push(file.to_owned());
-        let room = wanted.saturating_sub(searched.tests.len() + found.len());
-        read(file, table, date, query, room, &mut found)?;
-        Ok(searched.tests.len() + found.len() < wanted)
+        read(file, table, date, query, &mut of_this)?;
+        Ok(true)
     })?;
-    searched.tests.append(&mut found);
-    searched.unreadable.append(&mut unreadable);
+    of_this
+        .into_tests()
+        .into_iter()
+        .for_each(|test| newest.add(test));
+    unreadable.append(&mut damaged);
     Ok(())
 }
 
-/// Adds at most `room` tests of a file.
+/// The newest tests of a date, in memory for about twice as many as are wanted.
+struct Newest {
+    most: usize,
+    tests: Vec<(Option<Timestamp>, Test)>,
+}
+
+impl Newest {
+    fn of(most: usize) -> Newest {
+        Newest {
+            most,
+            tests: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, test: Test) {
+        let time = test.test_time.as_deref().and_then(|time| time.parse().ok());
+        self.tests.push((time, test));
+        if self.tests.len() > self.most.saturating_mul(2).max(1000) {
+            self.cut();
+        }
+    }
+
+    /// Tests without a time come last; the id makes the order of two of one time always the same.
+    fn cut(&mut self) {
+        self.tests
+            .sort_by(|(left_time, left), (right_time, right)| {
+                right_time
+                    .cmp(left_time)
+                    .then_with(|| left.id.cmp(&right.id))
+            });
+        self.tests.truncate(self.most);
+    }
+
+    fn into_tests(mut self) -> Vec<Test> {
+        self.cut();
+        self.tests.into_iter().map(|(_, test)| test).collect()
+    }
+}
+
+/// Adds the tests of a file that match.
 fn read(
     path: &Path,
     table: &Table,
     date: Date,
     query: &Query,
-    room: usize,
-    found: &mut Vec<Test>,
+    newest: &mut Newest,
 ) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let file = table.store().open_file(path);
@@ -155,7 +204,6 @@ fn read(
         .with_projection(mask)
         .build()
         .map_err(|error| text(&error))?;
-    let most = found.len().saturating_add(room);
     for batch in batches {
         let batch = batch.map_err(|error| text(&error))?;
         let mut lines = Vec::new();
@@ -168,8 +216,8 @@ fn read(
         {
             let row: Value = serde_json::from_slice(line).map_err(|error| text(&error))?;
             let test = test(&row, table, date);
-            if found.len() < most && matches(&test, query) {
-                found.push(test);
+            if matches(&test, query) {
+                newest.add(test);
             }
         }
     }

@@ -7,15 +7,12 @@ use groma_uuid::Uuid;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use crate::lake::{days, for_each_file, with_date};
+use crate::lake::{COPY_DAYS, days, for_each_file, with_date};
 use crate::row::{Columns, read_rows};
 use crate::{Dirs, FindError, Stage, receipt, spool};
 
 /// The datatype of recorded connections.
 const TRACE: &str = "tcpinfo";
-
-/// A piece may be published again under a later date; behind a date with rows so many without any are looked at.
-const COPY_DAYS: i32 = 2;
 
 /// How much of the rows is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

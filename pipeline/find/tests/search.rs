@@ -58,6 +58,17 @@ fn check(lab: &Path) {
         .filter_map(|test| test.mean_throughput_mbps)
         .collect();
     rates.sort_by(f64::total_cmp);
+    let times: Vec<_> = all.iter().map(|test| test.test_time.clone()).collect();
+    assert!(times.is_sorted_by(|one, next| one >= next), "newest first");
+    let newest = search(
+        &lake,
+        &Query {
+            limit: 1,
+            ..Query::default()
+        },
+    )
+    .unwrap();
+    assert_eq!((newest.tests, newest.more), (all[..1].to_vec(), true));
     let median = rates[rates.len() / 2];
     let network = format!("{}/24", all[3].client_ip.as_deref().unwrap());
     let with = |query: Query| found(&lake, &query);
@@ -119,7 +130,7 @@ fn check(lab: &Path) {
     for test in all.iter().step_by(all.len() / 4) {
         let report = show(&Dirs::of_lab(lab), &test.id).unwrap();
         assert_eq!(report.stage, Stage::Loaded);
-        let row = report.row.unwrap();
+        let row = &report.rows[0].row;
         assert_eq!(
             (&row["id"], &row["date"]),
             (&test.id.clone().into(), &"2020-03-18".into())

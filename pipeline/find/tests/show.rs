@@ -100,7 +100,7 @@ fn before_anything_exists_nothing_is_known() {
     let lab = tempfile::tempdir().unwrap();
     let report = show(&Dirs::of_lab(&lab.path().join("nowhere")), UUID).unwrap();
     assert_eq!(report.stage, Stage::Unknown);
-    assert!(report.spool_file.is_none() && report.receipt.is_none() && report.row.is_none());
+    assert!(report.spool_file.is_none() && report.receipt.is_none() && report.rows.is_empty());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_file_is_followed_from_the_spool_to_its_row() {
         (report.stage, report.receipt),
         (Stage::Loaded, Some(receipt))
     );
-    let row = report.row.unwrap();
+    let row = report.rows[0].row.clone();
     assert_eq!(
         (&row["raw"]["Count"], &row["date"]),
         (&json!(7), &json!("2024-05-06"))
@@ -188,13 +188,12 @@ fn a_row_is_found_among_many() {
         let report = show(&dirs, &id(number)).unwrap();
         assert_eq!(report.stage, Stage::Loaded);
         assert!(
-            report
+            report.rows[0]
                 .table_file
-                .unwrap()
                 .ends_with("20240506T070809.000000Z-probe1-mlab1-lga0t-lab-data.parquet")
         );
         assert_eq!(
-            report.row.unwrap(),
+            report.rows[0].row,
             json!({
                 "id": id(number),
                 "archiver": {"Filename": "a.json"},
@@ -222,8 +221,8 @@ fn a_sealed_row_is_found_by_its_key() {
         with_keys(state, &keys);
         for number in [0, 2499, 2500, 8192, 19_999] {
             let report = show(&dirs, &id(number)).unwrap();
-            assert_eq!(report.table_file.as_deref(), Some(&*part));
-            assert_eq!(report.row.unwrap()["raw"]["Count"], json!(number));
+            assert_eq!(report.rows[0].table_file, part);
+            assert_eq!(report.rows[0].row["raw"]["Count"], json!(number));
         }
         assert_eq!(show(&dirs, &id(20_000)).unwrap().stage, Stage::Unknown);
     }
@@ -262,7 +261,7 @@ fn keys_that_are_wrong_are_not_believed() {
     for bad in [stale, wrong] {
         fs::copy(&bad, &keys).unwrap();
         for number in [0, 10, 60, 99] {
-            let row = show(&dirs, &id(number)).unwrap().row.unwrap();
+            let row = show(&dirs, &id(number)).unwrap().rows.remove(0).row;
             assert_eq!(row["raw"]["Count"], json!(number), "{}", bad.display());
         }
         assert_eq!(show(&dirs, &id(120)).unwrap().stage, Stage::Unknown);
@@ -311,7 +310,11 @@ fn the_newest_day_comes_first() {
     {
         load(lab.path(), day, &[line(UUID, count)]);
     }
-    let row = show(&Dirs::of_lab(lab.path()), UUID).unwrap().row.unwrap();
+    let row = show(&Dirs::of_lab(lab.path()), UUID)
+        .unwrap()
+        .rows
+        .remove(0)
+        .row;
     assert_eq!(
         (&row["date"], &row["raw"]["Count"]),
         (&json!("2024-05-07"), &json!(1))
@@ -391,7 +394,7 @@ fn the_pieces_of_its_connection_are_found_and_are_no_result() {
     load(lab.path(), "2024-05-06", &[line(UUID, 9)]);
     let report = show(&dirs, UUID).unwrap();
     assert_eq!(
-        (report.stage, &report.row.unwrap()["raw"]["Count"]),
+        (report.stage, &report.rows[0].row["raw"]["Count"]),
         (Stage::Loaded, &json!(9))
     );
 }
@@ -416,4 +419,36 @@ fn a_piece_published_again_hides_none() {
         .collect();
     let (eve, day) = (json!("2024-05-06"), json!("2024-05-07"));
     assert_eq!(found, [(&json!(0), &eve), (&json!(1), &day)]);
+}
+
+#[test]
+fn every_table_that_has_the_uuid_is_shown() {
+    let lab = tempfile::tempdir().unwrap();
+    load(lab.path(), "2024-05-06", &[line(UUID, 1)]);
+    let schema = Schema::parse(SCHEMA).unwrap();
+    let other = LoadDatatype::new("lab".parse().unwrap(), "probe2".parse().unwrap(), schema);
+    let store = LocalStore::open(lab.path().join("archive")).unwrap();
+    let object = "autoload/v1/lab/probe2/2024/05/05/20240505T070809.000000Z-probe2-mlab1-lga0t-lab-data.jsonl.gz";
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(line(UUID, 2).as_bytes()).unwrap();
+    let body = lab.path().join("body2");
+    fs::write(&body, encoder.finish().unwrap()).unwrap();
+    store.put_new(object, &body).unwrap();
+    Loader::new(
+        Arc::new(store),
+        Lake::new(lab.path().join("lake")),
+        vec![other],
+    )
+    .load_object(object, None)
+    .unwrap();
+    let report = show(&Dirs::of_lab(lab.path()), UUID).unwrap();
+    let found: Vec<_> = report
+        .rows
+        .iter()
+        .map(|found| (found.table.as_str(), &found.row["raw"]["Count"]))
+        .collect();
+    assert_eq!(
+        found,
+        [("lab.probe1", &json!(1)), ("lab.probe2", &json!(2))]
+    );
 }

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::ClientError;
+use super::dial::dial;
 use super::target::Target;
 use crate::protocol::handshake::{accept_key, new_key};
 use crate::protocol::transport::Transport;
@@ -72,7 +73,7 @@ async fn open(
         server: target.authority.clone(),
         source,
     };
-    let tcp = TcpStream::connect((target.host.as_str(), target.port))
+    let tcp = dial(&target.host, target.port)
         .await
         .map_err(connect_error)?;
     tcp.set_nodelay(true).map_err(connect_error)?;
@@ -83,7 +84,8 @@ async fn open(
     let client = tcp.local_addr().map_err(connect_error)?;
     let (stream, first_bytes) = match tls.filter(|_| target.secure) {
         None => {
-            let (tcp, first_bytes) = upgrade(tcp, target, direction, query).await?;
+            let upgraded = upgrade(tcp, target, direction, query).await;
+            let (tcp, first_bytes) = upgraded.map_err(|error| without_tls(error, target))?;
             (Stream::Plain(tcp), first_bytes)
         }
         Some(tls) => {
@@ -93,7 +95,15 @@ async fn open(
             };
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| tls_error(std::io::Error::other(error)))?;
-            let stream = tls.connect(name, tcp).await.map_err(tls_error)?;
+            let stream = tls.connect(name, tcp).await.map_err(|source| {
+                if is_plain(&source) {
+                    ClientError::NoTls {
+                        server: target.authority.clone(),
+                    }
+                } else {
+                    tls_error(source)
+                }
+            })?;
             let (tls, first_bytes) = upgrade(stream, target, direction, query).await?;
             (Stream::Tls(Box::new(tls)), first_bytes)
         }
@@ -104,6 +114,25 @@ async fn open(
         server,
         client,
     })
+}
+
+/// Returns whether the other side answered TLS with bytes that are not TLS, such as an HTTP error.
+fn is_plain(error: &std::io::Error) -> bool {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// A server that wants TLS answers a plain request with a TLS alert, which is no HTTP.
+fn without_tls(error: ClientError, target: &Target) -> ClientError {
+    match error {
+        ClientError::Handshake { server, reason } if !target.secure => ClientError::Handshake {
+            reason: format!("{reason}; if the server wants TLS, use wss://{server}"),
+            server,
+        },
+        other => other,
+    }
 }
 
 async fn upgrade<S: Transport>(

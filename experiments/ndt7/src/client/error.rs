@@ -40,6 +40,12 @@ pub enum ClientError {
         /// What TLS says.
         source: io::Error,
     },
+    /// The server does not speak TLS on this port.
+    #[error("{server} answers without TLS; use ws://{server}")]
+    NoTls {
+        /// The server.
+        server: String,
+    },
     /// The server answered, but not with a WebSocket of ndt7.
     #[error("open WebSocket on {server}: {reason}")]
     Handshake {
@@ -98,4 +104,17 @@ pub enum ClientError {
         /// The code, RFC 6455 section 7.4.
         code: u16,
     },
+}
+
+impl ClientError {
+    /// Returns whether the server's certificate is the reason: it is not signed by a trusted one, expired, or for another name.
+    pub fn is_about_certificate(&self) -> bool {
+        let Self::Tls { source, .. } = self else {
+            return false;
+        };
+        let inner = source
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+    }
 }

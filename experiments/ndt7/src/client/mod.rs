@@ -21,6 +21,7 @@
 //! ```
 
 mod connect;
+mod dial;
 mod error;
 mod measure;
 mod pilot;

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_cert::der::Decode as _;
 
 /// How often, at most, the files are looked at. A look is two `stat(2)`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -90,8 +91,14 @@ impl Files {
             move |source| TlsError::Read { path, source }
         };
         let chain = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(read(&self.certificate))?;
+        if let Some(warning) = chain
+            .first()
+            .and_then(|leaf| validity_warning(leaf, SystemTime::now()))
+        {
+            tracing::warn!(certificate = %self.certificate.display(), "{warning}");
+        }
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(read(&self.key))?;
         CertifiedKey::from_der(chain, key, &self.provider)
             .map(Arc::new)
@@ -104,6 +111,32 @@ impl Files {
             key: self.key.clone(),
             source,
         }
+    }
+}
+
+/// How long before its end a certificate is warned of.
+const RENEW_BEFORE: Duration = Duration::from_hours(14 * 24);
+
+/// Returns what is wrong with the certificate's period of validity (RFC 5280, section 4.1.2.5). One that cannot be parsed is
+/// left to the TLS library.
+fn validity_warning(leaf: &CertificateDer<'_>, now: SystemTime) -> Option<String> {
+    let certificate = x509_cert::Certificate::from_der(leaf).ok()?;
+    let validity = certificate.tbs_certificate.validity;
+    let (begin, end) = (validity.not_before, validity.not_after);
+    let time = |time: x509_cert::time::Time| SystemTime::UNIX_EPOCH + time.to_unix_duration();
+    let (begin_time, end_time) = (time(begin), time(end));
+    if now > end_time {
+        Some(format!(
+            "the certificate expired on {end}: clients refuse it; renew it"
+        ))
+    } else if now < begin_time {
+        Some(format!(
+            "the certificate is not valid before {begin}: clients refuse it; check this machine's clock"
+        ))
+    } else if now + RENEW_BEFORE > end_time {
+        Some(format!("the certificate expires on {end}; renew it"))
+    } else {
+        None
     }
 }
 
@@ -178,5 +211,34 @@ impl fmt::Debug for Reloading {
         f.debug_struct("Reloading")
             .field("files", &self.files)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_clients_refuse_is_warned_of() {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2026, 3, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = parameters.self_signed(&key).unwrap();
+        // Days since 1970-01-01; 2026-01-01 is day 20,454.
+        let on = |day: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * day);
+        for (day, expected) in [
+            (20_453, Some("not valid before 2026-01-01T00:00:00Z")),
+            (20_460, None),
+            (20_505, Some("expires on 2026-03-01T00:00:00Z")),
+            (20_514, Some("expired on 2026-03-01T00:00:00Z")),
+        ] {
+            let warning = validity_warning(leaf.der(), on(day));
+            assert_eq!(warning.is_some(), expected.is_some(), "{warning:?}");
+            let warning = warning.unwrap_or_default();
+            assert!(warning.contains(expected.unwrap_or_default()), "{warning}");
+        }
+        let not_a_certificate = CertificateDer::from(b"x".to_vec());
+        assert_eq!(validity_warning(&not_a_certificate, on(20_460)), None);
     }
 }

@@ -368,3 +368,24 @@ async fn a_test_that_breaks_off_is_an_error() {
         "{ended:?}"
     );
 }
+
+#[tokio::test]
+async fn a_port_of_the_other_kind_is_named_in_the_error() {
+    let lab = Lab::start(&Wishes::default());
+    let secure = client(lab.ws().to_string(), Trust::Anybody, true);
+    let error = secure.download(|_| ()).await.unwrap_err();
+    let expected = format!("use ws://{}", lab.ws());
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(!error.is_about_certificate());
+    let plain = client(lab.wss().to_string(), Trust::System, false);
+    let error = plain.download(|_| ()).await.unwrap_err();
+    let expected = format!("use wss://{}", lab.wss());
+    assert!(error.to_string().contains(&expected), "{error}");
+    let untrusted = client(
+        format!("localhost:{}", lab.wss().port()),
+        Trust::System,
+        true,
+    );
+    let error = untrusted.download(|_| ()).await.unwrap_err();
+    assert!(error.is_about_certificate(), "{error}");
+}
