@@ -161,9 +161,9 @@ fn what_cannot_be_loaded_is_told_and_stops_nothing() {
         .path("archive/lab/other1/2024/05/06/20240506T070809.000000Z-other1-mlab1-lga0t-lab.tar");
     put(&strange, 0);
     let output = lab.load("archive", &[]).output().unwrap();
-    succeeded(&output);
+    assert_eq!(output.status.code(), Some(1), "the directory was named");
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("left alone: 1 objects"), "{told}");
+    assert!(told.contains("not loaded: 1 objects"), "{told}");
     assert_eq!(lab.numbers().len(), OBJECTS * ROWS);
     // Named itself, it is an error that says what to do.
     let relative = strange.strip_prefix(lab.0.path()).unwrap();
@@ -211,4 +211,57 @@ fn an_export_has_three_forms_and_that_of_mlab() {
     assert_eq!(rows.len(), OBJECTS * ROWS);
     assert!(rows.iter().all(|row| row["parser"]["Filename"].is_string()));
     assert_eq!(&lab.export(&["--format", "parquet"])[..4], b"PAR1");
+}
+
+#[test]
+fn nothing_in_a_named_location_is_passed_over_without_a_word() {
+    let lab = Lab::new();
+    let name = "20240506T070809.000000Z-probe1-mlab1-lga0t-lab.tar";
+    for dir in ["2024/5/6", "2024/13/45", "2024/02/30", "2024/05/06/extra"] {
+        let archive = format!("odd-{}", dir.replace('/', "-"));
+        put(&lab.path(&format!("{archive}/lab/probe1/{dir}/{name}")), 0);
+        let output = lab.load(&archive, &[]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{dir}: {told}");
+        assert!(told.contains(name), "{dir}: {told}");
+    }
+    std::fs::create_dir(lab.path("empty")).unwrap();
+    let output = lab.load("empty", &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no archive objects"));
+    // A mistyped lake is neither sealed nor exported, and not created somewhere.
+    let typo = lab.path("no/such/lake");
+    for args in [
+        &["seal"][..],
+        &["export", "--datatype", "lab/probe1", "--date", "2024-05-06"],
+        &["load", "archive"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+        command.current_dir(lab.0.path()).args(args);
+        let output = command.arg("--lake").arg(&typo).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains("no/such/lake"), "{args:?}: {told}");
+        assert!(!lab.path("no").exists());
+    }
+}
+
+#[test]
+fn a_damaged_object_is_an_exit_code_until_it_is_whole() {
+    let lab = Lab::new();
+    let name = "archive/lab/probe1/2024/05/06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab.tar";
+    let path = lab.path(name);
+    put(&path, 0);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..700]).unwrap();
+    for _ in 0..2 {
+        let output = lab.load(name, &[]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("damaged"), "{told}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    for _ in 0..2 {
+        succeeded(&lab.load(name, &[]).output().unwrap());
+    }
 }

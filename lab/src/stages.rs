@@ -98,13 +98,14 @@ fn datatype(name: &str) -> Name {
 
 /// What every member of a bundle says of its origin, as M-Lab's pusher has it; `server` is the node's host name.
 pub fn bundle_metadata(manifest: &Manifest, server: &str) -> Vec<(String, String)> {
+    // The loader takes version and commit from these, as it does from bundles of M-Lab's pusher.
+    let image = format!("groma:{}", groma_publish::VERSION);
+    let source = format!("groma/tree/{}", groma_publish::GIT_COMMIT);
     [
         ("MLAB.server.name", server),
         ("MLAB.experiment.name", manifest.name.as_str()),
-        (
-            "MLAB.pusher.image",
-            concat!("groma:v", env!("CARGO_PKG_VERSION")),
-        ),
+        ("MLAB.pusher.image", image.as_str()),
+        ("MLAB.pusher.src.url", source.as_str()),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()

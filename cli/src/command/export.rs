@@ -79,7 +79,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         _ => Box::new(Stdout),
     };
     let mut out = BufWriter::new(&mut out);
+    super::place::check_lake(&args.lake)?;
     let table = Table::new(args.lake.clone(), experiment, datatype);
+    let dates = table.dates()?;
+    anyhow::ensure!(
+        dates.iter().any(|date| (args.date..=last).contains(date)),
+        "the lake {} has no rows of {} on {}",
+        args.lake,
+        args.datatype,
+        match args.to {
+            Some(to) => format!("{} to {to}", args.date),
+            None => args.date.to_string(),
+        }
+    );
     let mut rows = 0;
     let mut date = args.date;
     while date <= last {

@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use groma_lab::loaded_datatypes;
 use groma_lake_store::LakeStore;
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, LoadDatatype, Loader, Object};
 use groma_schema::Schema;
 use groma_service::parse_duration;
 use groma_spool::Name;
 use jiff::civil::Date;
 
 use super::node::ManifestArgs;
-use crate::output::{Bars, complain, reason, say};
+use crate::output::{Bars, FAILED, complain, reason, say};
 
 mod bigquery;
 mod found;
@@ -135,6 +135,8 @@ struct Sum {
     failed: u64,
     /// Objects that are loaded as far as they could be read.
     damaged: u64,
+    /// Objects of a location that was named which are not loaded, and locations without any.
+    left_alone: u64,
     /// Objects that nobody tried any more.
     left: u64,
 }
@@ -196,7 +198,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .names
             .into_iter()
             .partition(|name| found.is_object || target.is_loadable(name));
-        say_left_alone(&others);
+        let left_alone = say_left_alone(archive, &others);
+        sum.left_alone += left_alone;
+        if names.is_empty() && left_alone == 0 {
+            complain!("groma: {} has no archive objects", shown(archive));
+            sum.left_alone += 1;
+        }
         if let Target::BigQuery(loader) = &mut target {
             bigquery::prepare(loader, &names, args.date)?;
         }
@@ -212,6 +219,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         rows,
         failed,
         damaged,
+        left_alone,
         left,
     } = sum;
     if !args.json {
@@ -229,20 +237,41 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         damaged == 0,
         "{damaged} objects are damaged, and only what could be read is in the lake; load them again when they are whole"
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(if left_alone == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
 }
 
-/// Tells of the data among the objects of a directory that are not loaded.
-fn say_left_alone(others: &[String]) {
-    let mut left = others
-        .iter()
-        .filter(|name| Loader::datatype_of(name).is_some());
-    if let Some(first) = left.next() {
-        let count = 1 + left.count();
-        complain!(
-            "groma: left alone: {count} objects without a schema or under embargo; to see why, name one: {first}"
-        );
+/// Reports the objects of a location that are not loaded, and returns how many somebody has to look at: those without a
+/// schema, and files that look like archive objects and have no name of one. Objects under embargo are reported alone.
+fn say_left_alone(archive: &str, others: &[String]) -> u64 {
+    let (mut unknown, mut unnamed, mut embargoed) = (Vec::new(), Vec::new(), Vec::new());
+    for name in others {
+        match Object::parse(name) {
+            Ok(Some(object)) if object.embargoed => embargoed.push(name),
+            Ok(Some(_)) => unknown.push(name),
+            Ok(None) => {}
+            Err(_) if Object::looks_like_one(name) => unnamed.push(name),
+            Err(_) => tracing::info!(file = name, "not an archive object"),
+        }
     }
+    for (names, reason) in [
+        (&unknown, "have no schema; give one with --schema"),
+        (
+            &unnamed,
+            "look like archive objects, but their names or directories do not say of what and when; \
+             name one to see why",
+        ),
+        (&embargoed, "are under embargo; --embargoed loads them"),
+    ] {
+        if let Some(first) = names.first() {
+            let (count, archive) = (names.len(), shown(archive));
+            complain!("groma: not loaded: {count} objects of {archive} {reason}: {first}");
+        }
+    }
+    (unknown.len() + unnamed.len()) as u64
 }
 
 /// Loads objects on several threads, and adds up what became of them.
@@ -371,8 +400,14 @@ fn target(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow
     Ok(Target::Lake(Box::new(loader(args, archive, datatypes)?)))
 }
 
+/// An archive as a message may show it, without the secrets of a URL.
+fn shown(archive: &str) -> String {
+    groma_archive::shown(archive)
+}
+
 fn loader(args: &Args, archive: Archive, datatypes: Vec<LoadDatatype>) -> anyhow::Result<Loader> {
     let lake = args.lake.clone().context("--lake says no lake")?;
+    super::place::check_new_lake(&lake)?;
     let store = Arc::from(archive.store);
     let loader = Loader::new(store, Lake::new(lake), datatypes).with_embargoed(args.embargoed);
     Ok(match archive.root {

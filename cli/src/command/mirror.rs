@@ -66,11 +66,7 @@ pub(crate) struct Args {
 const NOTICE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.lake.is_bucket() || args.lake.root().is_dir(),
-        "there is no lake in {}; name one with --lake",
-        args.lake
-    );
+    super::place::check_lake(&args.lake)?;
     let tables: anyhow::Result<Vec<(Name, Name)>> =
         args.datatype.iter().map(|text| pair(text)).collect();
     let wanted = Wanted {

@@ -53,3 +53,27 @@ impl Args for Place {
         Flags::augment_args_for_update(command)
     }
 }
+
+/// Refuses a lake that is not there: a mistyped path is not an empty lake.
+pub(crate) fn check_lake(lake: &LakeStore) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        lake.is_bucket() || lake.root().is_dir(),
+        "there is no lake in {lake}; name one with --lake"
+    );
+    Ok(())
+}
+
+/// Refuses to create a lake in a directory that is not there, and reports a lake that is created.
+pub(crate) fn check_new_lake(lake: &LakeStore) -> anyhow::Result<()> {
+    if lake.is_bucket() || lake.root().is_dir() {
+        return Ok(());
+    }
+    let above = std::path::absolute(lake.root())?;
+    let above = above.parent().filter(|above| above.is_dir());
+    anyhow::ensure!(
+        above.is_some(),
+        "cannot create the lake {lake}: the directory above it does not exist; create it or correct --lake"
+    );
+    crate::output::complain!("groma: {lake} is a new lake");
+    Ok(())
+}

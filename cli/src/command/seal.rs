@@ -50,6 +50,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    super::place::check_lake(&args.lake)?;
     let settings = Settings {
         grace: Duration::from_secs(u64::from(args.grace) * 60),
         linger: Duration::from_secs(u64::from(args.linger) * 60),
@@ -80,7 +81,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     )?;
     publish_index(args.lake.clone())?;
     print(&pass, args.json)?;
-    Ok(ExitCode::SUCCESS)
+    // The files are named in what was printed.
+    let is_whole = pass.unreadable.is_empty() && pass.set_aside.is_empty();
+    Ok(if is_whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(output::FAILED)
+    })
 }
 
 /// Set when the process is asked to end.

@@ -19,7 +19,7 @@ mod temporary;
 
 pub use local::LocalStore;
 pub use name::{NameError, check_name};
-pub use open::{Kind, Location, Opening, open, open_to_put};
+pub use open::{Kind, Location, Opening, open, open_to_put, shown};
 
 /// The answer of [`Store::put_new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

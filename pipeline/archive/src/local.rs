@@ -279,6 +279,7 @@ impl Store for LocalStore {
                 let entry = entry.map_err(StoreError::io("list", &path))?;
                 let kind = entry.file_type().map_err(StoreError::io("list", &path))?;
                 let Ok(part) = entry.file_name().into_string() else {
+                    tracing::warn!(path = %entry.path().display(), "left out of the archive: its name is not UTF-8");
                     continue;
                 };
                 let name = if dir.is_empty() {
@@ -293,6 +294,8 @@ impl Store for LocalStore {
                     pending.push(name);
                 } else if kind.is_file() && name.starts_with(prefix) {
                     names.push(name);
+                } else if !kind.is_dir() && !kind.is_file() {
+                    tracing::warn!(path = %self.root.join(&name).display(), "left out of the archive: it is a link or a special file");
                 }
             }
         }

@@ -236,7 +236,7 @@ fn open_bucket(
 }
 
 /// A URL as an error may show it: without user, password, query and fragment. In doubt it shows less.
-pub(crate) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),

@@ -79,6 +79,18 @@ pub enum LoadError {
         /// The object's name.
         name: String,
     },
+    /// The schema given for a table changes a column that the table has.
+    #[error(
+        "table {experiment}/{datatype}: column {change}; engines could not read old and new files together: give the old type, or load into another lake"
+    )]
+    Evolution {
+        /// Its experiment.
+        experiment: String,
+        /// Its datatype.
+        datatype: String,
+        /// The column and its change.
+        change: String,
+    },
     /// The lake's log could not be read.
     #[error(transparent)]
     Log(#[from] groma_lake::LakeError),
@@ -149,6 +161,7 @@ impl LoadError {
                 | LoadError::Namesake { .. }
                 | LoadError::OtherBytes { .. }
                 | LoadError::Removed { .. }
+                | LoadError::Evolution { .. }
                 | LoadError::Embargoed { .. }
                 | LoadError::UnknownDatatype { .. }
                 | LoadError::Store(StoreError::Name { .. })

@@ -64,7 +64,9 @@ fn check_members(
     let done = read(&mut |member| {
         assert!(!member.name.chars().any(char::is_control));
         match member.content {
-            Content::Whole(bytes) => assert!(bytes.len() as u64 <= LIMITS.member_bytes),
+            Content::Whole(bytes) | Content::Beginning(bytes, _) => {
+                assert!(bytes.len() as u64 <= LIMITS.member_bytes)
+            }
             Content::Bad(reason) | Content::Damage(reason) => assert!(!reason.is_empty()),
             Content::Unwanted => {}
         }
@@ -169,6 +171,7 @@ fn check_rows(rules: Rules, schema: &Schema, file: &str, bytes: &[u8]) {
         archiver: &archiver,
         date: Date::constant(2024, 1, 2),
         bytes,
+        is_cut: false,
     };
     let taken = rules.append(&measurement, &mut batch);
     if let Err(reason) = &taken {

@@ -77,7 +77,7 @@ impl<'a> Load<'a> {
     }
 
     pub(crate) fn member(&mut self, member: Member) -> Result<(), LoadError> {
-        let bytes = match member.content {
+        let (bytes, cut) = match member.content {
             Content::Unwanted => {
                 self.skipped += 1;
                 return Ok(());
@@ -93,7 +93,8 @@ impl<'a> Load<'a> {
                 self.failed += u64::from(is_member);
                 return self.errors.add(&member.name, member.line, &reason);
             }
-            Content::Whole(bytes) => bytes,
+            Content::Whole(bytes) => (bytes, None),
+            Content::Beginning(bytes, reason) => (bytes, Some(reason)),
         };
         let rows = self.batch.rows();
         let measurement = Measurement {
@@ -101,6 +102,7 @@ impl<'a> Load<'a> {
             archiver: &member.archiver,
             date: self.date,
             bytes: &bytes,
+            is_cut: cut.is_some(),
         };
         if let Err(reason) = self.table.rules.append(&measurement, &mut self.batch) {
             self.batch.cut(rows);
@@ -109,6 +111,9 @@ impl<'a> Load<'a> {
             return self.errors.add(&member.name, member.line, &reason);
         }
         self.loaded += 1;
+        if let Some(reason) = cut {
+            self.errors.add(&member.name, member.line, &reason)?;
+        }
         for problem in self.batch.take_problems() {
             self.errors.add(&member.name, member.line, &problem)?;
         }

@@ -1,6 +1,6 @@
 //! The loader: archive objects in, Parquet files out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +77,8 @@ pub struct Loader {
     tell: Option<Box<Tell>>,
     sources: Sources,
     looked_at: LookedAt,
+    pub(crate) reported: Reported,
+    checked: Reported,
 }
 
 impl Loader {
@@ -86,6 +88,8 @@ impl Loader {
             store,
             sources: Sources::new(lake.store().clone()),
             looked_at: LookedAt::default(),
+            reported: Reported::default(),
+            checked: Reported::default(),
             lake,
             tables: datatypes.into_iter().map(Table::new).collect(),
             limits: Limits::default(),
@@ -246,6 +250,10 @@ impl Loader {
             _ => path.to_owned(),
         };
         let age = self.age_of_whole(name, patience)?;
+        if !self.checked.has(&table_name(table)) {
+            self.lake.check_evolution(table)?;
+            self.checked.add(&table_name(table));
+        }
         let errors_path = self.lake.errors_path(experiment, datatype, date, stem);
         let errors = ErrorLog::new(&self.lake, errors_path, name);
         let schema = Arc::clone(&table.schema);
@@ -504,6 +512,27 @@ fn digest(mut body: impl Read) -> io::Result<String> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+fn table_name(table: &Table) -> String {
+    format!("{}/{}", table.experiment, table.datatype)
+}
+
+/// Names that were seen: objects that were reported, so that each is logged once, and tables that were compared.
+#[derive(Default)]
+pub(crate) struct Reported(Mutex<HashSet<String>>);
+
+impl Reported {
+    fn has(&self, name: &str) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.contains(name)
+    }
+
+    /// Whether the object was not reported before.
+    pub(crate) fn add(&self, name: &str) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(name.to_owned())
     }
 }
 

@@ -41,6 +41,13 @@ pub struct Object {
 }
 
 impl Object {
+    /// Whether a file has the ending of an archive object, whatever its name and its directories.
+    pub fn looks_like_one(name: &str) -> bool {
+        [".tgz", ".tar", ".tar.gz", ".jsonl.gz"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
+    }
+
     /// Reads a name, with its directories or bare; `None` for what holds no rows (indexes and table schemas).
     pub fn parse(name: &str) -> Result<Option<Object>, LoadError> {
         let refuse = |reason: String| LoadError::Name {

@@ -1,6 +1,7 @@
 //! All objects of an archive, once.
 
 use crate::loader::Patience;
+use crate::object::Object;
 use crate::{LoadError, Loaded, Loader};
 
 /// What a sweep did.
@@ -18,6 +19,8 @@ pub struct Swept {
     pub skipped: u64,
     /// Objects that are damaged, whether they were loaded now or before.
     pub damaged: u64,
+    /// Objects without a schema here, and files that look like objects and have no name of one.
+    pub left_alone: Vec<String>,
     /// The sweep was ended while objects were left.
     pub ended_early: bool,
     /// Objects that could not be loaded, and why.
@@ -67,6 +70,7 @@ impl Loader {
                 break;
             }
             if !self.is_loadable(&name) {
+                self.report_left_alone(&name, &mut swept);
                 continue;
             }
             match self.load(&name, None, patience) {
@@ -75,5 +79,20 @@ impl Loader {
             }
         }
         Ok(swept)
+    }
+
+    /// Records an object that this loader cannot load, and logs it the first time.
+    fn report_left_alone(&self, name: &str, swept: &mut Swept) {
+        let reason = match Object::parse(name) {
+            Ok(None) => return,
+            Ok(Some(object)) if object.embargoed => return,
+            Ok(Some(_)) => "no schema for its datatype".to_owned(),
+            Err(_) if !Object::looks_like_one(name) => return,
+            Err(error) => error.to_string(),
+        };
+        if self.reported.add(name) {
+            tracing::warn!(object = name, reason, "left alone");
+        }
+        swept.left_alone.push(name.to_owned());
     }
 }

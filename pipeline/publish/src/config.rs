@@ -11,6 +11,15 @@ use groma_schema::Schema;
 use groma_service::Lifecycle;
 use groma_spool::{ExperimentDir, Name};
 
+/// The version in the rows of everything that this program publishes, in both forms of bundles.
+pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// The commit in these rows: `GROMA_GIT_COMMIT` of the build, and else the tag of the version.
+pub const GIT_COMMIT: &str = match option_env!("GROMA_GIT_COMMIT") {
+    Some(commit) if !commit.is_empty() => commit,
+    _ => VERSION,
+};
+
 /// How the files of a datatype are bundled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,8 +122,8 @@ impl Config {
             max_json_bytes: 64 * 1024 * 1024,
             max_file_bytes: 1024 * 1024 * 1024,
             metadata: Vec::new(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: String::new(),
+            version: VERSION.to_owned(),
+            git_commit: GIT_COMMIT.to_owned(),
             settle: Duration::from_hours(2),
             writer_probe: None,
             quarantine_max_bytes: 4 * 1024 * 1024 * 1024,

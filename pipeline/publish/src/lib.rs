@@ -42,7 +42,7 @@ mod table;
 mod tree;
 mod worker;
 
-pub use config::{Config, DatatypeConfig, Form, WriterProbe};
+pub use config::{Config, DatatypeConfig, Form, GIT_COMMIT, VERSION, WriterProbe};
 pub use curate::{Quarantine, Quarantined};
 pub use error::PublishError;
 pub use publisher::{Flusher, Publisher};

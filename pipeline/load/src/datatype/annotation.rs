@@ -2,6 +2,7 @@
 
 use arrow_schema::{Field, FieldRef, Fields};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -15,8 +16,15 @@ pub const ANNOTATION_TIME: Rule = Rule {
     why: "M-Lab's table has no place for the time of the annotation, by which its databases are known.",
 };
 
+/// A field of synthetic annotations.
+pub const REGION: Rule = Rule {
+    name: "region",
+    what: "Geo.Region of server and client is NULL.",
+    why: "As M-Lab: only the synthetic annotations from before 2020-03-12 have it.",
+};
+
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[ANNOTATION_TIME];
+pub const RULES: &[Rule] = &[ANNOTATION_TIME, REGION];
 
 /// A file; keys in either case, as written by the annotator and as bundled by jostler.
 #[derive(Deserialize)]
@@ -61,11 +69,32 @@ pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), 
     }
     for (column, part) in [("server", file.server), ("client", file.client)] {
         if let Some(part) = part.filter(|part| part.get() != "null") {
-            batch.put_json(column, part.get().as_bytes())?;
+            match without_region(part.get()) {
+                Some(part) => batch.put_value(column, &part)?,
+                None => batch.put_json(column, part.get().as_bytes())?,
+            }
         }
     }
     let raw = serde_json::json!({"UUID": file.uuid, "Timestamp": file.timestamp});
     batch.put_value("raw", &raw)?;
     batch.end_row(Some(&file.uuid), source.archiver);
     Ok(())
+}
+
+/// [`REGION`]: an end without the field; `None` where it has none.
+fn without_region(end: &str) -> Option<Value> {
+    // Looking for the name costs less than parsing every annotation twice.
+    if !end.to_ascii_lowercase().contains("region") {
+        return None;
+    }
+    let mut end: Value = serde_json::from_str(end).ok()?;
+    let is = |key: &str, wanted: &str| key.eq_ignore_ascii_case(wanted);
+    for (key, geo) in end.as_object_mut()? {
+        if let Value::Object(geo) = geo
+            && is(key, "Geo")
+        {
+            geo.retain(|key, _| !is(key, "Region"));
+        }
+    }
+    Some(end)
 }

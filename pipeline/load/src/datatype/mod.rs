@@ -168,6 +168,8 @@ pub(crate) struct Measurement<'a> {
     /// The date of the rows.
     pub(crate) date: Date,
     pub(crate) bytes: &'a [u8],
+    /// The bytes are the beginning of the member; its compression ends early.
+    pub(crate) is_cut: bool,
 }
 
 fn record(name: &str, fields: Fields) -> Field {

@@ -10,8 +10,15 @@ use crate::row::Batch;
 /// One row per direction.
 pub const DIRECTIONS: Rule = Rule {
     name: "directions",
-    what: "A file gives a row for each of C2S and S2C that ran, with the other one NULL; one row with id Control.UUID and a NULL when neither did.",
+    what: "A file gives a row for each of C2S and S2C that it has, with the other one NULL; one row with id Control.UUID and a NULL when it has neither.",
     why: "As M-Lab; a row is one measurement.",
+};
+
+/// Directions without a connection.
+pub const NO_CONNECTION: Rule = Rule {
+    name: "no-connection",
+    what: "A direction without a UUID (`No connection created`) is a row with id Control.UUID and a NULL; a.TestTime of the year 1 and a.MinRTT of 0 are NULL in every row.",
+    why: "Nothing was measured. M-Lab writes the id '', the year 1, and zeros, which count as measurements.",
 };
 
 /// No sentinels.
@@ -29,7 +36,10 @@ pub const METADATA_MAP: Rule = Rule {
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[DIRECTIONS, NULL_NOT_SENTINEL, METADATA_MAP];
+pub const RULES: &[Rule] = &[DIRECTIONS, NO_CONNECTION, NULL_NOT_SENTINEL, METADATA_MAP];
+
+/// [`NO_CONNECTION`]: the year 2 in microseconds since 1970. Go's zero time is the first instant of the year 1.
+const FIRST_TIME: i64 = -62_104_060_800_000_000;
 
 pub(super) fn is_wanted(member: &str) -> bool {
     super::json::is_wanted(member) && !base_name(member).starts_with("ndt7-")
@@ -48,6 +58,7 @@ pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), 
         .collect();
     if ran.is_empty() {
         let uuid = raw["Control"]["UUID"].as_str().map(without_mark);
+        let uuid = uuid.filter(|uuid| !uuid.is_empty());
         batch.put_value("raw", &raw)?;
         batch.end_row(uuid.as_deref(), source.archiver);
         return Ok(());
@@ -71,6 +82,12 @@ fn append_direction(
     batch.put_value("raw", raw)?;
     let measured = &raw[direction];
     let uuid = measured["UUID"].as_str().map(without_mark);
+    let Some(uuid) = uuid.filter(|uuid| !uuid.is_empty()) else {
+        let control = raw["Control"]["UUID"].as_str().map(without_mark);
+        let id = control.filter(|uuid| !uuid.is_empty());
+        batch.end_row(id.as_deref(), source.archiver);
+        return Ok(());
+    };
     let start = batch.column("raw").record().and_then(|raw| {
         raw.field(direction)?
             .record()?
@@ -82,14 +99,15 @@ fn append_direction(
     let number = |name: &str| tcp_info.and_then(|info| info[name].as_f64());
     let nanoseconds = || measured["MinRTT"].as_f64().map(|rtt| rtt / 1e6);
     let summary = Summary {
-        uuid: uuid.as_deref(),
-        test_time: start.map(Micros),
+        uuid: Some(&uuid),
+        test_time: start.filter(|start| *start >= FIRST_TIME).map(Micros),
         congestion_control: is_download.then_some("cubic"),
         throughput_mbps: measured["MeanThroughputMbps"].as_f64(),
         min_rtt_ms: if is_download {
             number("MinRTT")
                 .map(|rtt| rtt / 1000.0)
                 .or_else(nanoseconds)
+                .filter(|rtt| *rtt > 0.0)
         } else {
             None
         },
@@ -100,7 +118,7 @@ fn append_direction(
         },
     };
     batch.put("a", &summary)?;
-    batch.end_row(uuid.as_deref(), source.archiver);
+    batch.end_row(Some(&uuid), source.archiver);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub const V1_CLOCK: Rule = Rule {
 /// The local counters that were not.
 pub const LOCAL_OCTETS: Rule = Rule {
     name: "local-octets",
-    what: "a.SwitchOctetsLocalRx and Tx are 0 for rows dated 2020-09-09 to 2022-01-19; raw keeps what was written.",
+    what: "a.SwitchOctetsLocalRx and Tx and their Counter columns are 0 for rows dated 2020-09-10 to 2022-01-18; raw keeps what was written.",
     why: "As M-Lab: the collector of that time computed these two wrongly.",
 };
 
@@ -54,7 +54,7 @@ const MOST_ROWS: usize = 86_400;
 
 /// [`LOCAL_OCTETS`], first and last day.
 const LOCAL_OCTETS_WRONG: std::ops::RangeInclusive<Date> =
-    Date::constant(2020, 9, 9)..=Date::constant(2022, 1, 19);
+    Date::constant(2020, 9, 10)..=Date::constant(2022, 1, 18);
 
 /// [`ZERO`].
 pub(super) const TRAITS: Traits = Traits {
@@ -184,8 +184,12 @@ fn append_instant(
         let name = column_name(&metrics[*at].metric);
         let wrong =
             LOCAL_OCTETS_WRONG.contains(&source.date) && name.starts_with("SwitchOctetsLocal");
-        let delta = if wrong { 0 } else { sample.value as i64 };
-        a.insert(format!("{name}Counter"), sample.counter.into());
+        let (delta, counter) = if wrong {
+            (0, 0)
+        } else {
+            (sample.value as i64, sample.counter)
+        };
+        a.insert(format!("{name}Counter"), counter.into());
         a.insert(name, delta.into());
     }
     let raw: Vec<Value> = samples

@@ -7,6 +7,7 @@
 mod account;
 mod claim;
 mod errors;
+mod evolution;
 mod held;
 mod parquet;
 #[cfg(test)]

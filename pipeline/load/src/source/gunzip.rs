@@ -4,6 +4,8 @@ use std::io::{self, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::Content;
+
 /// Reads all of `reader`, at most `limit` bytes.
 pub(super) fn read_capped(reader: impl Read, limit: u64, what: &str) -> Result<Vec<u8>, String> {
     read_sized(reader, 0, limit, what)
@@ -47,6 +49,21 @@ fn gunzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let expected = u64::from(said).min(bytes.len() as u64 * 32).min(limit);
     let decoder = MultiGzDecoder::new(bytes);
     read_sized(decoder, expected as usize + 1, limit, "inflated member")
+}
+
+/// Gunzips a member that is of use up to where its stream ends early.
+pub(super) fn beginning(bytes: &[u8], limit: u64) -> Content {
+    let mut inflated = Vec::new();
+    let mut decoder = MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
+    let read = decoder.read_to_end(&mut inflated);
+    if inflated.len() as u64 > limit {
+        return Content::Bad(format!("inflated member is larger than {limit} bytes"));
+    }
+    match read {
+        Ok(_) => Content::Whole(inflated),
+        Err(error) if inflated.is_empty() => Content::Bad(describe(&error, "inflated member")),
+        Err(error) => Content::Beginning(inflated, describe(&error, "inflated member")),
+    }
 }
 
 /// Inflates a zstd member held in memory, to at most `limit` bytes.

@@ -44,6 +44,9 @@ pub(crate) struct Member {
 pub(crate) enum Content {
     /// The measurement as its writer wrote it, inflated and not yet parsed.
     Whole(Vec<u8>),
+    /// The beginning of a measurement whose own compression ends early; the reason in words. Only packet captures are worth
+    /// reading then.
+    Beginning(Vec<u8>, String),
     /// Not of this datatype; nothing was read.
     Unwanted,
     /// Cannot be read; the reason in words.

@@ -14,3 +14,4 @@ mod mutated;
 mod once;
 mod rules;
 mod support;
+mod values;

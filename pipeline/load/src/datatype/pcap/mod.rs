@@ -20,7 +20,7 @@ pub const DERIVED: Rule = Rule {
 /// A cut file still says something.
 pub const CUT_CAPTURE: Rule = Rule {
     name: "cut-capture",
-    what: "A file that ends within a packet is summed up to there, with a.Truncated true.",
+    what: "A file that ends within a packet, or whose gzip stream ends early, is summed up to there, with a.Truncated true; the latter also is an entry of the error list.",
     why: "A capture ends when its writer is stopped, whatever was half written.",
 };
 
@@ -33,7 +33,8 @@ pub(super) fn is_wanted(member: &str) -> bool {
 }
 
 pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
-    let summary = summarize(source.bytes)?;
+    let mut summary = summarize(source.bytes)?;
+    summary.truncated |= source.is_cut;
     let name = base_name(source.archiver.filename.as_deref().unwrap_or_default());
     let name = name.strip_suffix(".gz").unwrap_or(name);
     let id = name.strip_suffix(".pcap").filter(|id| !id.is_empty());

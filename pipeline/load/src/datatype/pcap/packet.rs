@@ -62,6 +62,13 @@ impl<'a> Capture<'a> {
             _ => return Err("no magic number of a capture file".to_owned()),
         };
         let field = |at| word(bytes, at, big_endian).unwrap_or_default();
+        // Two halves, the major version first: 2.4 is the one that there is.
+        let version = field(4);
+        if ![0x0002_0004, 0x0004_0002].contains(&version) {
+            return Err(format!(
+                "version {version:#010x} of a capture file, not 2.4"
+            ));
+        }
         Ok(Capture {
             rest: &bytes[FILE_BYTES..],
             big_endian,
