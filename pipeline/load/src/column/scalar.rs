@@ -22,20 +22,19 @@ pub(super) fn timestamp(text: &str) -> Option<i64> {
 
 /// Instants of the last day of the year 9999, which are valid in RFC 3339 and in `BigQuery` and too late for the library.
 fn last_hours(text: &str) -> Option<i64> {
-    let (local, offset_minutes) = match text.strip_suffix(['Z', 'z']) {
-        Some(local) => (local, 0),
-        None => {
-            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            let (sign, digits) = match offset.split_at(1) {
-                ("+", digits) => (1, digits),
-                ("-", digits) => (-1, digits),
-                _ => return None,
-            };
-            let (hours, minutes) = digits.split_once(':')?;
-            let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-            let sound = (0..24).contains(&hours) && (0..60).contains(&minutes);
-            (local, sound.then_some(sign * (60 * hours + minutes))?)
-        }
+    let (local, offset_minutes) = if let Some(local) = text.strip_suffix(['Z', 'z']) {
+        (local, 0)
+    } else {
+        let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+        let (sign, digits) = match offset.split_at_checked(1)? {
+            ("+", digits) => (1, digits),
+            ("-", digits) => (-1, digits),
+            _ => return None,
+        };
+        let (hours, minutes) = digits.split_once(':')?;
+        let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+        let sound = (0..24).contains(&hours) && (0..60).contains(&minutes);
+        (local, sound.then_some(sign * (60 * hours + minutes))?)
     };
     let local: jiff::civil::DateTime = local.parse().ok()?;
     let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
