@@ -169,7 +169,8 @@ pub(crate) fn archive_of_lake(
 
 /// Compacts and seals the lake that the lab writes to, and writes its index, until told to stop.
 pub(crate) fn keep_lake(lake: LakeStore, archive: Option<&dyn Store>, stop: &AtomicBool) {
-    keep(lake, &Settings::default(), archive, KEEP_EVERY, stop);
+    let settings = Settings::default();
+    keep(lake, &settings, archive, KEEP_EVERY, stop, &mut |_| {});
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ use groma_lab::loaded_datatypes;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader, Object};
 use groma_schema::Schema;
-use groma_service::parse_duration;
+use groma_service::{Lifecycle, parse_duration};
 use groma_spool::Name;
 use jiff::civil::Date;
+use prometheus_client::registry::Registry;
 
-use super::node::ManifestArgs;
+use super::node::{AdminArgs, ManifestArgs};
 use crate::output::{Bars, FAILED, complain, reason, say};
 
 mod bigquery;
@@ -87,6 +88,9 @@ pub(crate) struct Args {
     /// Print one JSON object per archive object.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 impl Args {
@@ -432,6 +436,12 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
         runtime.block_on(groma_service::until_signal());
         flag.store(true, Ordering::Relaxed);
     });
+    let lifecycle = Lifecycle::new();
+    let mut registry = Registry::default();
+    loader.metrics().register(&mut registry);
+    let _admin = args.admin.start(registry, &lifecycle)?;
+    lifecycle.ready();
     loader.follow(stop)?;
+    lifecycle.stop();
     Ok(ExitCode::SUCCESS)
 }

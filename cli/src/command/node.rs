@@ -14,6 +14,8 @@ use groma_service::{
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+
+use crate::listen::Listen;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -75,6 +77,34 @@ pub(crate) struct PrefixArgs {
         value_name = "FILE"
     )]
     pub(crate) uuid_prefix_file: Option<PathBuf>,
+}
+
+/// Where a service of the lake has its admin port.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminArgs {
+    /// Where /metrics, /alive, /health and /ready are served while the command runs as a service, or off. Port 0 takes a
+    /// free one, which the log names.
+    #[arg(
+        long = "prometheusx.listen-address",
+        env = "PROMETHEUSX_LISTEN_ADDRESS",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:0"
+    )]
+    admin: Listen,
+}
+
+impl AdminArgs {
+    /// Serves the admin port, unless it is off.
+    pub(crate) fn start(
+        &self,
+        registry: Registry,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Option<Admin>> {
+        match self.admin {
+            Listen::Off => Ok(None),
+            Listen::On(address) => Admin::start(address, registry, lifecycle).map(Some),
+        }
+    }
 }
 
 /// The admin port of a part, on a runtime of its own beside blocking work.

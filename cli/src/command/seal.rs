@@ -5,9 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use groma_archive::Opening;
-use groma_lake::{Pass, Settings, keep, publish_index, seal};
+use groma_archive::{Opening, Store};
+use groma_lake::{LakeError, Pass, Settings, keep, publish_index, seal};
 use groma_lake_store::LakeStore;
+use groma_service::Lifecycle;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::node::AdminArgs;
 
 use crate::output::{self, say};
 
@@ -40,6 +46,9 @@ pub(crate) struct Args {
     /// Print what was done as JSON.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 impl Args {
@@ -63,15 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .transpose()?;
     let archive = archive.as_deref();
     if let Some(seconds) = args.every {
-        let stop = stop_on_signal()?;
-        keep(
-            args.lake.clone(),
-            &settings,
-            archive,
-            Duration::from_secs(seconds),
-            &stop,
-        );
-        return Ok(ExitCode::SUCCESS);
+        return serve(args, &settings, archive, Duration::from_secs(seconds));
     }
     let pass = seal(
         args.lake.clone(),
@@ -88,6 +89,101 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(output::FAILED)
     })
+}
+
+/// Maintains the lake until the process is asked to end.
+fn serve(
+    args: &Args,
+    settings: &Settings,
+    archive: Option<&dyn Store>,
+    every: Duration,
+) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_signal()?;
+    let (lifecycle, metrics) = (Lifecycle::new(), SealMetrics::default());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let _admin = args.admin.start(registry, &lifecycle)?;
+    lifecycle.ready();
+    let lake = args.lake.clone();
+    keep(lake, settings, archive, every, &stop, &mut |result| {
+        metrics.count(result);
+        match result {
+            Ok(_) => lifecycle.recovered("seal"),
+            Err(error) => lifecycle.failed("seal", &error.to_string()),
+        }
+    });
+    lifecycle.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the runs over a lake did.
+#[derive(Default)]
+struct SealMetrics {
+    runs: Counter,
+    failures: Counter,
+    sealed: Counter,
+    compacted: Counter,
+    corrected: Counter,
+    set_aside: Counter,
+    unreadable: Gauge,
+    last: Gauge,
+}
+
+impl SealMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("groma_seal");
+        for (name, help, counter) in [
+            ("runs", "Runs over the lake", &self.runs),
+            (
+                "failures",
+                "Runs that failed for at least one date",
+                &self.failures,
+            ),
+            ("sealed_dates", "Dates that got sealed parts", &self.sealed),
+            (
+                "compacted_dates",
+                "Dates that were compacted",
+                &self.compacted,
+            ),
+            (
+                "corrected_objects",
+                "Objects whose rows in a part were replaced or removed",
+                &self.corrected,
+            ),
+            (
+                "set_aside_files",
+                "Damaged files moved aside to be loaded again",
+                &self.set_aside,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "unreadable_files",
+            "Damaged files of the last run that stay where they are",
+            self.unreadable.clone(),
+        );
+        registry.register(
+            "last_success_timestamp_seconds",
+            "When a run succeeded last, in seconds since 1970",
+            self.last.clone(),
+        );
+    }
+
+    fn count(&self, result: &Result<Pass, LakeError>) {
+        self.runs.inc();
+        let Ok(pass) = result else {
+            self.failures.inc();
+            return;
+        };
+        self.sealed.inc_by(pass.sealed as u64);
+        self.compacted.inc_by(pass.compacted as u64);
+        self.corrected.inc_by(pass.corrected as u64);
+        self.set_aside.inc_by(pass.set_aside.len() as u64);
+        let unreadable = i64::try_from(pass.unreadable.len()).unwrap_or(i64::MAX);
+        self.unreadable.set(unreadable);
+        self.last.set(jiff::Timestamp::now().as_second());
+    }
 }
 
 /// Set when the process is asked to end.

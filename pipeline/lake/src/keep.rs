@@ -8,26 +8,29 @@ use groma_archive::Store;
 use groma_lake_store::LakeStore;
 use jiff::Timestamp;
 
-use crate::{Settings, publish_index, seal};
+use crate::{LakeError, Pass, Settings, publish_index, seal};
 
 /// How soon a stop is noticed.
 const NOTICE: Duration = Duration::from_millis(100);
 
 /// Seals, compacts and writes the index every so often until told to stop. What fails is logged and tried again by the
-/// next pass; nothing is lost by it.
+/// next pass; nothing is lost by it. `on_pass` gets the result of each.
 pub fn keep(
     lake: impl Into<LakeStore>,
     settings: &Settings,
     archive: Option<&dyn Store>,
     every: Duration,
     stop: &AtomicBool,
+    on_pass: &mut dyn FnMut(&Result<Pass, LakeError>),
 ) {
     let lake = lake.into();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        if let Err(error) = seal(lake.clone(), Timestamp::now(), settings, archive) {
+        let result = seal(lake.clone(), Timestamp::now(), settings, archive);
+        if let Err(error) = &result {
             tracing::warn!(%error, "a pass over the lake failed");
         }
+        on_pass(&result);
         if let Err(error) = publish_index(lake.clone()) {
             tracing::warn!(%error, "the index of the lake could not be written");
         }

@@ -65,7 +65,7 @@ fn check_members(
         assert!(!member.name.chars().any(char::is_control));
         match member.content {
             Content::Whole(bytes) | Content::Beginning(bytes, _) => {
-                assert!(bytes.len() as u64 <= LIMITS.member_bytes)
+                assert!(bytes.len() as u64 <= LIMITS.member_bytes);
             }
             Content::Bad(reason) | Content::Damage(reason) => assert!(!reason.is_empty()),
             Content::Unwanted => {}

@@ -19,7 +19,7 @@ use crate::object::{Form, Object};
 use crate::progress::{Progress, Tell, Told};
 use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
-use crate::{Limits, LoadDatatype, LoadError, Rules};
+use crate::{Limits, LoadDatatype, LoadError, LoadMetrics, Rules};
 
 /// How often an archive without a directory to watch is listed, unless it is told otherwise.
 const POLL: Duration = Duration::from_secs(5);
@@ -79,6 +79,7 @@ pub struct Loader {
     looked_at: LookedAt,
     pub(crate) reported: Reported,
     checked: Reported,
+    pub(crate) metrics: LoadMetrics,
 }
 
 impl Loader {
@@ -90,6 +91,7 @@ impl Loader {
             looked_at: LookedAt::default(),
             reported: Reported::default(),
             checked: Reported::default(),
+            metrics: LoadMetrics::default(),
             lake,
             tables: datatypes.into_iter().map(Table::new).collect(),
             limits: Limits::default(),
@@ -138,6 +140,11 @@ impl Loader {
         }
     }
 
+    /// What this loader counts.
+    pub fn metrics(&self) -> &LoadMetrics {
+        &self.metrics
+    }
+
     /// The lake written to.
     pub fn lake(&self) -> &Lake {
         &self.lake
@@ -159,9 +166,12 @@ impl Loader {
         date: Option<Date>,
         patience: Patience,
     ) -> Result<Loaded, LoadError> {
-        let loaded = self.load_or_find(name, date, patience)?;
-        log(name, &loaded);
-        Ok(loaded)
+        let result = self.load_or_find(name, date, patience);
+        self.metrics.count(&result);
+        if let Ok(loaded) = &result {
+            log(name, loaded);
+        }
+        result
     }
 
     fn load_or_find(

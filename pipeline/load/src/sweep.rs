@@ -78,6 +78,8 @@ impl Loader {
                 Err(error) => swept.failed.push((name, error)),
             }
         }
+        let left_alone = i64::try_from(swept.left_alone.len()).unwrap_or(i64::MAX);
+        self.metrics.left_alone.set(left_alone);
         Ok(swept)
     }
 

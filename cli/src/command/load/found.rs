@@ -42,10 +42,17 @@ pub(super) fn objects(text: &str) -> anyhow::Result<Found> {
         } => in_bucket(&format!("{}://{bucket}", kind.scheme()), &prefix),
         Location::Web(url) => {
             let from = url.find("://").map_or(0, |at| at + 3);
-            let (base, name) = split(&url, from)
+            let plain = url.split_once('#').map_or(&*url, |(plain, _)| plain);
+            // The query of a presigned URL belongs to the requests, and to no name.
+            let (plain, query) = match plain.split_once('?') {
+                Some((plain, query)) => (plain, Some(query)),
+                None => (plain, None),
+            };
+            let (base, name) = split(plain, from)
                 .ok_or_else(|| StoreError::url(&url, "it does not end in the name of an object"))?;
+            let base = query.map_or_else(|| base.to_owned(), |query| format!("{base}?{query}"));
             Ok(Found {
-                archive: open(base)?,
+                archive: open(&base)?,
                 names: vec![name.to_owned()],
                 is_object: true,
             })

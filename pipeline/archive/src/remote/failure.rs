@@ -46,11 +46,24 @@ impl Failure {
 
     /// What the library says, with the answers of the server cut down to their codes, and URLs to what may be shown.
     pub fn of_library(error: &object_store::Error) -> Failure {
+        if matches!(error, object_store::Error::NotModified { .. }) {
+            return Failure::not_modified();
+        }
         Failure::lasting(without_secrets(&without_answers(&chain(error))))
+    }
+
+    /// The answer 304, which is only right where a client has the object already and says so.
+    pub(crate) fn not_modified() -> Failure {
+        Failure::new(
+            "the store answers 304 Not Modified although it was asked without a condition; a cache or proxy before it may be broken",
+        )
     }
 
     /// An answer that is none of those expected: its status, and the code and message of its XML or JSON.
     pub(crate) fn of_answer(status: http::StatusCode, body: &str) -> Failure {
+        if status == http::StatusCode::NOT_MODIFIED {
+            return Failure::not_modified();
+        }
         Failure::new(format!("the store answers {status}{}", told(body)))
     }
 }

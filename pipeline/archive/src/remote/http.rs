@@ -28,10 +28,35 @@ pub(crate) fn install_tls() {
 /// A client that trusts the system's certificates, goes through the proxies of the environment, and follows no redirect:
 /// a bucket that is elsewhere is a fault of the configuration.
 pub(crate) fn client() -> Result<Client, Failure> {
+    client_with(Policy::none())
+}
+
+/// The same for a web server, which may move an object within its host. A redirect to another host, or from TLS to none, is
+/// not followed: credentials and signatures would go with it.
+pub(crate) fn web_client() -> Result<Client, Failure> {
+    client_with(Policy::custom(|attempt| {
+        let to = attempt.url();
+        let is_same = attempt.previous().last().is_some_and(|from| {
+            from.host_str() == to.host_str()
+                && from.port_or_known_default() == to.port_or_known_default()
+                && from.scheme() == to.scheme()
+        });
+        if is_same && attempt.previous().len() <= MOST_REDIRECTS {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    }))
+}
+
+/// Most redirects of one request that are followed.
+const MOST_REDIRECTS: usize = 5;
+
+fn client_with(redirect: Policy) -> Result<Client, Failure> {
     install_tls();
     Client::builder()
         .connect_timeout(CONNECT)
-        .redirect(Policy::none())
+        .redirect(redirect)
         .user_agent(concat!("groma/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(Failure::of_client)

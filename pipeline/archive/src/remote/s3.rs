@@ -157,6 +157,9 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
             encryption.insert(HeaderName::from_static(name), given);
         }
     }
+    if !is_set(Key::SkipSignature) {
+        check_credentials(opening)?;
+    }
     let settings = Settings {
         anonymous: is_set(Key::SkipSignature),
         is_amazon: endpoint.is_none(),
@@ -183,6 +186,34 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
         .with_client_options(options)
         .with_retry(retry);
     Ok((builder, settings))
+}
+
+/// The variable that allows asking the instance's metadata service for the credentials of its role.
+const INSTANCE_ROLE: &str = "GROMA_S3_INSTANCE_ROLE";
+
+/// Refuses an environment without credentials. The library would ask the metadata service of a cloud instance for some, at an
+/// address that on other machines is nobody's or somebody else's.
+fn check_credentials(opening: &Opening) -> Result<(), Failure> {
+    let has = |wanted: &str| {
+        let mut variables = opening.variables.iter();
+        variables.any(|(name, value)| name.eq_ignore_ascii_case(wanted) && !value.is_empty())
+    };
+    let is_named = has("AWS_ACCESS_KEY_ID")
+        || has("AWS_WEB_IDENTITY_TOKEN_FILE")
+        || has("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        || has("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        || has("AWS_METADATA_ENDPOINT")
+        || opening
+            .variables
+            .iter()
+            .any(|(name, value)| name == INSTANCE_ROLE && ["1", "true"].contains(&value.as_str()));
+    if is_named {
+        return Ok(());
+    }
+    Err(Failure::lasting(format!(
+        "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a \
+         public bucket, or {INSTANCE_ROLE}=1 on an instance that has a role"
+    )))
 }
 
 struct S3 {
@@ -330,6 +361,7 @@ impl Protocol for S3 {
                 .into_stream()
                 .map_err(|error| Failure::of_library(&error))),
             Err(object_store::Error::NotFound { .. }) => Err(Failure::new("no such object")),
+            Err(object_store::Error::NotModified { .. }) => Err(Failure::not_modified()),
             Err(error) => Err(Failure::of_library(&error)),
         }
     }

@@ -18,14 +18,22 @@ pub(crate) struct Web(Arc<Inner>);
 
 struct Inner {
     base: String,
+    /// What follows the path of every object: the signature of a presigned URL. It is never shown.
+    query: Option<String>,
     http: Client,
     stall: Duration,
 }
 
 /// Opens what stands below an `http://…` or `https://…`.
 pub(crate) fn open(base: &str, opening: &Opening) -> Result<Web, StoreError> {
-    let http = client::client().map_err(failed("open", &shown(base)))?;
+    let http = client::web_client().map_err(failed("open", &shown(base)))?;
+    let base = base.split_once('#').map_or(base, |(plain, _)| plain);
+    let (base, query) = match base.split_once('?') {
+        Some((base, query)) => (base, Some(query.to_owned())),
+        None => (base, None),
+    };
     Ok(Web(Arc::new(Inner {
+        query,
         base: base.trim_end_matches('/').to_owned(),
         http,
         stall: opening.stall,
@@ -44,11 +52,14 @@ impl Web {
             source,
         })?;
         let inner = Arc::clone(&self.0);
-        let url = format!("{}/{}", inner.base, client::escaped(name, "/"));
+        let mut url = format!("{}/{}", inner.base, client::escaped(name, "/"));
+        if let Some(query) = &inner.query {
+            url = format!("{url}?{query}");
+        }
         let answer = bridge::wait(async move { inner.ask(method, &url).await });
         answer
             .and_then(|answer| answer)
-            .map_err(failed(operation, name))
+            .map_err(failed(operation, &self.url(name)))
     }
 
     fn refuse(operation: &'static str, name: &str) -> StoreError {
@@ -68,9 +79,22 @@ impl Inner {
         match answer.status() {
             StatusCode::OK => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
+                Err(refused_redirect(&answer))
+            }
             _ => Err(client::refusal(answer, self.stall).await),
         }
     }
+}
+
+/// A redirect that was not followed, with the host that it leads to.
+fn refused_redirect(answer: &Response) -> Failure {
+    let to = answer.headers().get(header::LOCATION);
+    let to = to.and_then(|to| to.to_str().ok()).map(shown);
+    Failure::lasting(format!(
+        "the server redirects to {}; only redirects within one host are followed",
+        to.as_deref().unwrap_or("another place")
+    ))
 }
 
 impl Store for Web {
@@ -79,7 +103,12 @@ impl Store for Web {
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
-        let Some(answer) = self.ask(Method::HEAD, "stat", name)? else {
+        // A presigned URL is good for the one method that was signed.
+        let method = match self.0.query {
+            Some(_) => Method::GET,
+            None => Method::HEAD,
+        };
+        let Some(answer) = self.ask(method, "stat", name)? else {
             return Ok(None);
         };
         let length = answer.headers().get(header::CONTENT_LENGTH);
