@@ -145,8 +145,10 @@ fn without_credentials_no_metadata_service_is_asked() {
         "GROMA_S3_INSTANCE_ROLE",
     ] {
         opening.variables = vec![(name.to_owned(), "true".to_owned())];
-        let secret = ("AWS_SECRET_ACCESS_KEY".to_owned(), "x".to_owned());
-        opening.variables.push(secret);
+        if name == "AWS_ACCESS_KEY_ID" {
+            let secret = ("AWS_SECRET_ACCESS_KEY".to_owned(), "x".to_owned());
+            opening.variables.push(secret);
+        }
         assert!(open("s3://bucket/x", &opening).is_ok(), "{name}");
     }
 }
