@@ -10,6 +10,8 @@ mod elapsed;
 mod ledger;
 mod log;
 mod refused;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) use addresses::KEEP_SECONDS;

@@ -1,7 +1,8 @@
 //! Turning complete files into published ones: one frame, a last line, durable, under their name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use zstd::zstd_safe::CParameter;
 
 use super::growing::{self, MAGIC, read_whole};
 use super::layout::Layout;
+use super::output::FILE_MODE;
 use crate::metrics::Metrics;
 use crate::record::{End, Line, write_end};
 
@@ -189,7 +191,7 @@ fn sync_files(files: &[Ready]) -> io::Result<()> {
 /// cannot be read ends the file. `false` when there is no header.
 fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
     let mut lines = Lines::open(from)?;
-    let mut encoder = zstd::stream::write::Encoder::new(File::create(to)?, LEVEL)?;
+    let mut encoder = zstd::stream::write::Encoder::new(create(to)?, LEVEL)?;
     encoder.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut header = None;
     let mut has_end = false;
@@ -213,6 +215,16 @@ fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
     }
     encoder.finish()?.sync_all()?;
     Ok(header.is_some())
+}
+
+/// Creates an empty file, in place of one that a death left.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(path)
 }
 
 /// Lines of a file, whichever form it has.

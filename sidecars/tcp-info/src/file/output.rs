@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ use crate::record::{Anonymize, End, Metadata, Polls, write_end, write_header};
 pub(crate) const FLUSH_BYTES: usize = 16 * 1024;
 /// While the disk takes nothing, snapshots beyond this are dropped and counted.
 const MOST_PENDING_BYTES: usize = 32 * 1024;
+/// Files for everybody to read, whatever the umask.
+pub(super) const FILE_MODE: u32 = 0o644;
 /// Files are held open up to this share of what the process may open, which saves two system calls in every flush.
 const SHARE_OF_DESCRIPTORS: u64 = 2;
 
@@ -109,6 +112,7 @@ impl Growing {
             None => OpenOptions::new()
                 .append(true)
                 .create(true)
+                .mode(FILE_MODE)
                 .open(&self.path)?,
         };
         if let Err(error) = file.write_all(&frames.frame) {
