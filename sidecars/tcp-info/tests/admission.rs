@@ -241,6 +241,8 @@ fn by_first_payload_a_connection_without_payload_is_not_admitted() {
     config.admission = Admission::FirstPayload {
         policy_version: "7".to_owned(),
     };
+    // Without announcements there is nothing to wait for.
+    config.unadmitted.grace = Duration::from_mins(10);
     let collector = start(config);
     let ear = Ear::new(place.socket());
     let mut talks = connect(&listener);

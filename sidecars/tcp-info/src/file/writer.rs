@@ -78,11 +78,16 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(setup: WriterSetup) -> io::Result<Self> {
         let samplers = setup.returns.len();
+        // Nothing but payload admits a connection there, and a closed one gets no more of it.
+        let grace = match setup.admission {
+            Admission::FirstPayload { .. } => Duration::ZERO,
+            Admission::Announced | Admission::Everything => setup.grace,
+        };
         Ok(Self {
             frames: Frames::new()?,
             outputs: (0..samplers).map(|_| Vec::new()).collect(),
             places: HashMap::new(),
-            undecided: Undecided::new(setup.grace),
+            undecided: Undecided::new(grace),
             polls: vec![Polls::default(); samplers],
             unsettled: samplers,
             gone: HashSet::new(),
