@@ -12,7 +12,7 @@ pub enum LabError {
     Directory {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another lab runs there.
@@ -26,7 +26,7 @@ pub enum LabError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The certificate could not be made.

@@ -55,7 +55,7 @@ pub struct Services {
 pub struct Off {
     /// The part.
     pub part: &'static str,
-    /// What is lost without it.
+    /// The loss without it.
     pub lost: String,
     /// How to get it.
     pub remedy: String,
@@ -175,7 +175,7 @@ impl Lab {
         self.tcp_info.is_some()
     }
 
-    /// What this machine cannot run.
+    /// The parts that this machine cannot run.
     pub fn off(&self) -> &[Off] {
         &self.off
     }
@@ -284,7 +284,7 @@ fn address_of(server: &Server, secure: bool, asked: SocketAddr) -> SocketAddr {
         .map_or(asked, |local| local.address)
 }
 
-/// What the kernel of this machine does not offer to this user.
+/// Finds the parts that the kernel of this machine does not offer to this user.
 fn missing_parts() -> Vec<Off> {
     let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
         .unwrap_or_default();

@@ -68,7 +68,7 @@ pub(crate) fn publisher(
     Ok(RestartablePublisher::open(publish, store, registries)?)
 }
 
-/// What the connection recorder leaves beside the results of every experiment: connections of admitted tests, and rows
+/// The datatypes that the connection recorder writes beside the results of every experiment: connections of admitted tests, and rows
 /// about all others.
 const RECORDED: [&str; 2] = ["tcpinfo", "unadmitted"];
 
@@ -96,7 +96,7 @@ fn datatype(name: &str) -> Name {
     name.parse().expect("a lower-case word is a datatype")
 }
 
-/// What every member of a bundle says of its origin, as M-Lab's pusher has it; `server` is the node's host name.
+/// Returns the origin of every member of a bundle, as M-Lab's pusher has it; `server` is the node's host name.
 pub fn bundle_metadata(manifest: &Manifest, server: &str) -> Vec<(String, String)> {
     // The loader takes version and commit from these, as it does from bundles of M-Lab's pusher.
     let image = format!("groma:{}", groma_publish::VERSION);
@@ -167,7 +167,7 @@ pub(crate) fn archive_of_lake(
     config.lake.is_none().then(|| Arc::clone(archive))
 }
 
-/// Compacts and seals the lake that the lab writes to, and writes its index, until told to stop.
+/// Compacts and seals the lake that the lab writes to, and writes its index, until `stop` is set.
 pub(crate) fn keep_lake(lake: LakeStore, archive: Option<&dyn Store>, stop: &AtomicBool) {
     let settings = Settings::default();
     keep(lake, &settings, archive, KEEP_EVERY, stop, &mut |_| {});

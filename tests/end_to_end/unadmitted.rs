@@ -120,7 +120,7 @@ fn rows(dir: &Path) -> usize {
     count
 }
 
-/// Everything in a file that somebody could read: as it is, out of gzip, out of the members of a tar.
+/// Everything that can be read in a file: its bytes, those in gzip, the members of a tar.
 fn texts(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_default();
     let mut texts = Vec::new();
@@ -140,7 +140,7 @@ fn texts(path: &Path) -> Vec<Vec<u8>> {
     texts
 }
 
-/// All files, hidden ones too, but for those of the operators.
+/// Finds all files, hidden ones too.
 fn walk(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().unwrap().is_dir() {
@@ -151,7 +151,7 @@ fn walk(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Nobody but the operators finds a refused client, and only these UUIDs were published.
+/// Only the operators' store has a refused client, and only these UUIDs were published.
 fn nothing_is_published_of_the_refused(dir: &Path, uuids: &[String]) {
     let mut all = Vec::new();
     for part in ["archive", "lake", "spool"] {

@@ -141,7 +141,7 @@ fn client(args: &Args, policy_version: String) -> anyhow::Result<Client> {
     Ok(Client::new(config)?)
 }
 
-/// What the command says of itself: program, version, system.
+/// Returns the metadata that the command sends: program, version, system.
 pub(crate) fn about_this_client() -> [(String, String); 4] {
     [
         ("client_name", "groma"),
@@ -157,7 +157,7 @@ fn without_query(server: &str) -> &str {
     server.split_once('?').map_or(server, |(shown, _)| shown)
 }
 
-/// Asks on the terminal. Without one there is nobody who could agree.
+/// Asks on the terminal. Without one, no person can agree.
 fn ask(consent: &Consent, servers: &[String]) -> anyhow::Result<bool> {
     let mut err = io::stderr().lock();
     if !io::stdin().is_terminal() {

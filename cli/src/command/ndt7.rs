@@ -53,7 +53,7 @@ pub(crate) struct Args {
     )]
     tls: Listen,
 
-    /// Certificate chain in a PEM file; without it there is no TLS. When the
+    /// Certificate chain in a PEM file; without it, TLS is off. When the
     /// file changes, new connections get the new one.
     #[arg(long, env = "CERT", value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,

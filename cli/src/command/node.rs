@@ -1,4 +1,4 @@
-//! What the commands that run one part of a node share.
+//! Arguments and tools of the commands that run one part of a node.
 
 use std::io;
 use std::net::SocketAddr;

@@ -33,10 +33,10 @@ impl Default for Backoff {
     }
 }
 
-/// What a listener learns.
+/// A report to a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The server is there. Flows that opened or closed before are not told, unless the server replays.
+    /// The server is there. Earlier flows are not reported, unless the server replays.
     Connected,
     /// Something happened to a connection.
     Event(Event),
@@ -44,12 +44,12 @@ pub enum Notice {
     Lost,
 }
 
-/// What a listener could not use.
+/// Counts of connections, and of lines that a listener could not use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections made.
     pub connections: u64,
-    /// Lines that are no event.
+    /// Lines that are not an event.
     pub malformed: u64,
     /// Events of numbers that we do not know.
     pub unknown: u64,
@@ -81,7 +81,7 @@ impl Client {
         }
     }
 
-    /// What could not be used so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

@@ -80,7 +80,7 @@ pub enum EventError {
     /// An event of a later version.
     #[error("unknown event number {0}")]
     Unknown(i64),
-    /// A name that is no UUID; listeners make file names of it.
+    /// A name that is not a UUID; listeners make file names of it.
     #[error("event line: {0}")]
     Uuid(#[from] groma_uuid::UuidError),
     /// An open event says nothing about the ends.

@@ -1,4 +1,4 @@
-//! What a person agrees to: the policy, generated from the manifest and the sidecars that are attached.
+//! The consent of a person: the policy, generated from the manifest and the sidecars that are attached.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{Manifest, ManifestError, Sidecar};
 /// The longest version, in bytes.
 const VERSION_BYTES: usize = 32;
 
-/// What a person agrees to.
+/// The policy to which a person agrees.
 #[derive(Debug, Clone)]
 pub struct Consent {
     /// Where the policy can be read.
@@ -19,8 +19,8 @@ pub struct Consent {
     /// `2-tcpinfo1`. A client that showed the policy sends this. 1 to 32 of `A-Z a-z 0-9 . _ -`, and not `not-sent`,
     /// which marks results without consent.
     pub policy_version: String,
-    /// The policy, for the person who tests, in lines. It says what is stored and why, for how long, who controls it,
-    /// and how to have an address anonymised.
+    /// The policy in lines, for the person that tests: the stored data, their purpose and retention, the controller, and
+    /// how to have an address anonymised.
     pub text: String,
     own: ConsentEntry,
     tags: Vec<String>,
@@ -190,7 +190,7 @@ fn sentence(words: &str) -> &str {
     words.trim().trim_end_matches('.')
 }
 
-/// What the fields of a datatype reveal, by their privacy classes.
+/// Lists the data that the fields of a datatype reveal, by their privacy classes.
 fn revealed(schema: &Schema) -> String {
     let mut words: Vec<&str> = Vec::new();
     for (class, what) in [

@@ -32,30 +32,30 @@ pub struct Manifest {
     pub version: String,
     /// One line for people.
     pub title: String,
-    /// Who answers for it.
+    /// The organisation that answers for it.
     pub owner: Owner,
     /// Where its code lives and under which licences.
     pub source: Source,
     /// Sockets on which clients reach it.
     pub ports: Vec<Port>,
-    /// What it records.
+    /// The datatypes that it records.
     pub datatypes: Vec<Datatype>,
     /// The values that the label `result` of its run counter may take.
     pub results: Vec<String>,
-    /// What it may keep of what clients say about themselves; nothing else is kept.
+    /// The client's parameters that it may keep; no others are kept.
     pub client_metadata: Vec<MetadataRule>,
     /// How a recorder learns which connections belong to admitted tests.
     pub admission: Admission,
     /// The most payload, both directions together, of a connection that does not become a test; 0 to 4096 bytes.
     /// Recorders count connections with more as unexplained.
     pub unadmitted_bytes: u64,
-    /// What a person agrees to before a test.
+    /// The policy to which a person agrees before a test.
     pub consent: Consent,
     /// The names of its run counter and of the four golden signals.
     pub metrics: Metrics,
 }
 
-/// Who answers for an experiment.
+/// The organisation that answers for an experiment.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
@@ -79,7 +79,7 @@ pub struct Source {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    /// What is spoken there, for instance `ndt7+wss`.
+    /// The protocol, for instance `ndt7+wss`.
     pub service: String,
     /// Transport.
     pub protocol: Transport,
@@ -102,7 +102,7 @@ pub enum Transport {
 pub struct Datatype {
     /// Its name: a directory in the spool and a table.
     pub name: Name,
-    /// What a file of it holds.
+    /// The content of a file.
     pub schema: Schema,
     /// The schema file's text, as it is published.
     pub schema_text: String,

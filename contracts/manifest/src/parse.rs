@@ -26,7 +26,7 @@ pub enum ManifestError {
     Read {
         /// The manifest or a schema file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// It is not TOML of this format; the message names line and key.
@@ -39,7 +39,7 @@ pub enum ManifestError {
         datatype: Name,
         /// The file as named in the manifest.
         path: String,
-        /// What is wrong with it.
+        /// The defect.
         source: SchemaError,
     },
     /// A value breaks a rule.
@@ -93,7 +93,7 @@ struct RuleEntry {
 }
 
 impl Manifest {
-    /// Reads `experiment.toml` and the schema files that it names, which stand
+    /// Reads `experiment.toml` and the schema files that it names, with paths
     /// relative to it.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
         let failed = |path: PathBuf| move |source| ManifestError::Read { path, source };

@@ -1,4 +1,4 @@
-//! `sidecar.toml`: what a sidecar records of the connections of an experiment, for the policy that people see.
+//! `sidecar.toml`: the data that a sidecar records of an experiment's connections, for the policy that people see.
 
 use groma_spool::Name;
 use serde::Deserialize;
@@ -19,22 +19,22 @@ pub struct Sidecar {
     pub revision: u32,
     /// The datatypes that it writes.
     pub datatypes: Vec<Name>,
-    /// What it stores of each test, in words that follow its name.
+    /// The data that it stores of each test, in words that follow its name.
     pub stored: String,
-    /// Why, in words that follow `stored`.
+    /// The reason, in words that follow `stored`.
     pub purpose: String,
-    /// What it stores of connections that do not become a test; absent where that is nothing.
+    /// The data that it stores of connections that do not become a test, if any.
     #[serde(default)]
     pub unadmitted: Option<UnadmittedPolicy>,
 }
 
-/// What a sidecar stores of connections that do not become a test.
+/// The data that a sidecar stores of connections that do not become a test.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnadmittedPolicy {
-    /// What is published.
+    /// The published part.
     pub published: String,
-    /// What only operators can read, as the beginning of a sentence that goes on with "kept".
+    /// The part for operators only, as the beginning of a sentence that goes on with "kept".
     pub private: String,
     /// For how long they can.
     pub hours: u32,

@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::metadata::{Consent, Dropped, allows_token, client_metadata};
 use crate::metrics::{Load, Metrics};
 
-/// What differs from one place to the next where an experiment runs.
+/// The settings of one installation of an experiment.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `<spool>/<experiment>`: where results go. The schema files go to `<spool>/datatypes`.
@@ -46,7 +46,7 @@ pub enum SetupError {
     Schema {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The data directory has no directory above it.
@@ -120,7 +120,7 @@ pub struct Experiment {
     shared: Arc<Shared>,
 }
 
-/// What an experiment and its tests share.
+/// State that an experiment and its tests share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) manifest: Manifest,
@@ -199,7 +199,7 @@ impl Experiment {
     /// it drains. A lame duck admits, as M-Lab's servers do, because clients were sent
     /// here before anybody could know; [`groma_service::drain`] waits for their tests as
     /// for those before, at most for its grace. A server that wants none of them closes
-    /// its listening sockets when it drains, as ndt7's does; whoever keeps an accepted
+    /// its listening sockets when it drains, as ndt7's does; a client with an accepted
     /// connection may still begin a test. Every refusal is counted.
     pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         self.check(query).inspect_err(|refusal| {

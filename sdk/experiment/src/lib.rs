@@ -1,6 +1,6 @@
-//! What an experiment links: everything about a test that is not its protocol.
+//! The library of experiments: everything about a test that is not its protocol.
 //!
-//! An [`Experiment`] stands for one experiment in one process. A server asks it to
+//! An [`Experiment`] is one experiment in one process. A server asks it to
 //! [`admit`](Experiment::admit) each test; the [`Test`] it gets filters the client's
 //! metadata, records consent, names the connections, counts bytes and errors, and
 //! writes the one result file at the end.

@@ -1,4 +1,4 @@
-//! What a client may say about itself, and whether it accepted the policy.
+//! The client's metadata, and whether it accepted the policy.
 
 use groma_manifest::Manifest;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ impl Dropped {
     }
 }
 
-/// Whether the platform uses the parameter itself, so that it is no metadata:
+/// Whether the platform uses the parameter itself, so that it is not metadata:
 /// the access token is a secret, and consent is recorded once, by the server.
 fn is_ours(key: &str) -> bool {
     key == ACCESS_TOKEN || key == POLICY_VERSION
@@ -122,12 +122,12 @@ fn check(kept: &[NameValue], key: &str, value: &str, manifest: &Manifest) -> Res
     Ok(())
 }
 
-/// What a query says about the policy.
+/// The policy in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consent {
     /// The person accepted the policy of the manifest, or one that allows more.
     Given,
-    /// Another value was sent, perhaps another version: nobody accepted this policy.
+    /// Another value was sent, perhaps another version: this policy was not accepted.
     Other,
     /// Nothing was sent.
     NotSent,
@@ -144,7 +144,7 @@ impl Consent {
         }
     }
 
-    /// The server's entry about it. What is published is always the manifest's word or
+    /// Returns the server's entry about it. The published value is always the manifest's or
     /// ours, never the client's.
     pub(crate) fn entry(self, manifest: &Manifest) -> NameValue {
         let value = match self {

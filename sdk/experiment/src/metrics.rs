@@ -29,7 +29,7 @@ const DURATION_BUCKETS_S: [f64; 14] = [
     0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 11.0, 13.0, 15.0, 30.0, 60.0,
 ];
 
-/// What the gauges read at each scrape.
+/// The sources of the gauges at each scrape.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) active: Active,

@@ -106,7 +106,7 @@ impl Test {
     /// for the announcement to arrive. Call it as soon as the test is admitted: the recorder publishes nothing of a
     /// connection that it did not hear of within some seconds of the connection's end.
     ///
-    /// When the kernel tells no socket cookie, the UUID is `INVALID_UUID`, as M-Lab's
+    /// When the kernel returns no socket cookie, the UUID is `INVALID_UUID`, as M-Lab's
     /// library has it: the result is kept, but nothing can be joined to it.
     pub fn connection(&mut self, fd: impl AsFd) -> Uuid {
         let uuid = match groma_sock::cookie(fd) {
@@ -146,7 +146,7 @@ impl Test {
         &self.uuids
     }
 
-    /// What the client said about itself, as far as the manifest allows it.
+    /// Returns the client's metadata that the manifest allows.
     pub fn client_metadata(&self) -> &[NameValue] {
         &self.client_metadata
     }

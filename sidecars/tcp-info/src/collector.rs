@@ -31,7 +31,7 @@ pub enum StartError {
     Layout {
         /// The experiment's directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The journal.
@@ -39,7 +39,7 @@ pub enum StartError {
     Journal {
         /// The state directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The log of unadmitted connections, or the store of their addresses.
@@ -47,10 +47,10 @@ pub enum StartError {
     Unadmitted {
         /// The state directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Tests are announced, and there is no socket for it.
+    /// Tests are announced, and no socket is configured for it.
     #[error("tests are announced over the event socket, and no event socket is configured")]
     NoEventSocket,
     /// Another collector is running on the same state.
@@ -61,7 +61,7 @@ pub enum StartError {
     Events {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A network namespace.
@@ -69,7 +69,7 @@ pub enum StartError {
     Namespace {
         /// As configured.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The kernel gives no socket diagnostics.
@@ -268,7 +268,7 @@ impl Collector {
         }
     }
 
-    /// Whether all of its threads live. When one has ended by itself, connections are no longer recorded.
+    /// Whether all of its threads are running. When one has ended by itself, connections are not recorded any more.
     pub fn is_running(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -278,8 +278,8 @@ impl Collector {
         self.metrics.undecided.get().cast_unsigned()
     }
 
-    /// Polls once more, ends every file, brings those of admitted connections into the spool, and returns. What is not
-    /// decided, the next start decides.
+    /// Polls once more, ends every file, brings those of admitted connections into the spool, and returns. The next
+    /// start decides about connections that are undecided.
     pub fn stop(mut self) {
         self.end();
     }
@@ -315,7 +315,7 @@ fn lock_state(config: &Config) -> Result<std::fs::File, StartError> {
         source,
     };
     std::fs::create_dir_all(path).map_err(error)?;
-    // Whoever may open the file can hold its lock, and keep the recorder from starting.
+    // A process that can open the file can hold its lock, and keep the recorder from starting.
     let mode = 0o600;
     let mut options = std::fs::File::options();
     options.write(true).create(true).truncate(true).mode(mode);

@@ -63,7 +63,7 @@ pub fn parse(
 }
 
 impl Compat {
-    /// The experiment's directory and name: what stands above `-output`, which must end in `tcpinfo`.
+    /// Returns the experiment's directory and name: the parent of `-output`, which must end in `tcpinfo`.
     pub fn experiment(&self) -> Result<(&Path, groma_spool::Name), GoFlagError> {
         let error = |reason: String| GoFlagError::Value {
             flag: "output",
@@ -90,7 +90,7 @@ impl Compat {
         ))
     }
 
-    /// The whole namespace but for the exclusions, as M-Lab's recorder takes it.
+    /// Returns the whole namespace without the exclusions, as M-Lab's recorder has it.
     pub fn scope(&self) -> Scope {
         Scope::Whole {
             excluded_local_ports: self.excluded_local_ports.clone(),
@@ -99,7 +99,7 @@ impl Compat {
     }
 }
 
-/// M-Lab's recorder ignores what it cannot read of these, and so records what it was told not to.
+/// M-Lab's recorder ignores items that it cannot read, and then records connections that the operator excluded.
 fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
     flag: &'static str,
     items: &[String],

@@ -1,4 +1,4 @@
-//! What a collector is told.
+//! The settings of a collector.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Config {
     pub replay: bool,
     /// Which connections are published in full.
     pub admission: Admission,
-    /// What happens to the others.
+    /// The treatment of the others.
     pub unadmitted: Unadmitted,
     /// How much of remote addresses is written to files, those of unadmitted connections included.
     pub anonymize: Anonymize,

@@ -16,8 +16,8 @@
 //! its next life would publish twice. Nothing is published from `held`, so a death publishes no connection that was not
 //! admitted. `held` and `unadmitted` are for the user of the recorder alone.
 //!
-//! It is not the spool's `.tmp/`: what is left there counts as abandoned and is removed by whoever starts next, and
-//! here nothing that was measured may be thrown away.
+//! The folders are not in the spool's `.tmp/`: the next program to start removes abandoned files from there, and no
+//! measurement may be lost here.
 
 mod finish;
 mod growing;

@@ -3,7 +3,7 @@
 //!
 //! One [`Collector`] per experiment. A sampler per network namespace polls the kernel and hears the last word of every
 //! socket (`collect`), compares with what it knows (`flow`), and hands findings in batches to one writer, which keeps
-//! a file per connection (`record`, `file`) and tells listeners (`events`). A third thread makes complete files
+//! a file per connection (`record`, `file`) and informs listeners (`events`). A third thread makes complete files
 //! durable and moves them into the spool; a fourth makes rows of connections that were not admitted (`unadmitted`).
 //! Between each two of them is a queue with a bound.
 //!

@@ -1,4 +1,4 @@
-//! What the recorder tells about itself. The names that begin with `tcpinfo_` are those of M-Lab's dashboards and
+//! The recorder's metrics. The names that begin with `tcpinfo_` are those of M-Lab's dashboards and
 //! alerts, with the same meaning; the others are ours.
 
 use std::time::Duration;

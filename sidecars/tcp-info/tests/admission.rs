@@ -65,7 +65,7 @@ fn all_are_decided(collector: &Collector, closed: usize) {
     });
 }
 
-/// Nothing that was written says this address or one of these UUIDs, but for the operators' store.
+/// No file of the spool has one of these addresses or UUIDs.
 fn says_nothing_of(place: &Place, words: &[String]) {
     for file in walk(&place.dir.path().join("spool")) {
         let bytes = std::fs::read(&file).unwrap();
@@ -251,7 +251,7 @@ fn by_first_payload_a_connection_without_payload_is_not_admitted() {
     listens.client.read_exact(&mut [0; 100]).unwrap();
     let silent = connect(&listener);
     talks.exchange(1, 0);
-    // Its end alone is not payload, whoever closes first.
+    // Its end alone is not payload, whichever side closes first.
     let silent = silent.close();
     let Pair {
         client,

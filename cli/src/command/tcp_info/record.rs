@@ -48,11 +48,11 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "PATH")]
     netns: Vec<PathBuf>,
 
-    /// Of a whole namespace leave out these local ports, for instance those of metrics.
+    /// Leave these local ports out of a whole namespace, for instance those of metrics.
     #[arg(long = "exclude-port", value_name = "PORT", value_delimiter = ',')]
     excluded_ports: Vec<u16>,
 
-    /// Of a whole namespace leave out remote addresses in these prefixes, for instance a control plane's.
+    /// Leave remote addresses in these prefixes out of a whole namespace, for instance a control plane's.
     #[arg(long = "exclude-remote", value_name = "PREFIX", value_delimiter = ',')]
     excluded_remotes: Vec<Prefix>,
 
@@ -65,7 +65,7 @@ pub(super) struct RecordArgs {
     )]
     event_socket: Option<PathBuf>,
 
-    /// First tell new listeners of all connections that are open. M-Lab's recorder does not.
+    /// First report all open connections to a new listener. M-Lab's recorder does not.
     #[arg(long, requires = "event_socket")]
     replay: bool,
 
@@ -120,7 +120,7 @@ pub(super) struct RecordArgs {
     compat: Option<Vec<String>>,
 }
 
-/// What stands on the command line of a recorder, in one notation.
+/// The command line of a recorder, with M-Lab's flags or with our own.
 #[derive(Debug)]
 pub(super) struct Notation(pub(super) RecordArgs);
 
@@ -149,7 +149,7 @@ impl FromArgMatches for Notation {
     }
 }
 
-/// What a recorder is told, whichever notation it came in.
+/// The settings of a recorder, from either kind of flags.
 struct Plan {
     config: Config,
     admin: SocketAddr,

@@ -205,7 +205,7 @@ fn poll_for(fds: &mut [PollFd<'_>], wait: Duration) -> io::Result<()> {
     }
 }
 
-/// Reads and forgets what the server tells its listeners; an error at the end of the stream.
+/// Reads and discards the server's events; the end of the stream is an error.
 fn discard(stream: &mut UnixStream) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -1,4 +1,4 @@
-//! What the recorder hears of a test, and that it hears of nothing else.
+//! The announcements of tests, and that nothing else is announced.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};

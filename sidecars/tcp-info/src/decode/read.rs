@@ -28,7 +28,7 @@ pub enum DecodeError {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The defect.
         source: ReadError,
     },
 }

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 /// Lines that wait for one listener, about 1 MB. A listener that falls behind further is dropped.
 const QUEUE: usize = 4096;
 const MOST_LISTENERS: usize = 64;
-/// Whoever may write the socket may connect and announce: the user of this process, and its group.
+/// Writing to the socket is the right to connect and to announce: the user of this process has it, and its group.
 const SOCKET_MODE: u32 = 0o660;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 128;
@@ -117,7 +117,7 @@ impl EventServer {
             .set(state.listeners.len() as i64);
     }
 
-    /// Takes in an open event for replay without telling it: it was told by an earlier life.
+    /// Keeps an open event for replay without sending it: an earlier life has sent it.
     pub(crate) fn remember(&self, event: &Event) {
         let line = event.to_line().into();
         self.shared.note(&mut self.shared.lock(), event, &line);

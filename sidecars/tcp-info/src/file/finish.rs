@@ -188,7 +188,7 @@ fn sync_files(files: &[Ready]) -> io::Result<()> {
 }
 
 /// Writes all complete lines of `from` to `to` as one frame, with a last line if there is none, and syncs it. What
-/// cannot be read ends the file. `false` when there is no header.
+/// cannot be read ends the file. `false` when the header is missing.
 fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
     let mut lines = Lines::open(from)?;
     let mut encoder = zstd::stream::write::Encoder::new(create(to)?, LEVEL)?;

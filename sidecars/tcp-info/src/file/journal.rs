@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-/// The journal is written anew when it has grown to this and to four times what it needs.
+/// The journal is rewritten when it has grown to this and to four times the size that it needs.
 const COMPACT_BYTES: u64 = 1 << 20;
 /// A line takes no more than this.
 const LINE_BYTES: u64 = 80;
@@ -45,7 +45,7 @@ pub(crate) struct Known {
 pub(crate) struct Journal {
     path: PathBuf,
     prefix: String,
-    /// `None` after a failed write: the file may end in half a line and is written anew.
+    /// `None` after a failed write: the file may end in half a line and is rewritten.
     file: Option<File>,
     bytes: u64,
     pending: String,
@@ -138,7 +138,7 @@ impl Journal {
         let _ = writeln!(self.pending, "- {cookie:x}");
     }
 
-    /// Hands the steps since the last call to the kernel. What happened must stand here before it is told.
+    /// Hands the steps since the last call to the kernel. A step must be in the journal before listeners hear of it.
     pub(crate) fn write(&mut self) -> io::Result<()> {
         let needed = (self.open.len() as u64 + 2) * LINE_BYTES;
         let Some(file) = &mut self.file else {
@@ -159,7 +159,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the journal anew from what is in memory, which is all that counts, and puts it in place of the old one.
+    /// Rewrites the journal from memory, which is all that counts, and puts it in place of the old one.
     fn compact(&mut self) -> io::Result<()> {
         let mut text = format!("{}\n", self.prefix);
         let before = self.opened - self.open.len() as u64;

@@ -31,7 +31,7 @@ pub(crate) struct Layout {
     rows_work: PathBuf,
 }
 
-/// What is known from the name of a file that is not yet published.
+/// The facts in the name of a file that is not yet published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorkName {
     pub(crate) date: jiff::civil::Date,

@@ -17,7 +17,7 @@ use super::growing::{Items, MAGIC};
 use super::layout::Layout;
 use crate::record::{Anonymize, End, Metadata, Polls, write_end, write_header};
 
-/// What is new of a file is handed to the kernel when it has this much, and at least every second.
+/// New items of a file are handed to the kernel when they have this much, and at least every second.
 pub(crate) const FLUSH_BYTES: usize = 16 * 1024;
 /// While the disk takes nothing, snapshots beyond this are dropped and counted.
 const MOST_PENDING_BYTES: usize = 32 * 1024;
@@ -26,12 +26,12 @@ pub(super) const FILE_MODE: u32 = 0o644;
 /// Files are held open up to this share of what the process may open, which saves two system calls in every flush.
 const SHARE_OF_DESCRIPTORS: u64 = 2;
 
-/// What all files share: buffers, descriptors, and a compressor for those that are written in one piece.
+/// State that all files share: buffers, descriptors, and a compressor for those that are written in one piece.
 pub(crate) struct Frames {
     compressor: Compressor<'static>,
     /// Lines, and the last line before it is an item.
     text: Vec<u8>,
-    /// What is written next.
+    /// The bytes that are written next.
     frame: Vec<u8>,
     /// A message whose address is made coarse.
     coarse: Vec<u8>,
@@ -78,7 +78,7 @@ pub(crate) struct Output {
     pub(crate) uuid: Uuid,
     pub(crate) cookie: u64,
     start: Timestamp,
-    /// Of the present file, or of the next when there is none.
+    /// The number of the present file, or of the next when there is none.
     sequence: u32,
     file: Option<Growing>,
     /// Kept between files, for its memory.
@@ -116,7 +116,7 @@ impl Growing {
                 .open(&self.path)?,
         };
         if let Err(error) = file.write_all(&frames.frame) {
-            // Half a block in the middle would cut off all that follows, and an empty file is no file.
+            // Half a block in the middle would cut off all that follows, and an empty file is worthless.
             if self.bytes > 0 {
                 file.set_len(self.bytes)?;
             } else {
@@ -175,7 +175,7 @@ impl Output {
     }
 
     /// Lets its files be published: those that are held, and the one that grows. The journal must know of the admission.
-    /// What fails is tried again by the next call.
+    /// The next call tries again after an error.
     ///
     /// Returns whether a file was handed to the finisher.
     pub(crate) fn admit(&mut self, layout: &Layout) -> io::Result<bool> {

@@ -28,7 +28,7 @@ use crate::record::{Anonymize, End, Polls};
 const ROUND: Duration = Duration::from_millis(900);
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What a writer needs.
+/// The parts of a writer.
 pub(crate) struct WriterSetup {
     pub(crate) layout: Layout,
     pub(crate) journal: Journal,
@@ -49,7 +49,7 @@ pub(crate) struct WriterSetup {
     pub(crate) metrics: Metrics,
     /// One per sampler: where its batches go back to.
     pub(crate) returns: Vec<SyncSender<Batch>>,
-    /// Tells the finisher that there is work; a full channel has told it already.
+    /// Signals the finisher that there is work; a full channel has signalled it already.
     pub(crate) news: SyncSender<()>,
     /// The same for the thread that makes rows of what was not admitted.
     pub(crate) refusals: SyncSender<()>,
@@ -67,7 +67,7 @@ pub(crate) struct Writer {
     polls: Vec<Polls>,
     /// Samplers that have not yet shown all that exists.
     unsettled: usize,
-    /// Connections of the earlier life that were told as closed; a last word that comes still is not another life.
+    /// Connections of the earlier life that were reported as closed. A last word that still comes does not open them again.
     gone: HashSet<u64>,
     told: Vec<Event>,
     round_began: Instant,
@@ -143,7 +143,7 @@ impl Writer {
         self.set_totals();
     }
 
-    /// The undecided first: whoever sees that a connection has closed sees that nothing is decided about it.
+    /// Sets the undecided first: a reader that sees a closed connection also sees that it is undecided.
     fn set_totals(&self) {
         let undecided = self.undecided.len() as i64;
         self.setup.metrics.undecided.set(undecided);
@@ -251,7 +251,7 @@ impl Writer {
         });
     }
 
-    /// Once every sampler has shown all that exists, connections of the earlier life that nobody showed are gone.
+    /// Once every sampler has shown all that exists, connections of the earlier life that no sampler showed are gone.
     fn settled(&mut self, time: Timestamp) {
         self.unsettled -= 1;
         if self.unsettled > 0 {
@@ -359,7 +359,7 @@ fn end_file(
     }
 }
 
-/// Moves the files of an admitted connection to where they are published from. What fails is tried again.
+/// Moves the files of an admitted connection to where they are published from. After an error it is called again.
 fn admit_files(output: &mut Output, setup: &mut WriterSetup) {
     match output.admit(&setup.layout) {
         Ok(false) => {}

@@ -1,4 +1,4 @@
-//! How much time has passed, whatever somebody does to the wall clock.
+//! How much time has passed, independent of the wall clock.
 
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ impl Reading {
     }
 }
 
-/// What is kept between two lives.
+/// The state that is kept between two lives.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     elapsed_seconds: u64,
@@ -51,8 +51,8 @@ struct Before {
 
 /// A count of seconds that goes on over restarts and reboots.
 ///
-/// Within a boot it follows the kernel's clock since boot, which nobody can set. Over a reboot it adds what the wall
-/// clock says passed. A wall clock that stands before the last known time, as on a machine without a battery, says
+/// Within a boot it follows the kernel's clock since boot, which cannot be set. Over a reboot it adds the difference of
+/// the wall clock. A wall clock before the last known time, as on a machine without a battery, says
 /// nothing until it is set.
 #[derive(Debug)]
 pub(super) struct Elapsed {

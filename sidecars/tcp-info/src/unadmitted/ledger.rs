@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How often addresses are looked at that may be due.
 const SWEEP: Duration = Duration::from_mins(1);
 
-/// What a ledger needs.
+/// The parts of a ledger.
 pub(crate) struct LedgerSetup {
     pub(crate) layout: Layout,
     pub(crate) state_dir: PathBuf,
@@ -72,7 +72,7 @@ impl Ledger {
                 pending = !self.tried("make rows of unadmitted connections", Self::empty_queue);
             }
             if ended || self.is_due() {
-                // What failed is looked at again with the queue.
+                // After an error the next look at the queue tries again.
                 pending |= !self.tried("publish rows of unadmitted connections", |ledger| {
                     ledger.log.publish()
                 });
@@ -148,7 +148,7 @@ impl Ledger {
             return Ok(false);
         }
         // Addresses first: a connection that is counted has its address in the store. After a death between the two,
-        // an address stands there twice, which misleads nobody.
+        // an address is there twice, which does no harm.
         self.addresses.append(&lines)?;
         let most_bytes = self.setup.settings.most_bytes;
         let unexplained = refused

@@ -113,7 +113,7 @@ impl Log {
             Some(file) => file,
             None => self.create()?,
         };
-        // What a failed write left behind goes first.
+        // First remove the bytes that a failed write left behind.
         file.set_len(self.bytes)?;
         file.write_all(text)?;
         file.sync_data()?;

@@ -1,4 +1,4 @@
-//! What is known of a connection that was not admitted.
+//! The facts about a connection that was not admitted.
 
 use std::io;
 use std::net::IpAddr;
@@ -52,7 +52,7 @@ struct Address {
 }
 
 impl Refused {
-    /// Reads a file, growing or complete; `None` when there is no snapshot in it.
+    /// Reads a file, growing or complete; `None` when it has no snapshot.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut lines = Lines::open(path)?;
         let (mut metadata, mut last, mut end) = (None::<Metadata>, Vec::new(), None);

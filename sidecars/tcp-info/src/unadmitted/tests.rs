@@ -1,4 +1,4 @@
-//! What a ledger makes of the states in which an earlier one can have died.
+//! A ledger after each state in which an earlier one can have died.
 
 use std::fs;
 use std::path::{Path, PathBuf};

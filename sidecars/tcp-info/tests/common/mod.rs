@@ -1,4 +1,4 @@
-//! What the live tests share: a collector in a folder of its own, its events, its files, and networks to record.
+//! Tools of the live tests: a collector in a folder of its own, its events, its files, and networks to record.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;

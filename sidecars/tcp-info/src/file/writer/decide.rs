@@ -1,4 +1,4 @@
-//! Admission: whose files are published, and whose become a row without address.
+//! Admission: which files are published, and which become a row without address.
 
 use std::time::Instant;
 
