@@ -265,3 +265,31 @@ fn a_damaged_object_is_an_exit_code_until_it_is_whole() {
         succeeded(&lab.load(name, &[]).output().unwrap());
     }
 }
+
+#[test]
+fn a_removed_object_does_not_come_back() {
+    let lab = Lab::new();
+    let name = "archive/lab/probe1/2024/05/06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab.tar";
+    put(&lab.path(name), 0);
+    succeeded(&lab.load(name, &[]).output().unwrap());
+    let seal = |remove: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+        command.args([
+            "seal",
+            "--reason",
+            "asked for",
+            "--remove",
+            remove,
+            "--lake",
+        ]);
+        command.arg(lab.path("lake")).output().unwrap()
+    };
+    let object = "lab/probe1/2024-05-06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab";
+    assert_eq!(seal(&object.replace("0809", "0810")).status.code(), Some(1));
+    assert_eq!(seal("lab/probe1/2024-05-06/..").status.code(), Some(1));
+    succeeded(&seal(object));
+    let output = lab.load(name, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("asked for"), "{told}");
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use groma_archive::{Opening, Store};
-use groma_lake::{LakeError, Pass, Settings, keep, publish_index, seal};
+use groma_lake::{LakeError, Pass, Settings, Table, keep, publish_index, remove_object, seal};
 use groma_lake_store::LakeStore;
 use groma_service::Lifecycle;
 use prometheus_client::metrics::counter::Counter;
@@ -49,6 +49,20 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     admin: AdminArgs,
+
+    /// Remove the rows of one archive object from the lake for good, and nothing else: an object of the same bytes is not
+    /// loaded again. The name is that of its file, without .tgz or .jsonl.gz.
+    #[arg(
+        long,
+        value_name = "EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT",
+        requires = "reason",
+        conflicts_with = "every"
+    )]
+    remove: Option<String>,
+
+    /// Why the object is removed; kept in the lake.
+    #[arg(long, value_name = "TEXT", requires = "remove")]
+    reason: Option<String>,
 }
 
 impl Args {
@@ -71,6 +85,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .map(|url| groma_archive::open(url, &Opening::to_read()))
         .transpose()?;
     let archive = archive.as_deref();
+    if let (Some(object), Some(reason)) = (&args.remove, &args.reason) {
+        return remove(args, object, reason, &settings);
+    }
     if let Some(seconds) = args.every {
         return serve(args, &settings, archive, Duration::from_secs(seconds));
     }
@@ -89,6 +106,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(output::FAILED)
     })
+}
+
+/// Removes one object from the lake.
+fn remove(
+    args: &Args,
+    object: &str,
+    reason: &str,
+    settings: &Settings,
+) -> anyhow::Result<ExitCode> {
+    let parts: Vec<&str> = object.split('/').collect();
+    let [experiment, datatype, date, stem] = parts[..] else {
+        anyhow::bail!("{object} is not EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT");
+    };
+    let table = Table::new(args.lake.clone(), experiment.parse()?, datatype.parse()?);
+    let removal = remove_object(&table, date.parse()?, stem, reason, settings)?;
+    publish_index(args.lake.clone())?;
+    say!(
+        "removed {object}: {} bytes, SHA-256 {}",
+        removal.object_bytes,
+        removal.object_sha256
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Maintains the lake until the process is asked to end.

@@ -8,12 +8,13 @@ use std::path::Path;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch};
 use arrow_json::LineDelimitedWriter;
-use groma_lake_store::{LakeFile, LakeStore};
+use groma_lake_store::{LakeFile, LakeStore, guarded};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetStatisticsPolicy};
 use serde_json::Value;
 
@@ -45,12 +46,30 @@ pub(crate) fn read_rows(
     columns: Columns,
     most: usize,
 ) -> Result<Vec<Value>, String> {
+    // A damaged file is an error, also where its reader panics.
+    let read = || Ok(read_rows_of(lake, path, sha256, id, columns, most));
+    guarded(read).unwrap_or_else(|error: ParquetError| Err(error.to_string()))
+}
+
+fn read_rows_of(
+    lake: &LakeStore,
+    path: &Path,
+    sha256: Option<&str>,
+    id: &str,
+    columns: Columns,
+    most: usize,
+) -> Result<Vec<Value>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let rows = sha256.and_then(|sha256| keys::rows_of(lake, path, sha256, id));
     if rows.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Vec::new());
     }
-    let file = lake.open_file(path).map_err(|error| text(&error))?;
+    // A part is read in few pieces; a live file is small enough to compare all of it with its checksum.
+    let file = match sha256 {
+        Some(_) => lake.open_file(path),
+        None => lake.open_verified(path),
+    };
+    let file = file.map_err(|error| text(&error))?;
     let groups_of_file = || keys::groups_that_may_hold(&file, id).map_err(|error| text(&error));
     let groups = match rows {
         Some(_) => None,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use arrow_json::LineDelimitedWriter;
 use groma_lake::Table;
-use groma_lake_store::LakeStore;
+use groma_lake_store::{LakeStore, guarded};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 use serde::Serialize;
 use serde_json::Value;
@@ -182,6 +183,18 @@ impl Newest {
 
 /// Adds the tests of a file that match.
 fn read(
+    path: &Path,
+    table: &Table,
+    date: Date,
+    query: &Query,
+    newest: &mut Newest,
+) -> Result<(), String> {
+    // A damaged file is an error, also where its reader panics.
+    let read = || Ok(read_file(path, table, date, query, newest));
+    guarded(read).unwrap_or_else(|error: ParquetError| Err(error.to_string()))
+}
+
+fn read_file(
     path: &Path,
     table: &Table,
     date: Date,

@@ -68,6 +68,8 @@ pub fn remove_object(
     reason: &str,
     settings: &Settings,
 ) -> Result<Removal, LakeError> {
+    let name = PathBuf::from(format!("{stem}.parquet"));
+    Stem::try_from(stem.to_owned()).map_err(LakeError::name(&name))?;
     let log = Log::read(table, date)?;
     let unknown = || LakeError::Unknown {
         object: stem.to_owned(),
