@@ -54,6 +54,18 @@ pub enum DiagError {
 }
 
 impl DiagError {
+    /// Every value of [`DiagError::label`].
+    pub const LABELS: [&str; 8] = [
+        "ENOBUFS",
+        "system call",
+        "NLMSG_ERROR",
+        "truncated",
+        "malformed",
+        "wrong seq num",
+        "wrong pid",
+        "unanswered",
+    ];
+
     /// A short name for metrics, where M-Lab has one the same.
     pub fn label(&self) -> &'static str {
         match self {

@@ -42,6 +42,20 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub(crate) const ALL: [Reason; 10] = [
+        Reason::Name,
+        Reason::Kind,
+        Reason::Links,
+        Reason::SameName,
+        Reason::HeldOpen,
+        Reason::Permission,
+        Reason::OtherVolume,
+        Reason::ReadOnly,
+        Reason::NoRoom,
+        Reason::Io,
+    ];
+
     pub(crate) fn of(error: &io::Error) -> Reason {
         match error.kind() {
             io::ErrorKind::PermissionDenied => Reason::Permission,

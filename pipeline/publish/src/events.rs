@@ -36,6 +36,18 @@ pub(crate) enum Breach {
 }
 
 impl Breach {
+    /// All of them.
+    pub(crate) const ALL: [Breach; 8] = [
+        Breach::Name,
+        Breach::Kind,
+        Breach::Blocked,
+        Breach::HeldOpen,
+        Breach::Reopened,
+        Breach::Changed,
+        Breach::Rewritten,
+        Breach::Deleted,
+    ];
+
     /// The label of the metric and the `kind` of the record.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

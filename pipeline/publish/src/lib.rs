@@ -11,6 +11,7 @@
 //!
 //! A file goes: spool → `.claimed/` → `<state>/bundles/<id>/` → archive → `<state>/receipts/` → unlinked.
 
+mod ages;
 mod aging;
 mod backlog;
 mod blocked;

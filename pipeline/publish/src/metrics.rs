@@ -10,6 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::ages::Ages;
+use crate::blocked::Reason;
+use crate::events::Breach;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Datatype {
     datatype: String,
@@ -60,7 +64,7 @@ pub(crate) struct Metrics {
     undeclared: Gauge,
     violations: Family<Kind, Counter>,
     bundles: Family<Datatype, Counter>,
-    oldest: Family<Datatype, Gauge>,
+    oldest: Ages,
     errors: Family<Operation, Counter>,
     conflicts: Family<Datatype, Gauge>,
     quarantine_full: Family<Datatype, Gauge>,
@@ -91,7 +95,7 @@ impl Metrics {
             undeclared: Gauge::default(),
             violations: Family::default(),
             bundles: Family::default(),
-            oldest: Family::default(),
+            oldest: Ages::default(),
             errors: Family::default(),
             conflicts: Family::default(),
             quarantine_full: Family::default(),
@@ -126,11 +130,7 @@ impl Metrics {
             "Bundles that the archive has",
             m.bundles.clone(),
         );
-        registry.register(
-            "groma_publish_oldest_pending_seconds",
-            "Since the oldest pending file",
-            m.oldest.clone(),
-        );
+        registry.register_collector(Box::new(m.oldest.clone()));
         registry.register(
             "groma_publish_errors",
             "Failed operations, all tried again",
@@ -163,6 +163,7 @@ impl Metrics {
         );
         metrics.register_blocked(registry);
         metrics.register_those_of_mlab(registry);
+        metrics.begin_at_zero();
         metrics
     }
 
@@ -240,10 +241,20 @@ impl Metrics {
     }
 
     pub(crate) fn for_datatype(&self, datatype: &str) -> DatatypeMetrics {
-        DatatypeMetrics {
+        let metrics = DatatypeMetrics {
             all: self.clone(),
             datatype: datatype.to_owned(),
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// A rate over a counter needs its zero, so every series exists from the start.
+    fn begin_at_zero(&self) {
+        for kind in Breach::ALL.map(Breach::as_str) {
+            drop(self.violations.get_or_create(&Kind { kind }));
         }
+        drop(self.retries.get_or_create(&UPLOAD));
     }
 
     /// A breach of the spool's contract.
@@ -259,7 +270,42 @@ pub(crate) struct DatatypeMetrics {
     datatype: String,
 }
 
+/// How a file ends, or that it was found.
+const FILE_STATES: [&str; 4] = ["spooled", "published", "quarantined", "dropped"];
+
+/// The operations that are tried again.
+const OPERATIONS: [&str; 6] = ["scan", "claim", "quarantine", "seal", "deliver", "table"];
+
+const UPLOAD: Function = Function { function: "upload" };
+
 impl DatatypeMetrics {
+    fn begin_at_zero(&self) {
+        let (all, label) = (&self.all, self.label());
+        for state in FILE_STATES {
+            let datatype = self.datatype.clone();
+            drop(all.files.get_or_create(&FileState { datatype, state }));
+        }
+        for operation in OPERATIONS {
+            let datatype = self.datatype.clone();
+            drop(all.errors.get_or_create(&Operation {
+                datatype,
+                operation,
+            }));
+        }
+        for reason in Reason::ALL.map(Reason::as_str) {
+            drop(all.blocked.get_or_create(&self.blocked_for(reason)));
+        }
+        for gauge in [&all.pending, &all.conflicts, &all.quarantine_full] {
+            drop(gauge.get_or_create(&label));
+        }
+        for counter in [&all.bundles, &all.files_added, &all.uploads] {
+            drop(counter.get_or_create(&label));
+        }
+        for histogram in [&all.tarfile_bytes, &all.jsonl_bytes] {
+            drop(histogram.get_or_create(&label));
+        }
+    }
+
     fn label(&self) -> Datatype {
         Datatype {
             datatype: self.datatype.clone(),
@@ -352,10 +398,7 @@ impl DatatypeMetrics {
     }
 
     pub(crate) fn retry(&self) {
-        self.all
-            .retries
-            .get_or_create(&Function { function: "upload" })
-            .inc();
+        self.all.retries.get_or_create(&UPLOAD).inc();
     }
 
     pub(crate) fn oldest_pending(&self, seconds: u64) {
@@ -364,10 +407,7 @@ impl DatatypeMetrics {
             .mtime_lower_bound
             .get_or_create(&self.label())
             .set(since);
-        self.all
-            .oldest
-            .get_or_create(&self.label())
-            .set(seconds as i64);
+        self.all.oldest.set(&self.datatype, seconds);
     }
 
     pub(crate) fn conflicts(&self, count: usize) {

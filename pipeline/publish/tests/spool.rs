@@ -83,7 +83,9 @@ fn names_that_break_the_rules_stay_where_they_are() {
     fs::write(lab.spool.path().join("other/2026/01/01/x.json"), "{}").unwrap();
     let running = Running::start(lab.config(), Arc::new(lab.store()));
     wait_for("the good file", || lab.arrived().len() == 1);
-    assert!(running.metric("groma_publish_violations_total{kind=\"name\"}") >= 4);
+    wait_for("the violations", || {
+        running.metric("groma_publish_violations_total{kind=\"name\"}") >= 4
+    });
     running.stop().unwrap();
     assert_eq!(lab.arrived().len(), 1);
     assert_eq!(lab.left().len(), bad.len() + 1);

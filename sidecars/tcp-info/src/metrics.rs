@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use groma_diag::DiagError;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -39,6 +40,10 @@ macro_rules! metrics {
                 $(let $field = <$type>::default(); registry.register($name, $help, $field.clone());)*
                 let errors = Family::<Label, Counter>::default();
                 registry.register("tcpinfo_error", "Answers of the kernel that failed, by kind", errors.clone());
+                // A rate over a counter needs its zero.
+                for kind in DiagError::LABELS {
+                    drop(errors.get_or_create(&[("type", kind)]));
+                }
                 let flows = Family::<Label, Counter>::default();
                 registry.register("tcpinfo_flow_events", "Flow events, by kind", flows.clone());
                 let flow = |event| flows.get_or_create(&[("event", event)]).clone();

@@ -54,6 +54,24 @@ struct IgnoredLabels {
     kind: &'static str,
 }
 
+// Values of the labels, as M-Lab's server has them.
+const UPGRADED: &str = "result";
+const NOT_UPGRADED: &str = "websocket-error";
+const WITHOUT_TLS: &str = "ndt7+ws";
+const WITH_TLS: &str = "ndt7+wss";
+const RESULTS: [&str; 4] = [
+    "okay-with-rate",
+    "okay-without-rate",
+    "error-with-rate",
+    "error-without-rate",
+];
+const BBR_OUTCOMES: [(&str, &str); 4] = [
+    ("true", ""),
+    ("false", "not-available"),
+    ("false", "not-permitted"),
+    ("false", "other"),
+];
+
 /// All metrics of one server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -133,7 +151,45 @@ impl Metrics {
             "How long after it was due a sample of the kernel was taken",
             metrics.sample_lateness.clone(),
         );
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// A rate over a counter needs its zero, so every series exists from the start.
+    fn begin_at_zero(&self) {
+        for direction in [Direction::Download, Direction::Upload].map(Direction::as_str) {
+            for status in [UPGRADED, NOT_UPGRADED] {
+                drop(
+                    self.connections
+                        .get_or_create(&ConnectionLabels { direction, status }),
+                );
+            }
+            for kind in [Ignored::Unreadable, Ignored::Excess].map(Ignored::as_str) {
+                drop(
+                    self.ignored
+                        .get_or_create(&IgnoredLabels { direction, kind }),
+                );
+            }
+            for protocol in [WITHOUT_TLS, WITH_TLS] {
+                for result in RESULTS {
+                    let labels = ResultLabels {
+                        protocol,
+                        direction,
+                        result,
+                    };
+                    drop(self.results.get_or_create(&labels));
+                }
+                let labels = RateLabels {
+                    protocol,
+                    direction,
+                    monitoring: "false",
+                };
+                drop(self.rate_mbps.get_or_create(&labels));
+            }
+        }
+        for (status, error) in BBR_OUTCOMES {
+            drop(self.bbr_enabled.get_or_create(&BbrLabels { status, error }));
+        }
     }
 
     /// Samples of a test were taken so late.
@@ -147,11 +203,7 @@ impl Metrics {
     pub(crate) fn upgrade(&self, direction: Direction, upgraded: bool) {
         let labels = ConnectionLabels {
             direction: direction.as_str(),
-            status: if upgraded {
-                "result"
-            } else {
-                "websocket-error"
-            },
+            status: if upgraded { UPGRADED } else { NOT_UPGRADED },
         };
         self.connections.get_or_create(&labels).inc();
     }
@@ -164,7 +216,7 @@ impl Metrics {
         result: &'static str,
         rate_mbps: Option<f64>,
     ) {
-        let protocol = if secure { "ndt7+wss" } else { "ndt7+ws" };
+        let protocol = if secure { WITH_TLS } else { WITHOUT_TLS };
         let direction = direction.as_str();
         let labels = ResultLabels {
             protocol,
@@ -267,6 +319,7 @@ mod tests {
         metrics.upgrade(Direction::Download, true);
         metrics.upgrade(Direction::Upload, false);
         metrics.result(true, Direction::Download, "okay-with-rate", Some(5e4));
+        let zero = r#"ndt7_client_test_results_total{protocol="ndt7+ws",direction="upload",result="error-with-rate"} 0"#;
         assert!(!metrics.bbr(&Ok(())));
         assert!(metrics.bbr(&Err(ErrorKind::NotFound.into())));
         assert!(!metrics.bbr(&Err(ErrorKind::NotFound.into())));
@@ -275,6 +328,7 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
+            zero,
             r#"ndt7_client_connections_total{direction="download",status="result"} 1"#,
             r#"ndt7_client_connections_total{direction="upload",status="websocket-error"} 1"#,
             r#"ndt7_client_test_results_total{protocol="ndt7+wss",direction="download",result="okay-with-rate"} 1"#,
