@@ -10,7 +10,7 @@ use groma_spool::{Replace, create_dirs_durable, sync_dir, write_durable};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, open, openat2, renameat_with};
 use rustix::io::Errno;
 
-/// How often a path is resolved again while somebody renames directories on it.
+/// How often a path is resolved again while directories on it are renamed.
 const RESOLVE_ATTEMPTS: usize = 16;
 
 /// Opens what is at `path` if no symbolic link leads out of `root`. The error of one that does is `PermissionDenied`.
@@ -39,7 +39,7 @@ fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
     Err(Errno::AGAIN.into())
 }
 
-/// The same on kernels before 5.6 and in sandboxes without `openat2`, where nobody may exchange directories meanwhile.
+/// The same on kernels before 5.6 and in sandboxes without `openat2`. Directories must not be exchanged meanwhile.
 fn open_resolved(root: &Path, path: &Path, flags: OFlags) -> io::Result<File> {
     let resolved = path.canonicalize()?;
     if resolved.starts_with(root.canonicalize()?) {

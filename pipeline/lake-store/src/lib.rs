@@ -1,8 +1,8 @@
-//! Where the files of a lake stand: a directory, or a bucket (feature `s3`).
+//! The location of a lake's files: a directory, or a bucket (feature `s3`).
 //!
 //! Every call blocks. A file appears whole and durable, or not at all. Paths are those that [`LakeStore::root`] begins: in
 //! a bucket names below its prefix. In a directory, a symbolic link that leads out of the lake is an error
-//! ([`io::ErrorKind::PermissionDenied`]): nothing outside the lake is read, written or removed. What is not there is [`io::ErrorKind::NotFound`], a name that is taken
+//! ([`io::ErrorKind::PermissionDenied`]): nothing outside the lake is read, written or removed. A missing file is [`io::ErrorKind::NotFound`], a name that is taken
 //! [`io::ErrorKind::AlreadyExists`].
 
 #[cfg(feature = "s3")]
@@ -92,7 +92,7 @@ impl LakeStore {
         }
     }
 
-    /// A name that no other lake has: the path without links, or the bucket's URL at its keeper. A directory has to be
+    /// Returns a name that no other lake has: the path without links, or the bucket's URL at its store. A directory has to be
     /// there.
     pub fn identity(&self) -> io::Result<String> {
         match &self.0 {
@@ -102,7 +102,7 @@ impl LakeStore {
         }
     }
 
-    /// What all paths begin with; empty for a bucket.
+    /// Returns the path with which all paths begin; empty for a bucket.
     pub fn root(&self) -> &Path {
         match &self.0 {
             Inner::Directory(root) => root,
@@ -111,12 +111,12 @@ impl LakeStore {
         }
     }
 
-    /// Whether it is a bucket, where nobody can hold a lock.
+    /// Whether it is a bucket, which has no locks.
     pub fn is_bucket(&self) -> bool {
         !matches!(self.0, Inner::Directory(_))
     }
 
-    /// The names in a folder, of files and folders, in no order; none when there is no such folder.
+    /// Returns the names of files and folders in a folder, unordered; none when it does not exist.
     pub fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         match &self.0 {
             Inner::Directory(root) => directory::list(root, dir),
@@ -151,7 +151,7 @@ impl LakeStore {
         }
     }
 
-    /// The files of a folder with their sizes in bytes; none when there is no such folder.
+    /// Returns the files of a folder with their sizes in bytes; none when it does not exist.
     pub fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
         match &self.0 {
             Inner::Directory(root) => directory::sizes(root, dir),
@@ -186,7 +186,7 @@ impl LakeStore {
         }
     }
 
-    /// Whether there is such a file. A store that does not say is an error: to somebody either answer would be work done.
+    /// Whether a file exists. A store that does not answer is an error, because either answer would be acted on.
     pub fn try_exists(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
             Inner::Directory(root) => directory::try_exists(root, path),
@@ -233,7 +233,7 @@ impl LakeStore {
         }
     }
 
-    /// Puts a file of these bytes in the place of what stands there.
+    /// Puts a file of these bytes at a path, in place of any other.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         match &self.0 {
             Inner::Directory(root) => directory::write(root, path, bytes, true),
@@ -242,7 +242,7 @@ impl LakeStore {
         }
     }
 
-    /// Removes a file; whether there was one. A bucket does not tell and says that there was.
+    /// Removes a file and returns whether it existed. A bucket does not report that and returns `true`.
     pub fn remove(&self, path: &Path) -> io::Result<bool> {
         match &self.0 {
             Inner::Directory(root) => directory::remove(root, path),

@@ -22,17 +22,17 @@ pub struct NewFile {
     target: PathBuf,
 }
 
-/// What became of a [`NewFile`].
+/// The result of committing a [`NewFile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// It stands under its name.
+    /// The file has its name.
     Created,
     /// Another one stood there and was not touched.
     Existed,
 }
 
 impl LakeStore {
-    /// Begins a file that is to stand at `target`.
+    /// Begins a file that will be at `target`.
     pub fn new_file(&self, target: PathBuf) -> io::Result<NewFile> {
         let temporary = match &self.0 {
             Inner::Directory(root) => {
@@ -66,7 +66,7 @@ impl LakeStore {
         let mut cleared = 0;
         for name in directory::list(self.root(), &dir)? {
             let path = dir.join(name);
-            // Whoever finishes meanwhile takes its file away, which is as good.
+            // A writer that finishes meanwhile takes its file away.
             let Ok(file) = File::open(&path) else {
                 continue;
             };
@@ -79,7 +79,7 @@ impl LakeStore {
 }
 
 impl NewFile {
-    /// Where it will stand.
+    /// Returns the path that it will have.
     pub fn target(&self) -> &Path {
         &self.target
     }
@@ -117,7 +117,7 @@ impl NewFile {
                 };
                 match renamed {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    // Also of one that exists: who named it may have died before this.
+                    // Also for a file that exists: its writer may have died before this.
                     result => {
                         sync_dir(self.target.parent().unwrap_or(root))?;
                         result

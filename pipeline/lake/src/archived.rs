@@ -95,7 +95,7 @@ pub struct Sources {
     known: Mutex<HashMap<(Name, Name, Date), Known>>,
 }
 
-/// The objects in the log of a date when it had so many entries.
+/// The objects in the log of a date when it had `entries` entries.
 struct Known {
     entries: usize,
     sources: HashMap<Stem, Source>,
@@ -110,7 +110,7 @@ impl Sources {
         }
     }
 
-    /// What the log of a date records of the object with this stem; `None` while its rows are in no part.
+    /// Returns the log's record of the object with this stem; `None` while its rows are in no part.
     pub fn get(
         &self,
         experiment: &Name,

@@ -1,8 +1,8 @@
-//! The log of a table's date: who replaced what by what, decided once.
+//! The log of a table's date: which files replaced which others, decided once.
 //!
-//! `<table>/log/date=YYYY-MM-DD/NNNNNN.json`, numbered from 0 without gaps. Whoever creates a number has read all before it,
+//! `<table>/log/date=YYYY-MM-DD/NNNNNN.json`, numbered from 0 without gaps. The creator of a number has read all before it,
 //! because creation fails when the number is taken. An entry names the files that it replaces; no two entries replace the
-//! same file. It is durable before the first of its own files appears, so whoever finds it can finish what it says.
+//! same file. It is durable before the first of its own files appears, so that any process that finds it can finish its work.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -19,7 +19,7 @@ use crate::table::{Kind, Table};
 /// The version of the format that this crate writes.
 const VERSION: u32 = 1;
 
-/// What an entry does.
+/// The action of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Act {
@@ -96,9 +96,9 @@ pub struct Part {
 pub struct Entry {
     /// Version of this format.
     pub version: u32,
-    /// What was done.
+    /// The action.
     pub act: Act,
-    /// Objects of this date that the archive held when the entry was made; none when nobody looked.
+    /// Objects of this date that the archive held when the entry was made; none without an archive.
     pub objects_archived: Option<u64>,
     /// The files that it adds.
     pub parts: Vec<Part>,

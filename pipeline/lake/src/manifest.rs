@@ -25,7 +25,7 @@ struct Manifest<'a> {
     datatype: &'a str,
     date: String,
     licence: &'static str,
-    /// Of this manifest alone; the date's figures are the sums over its manifests.
+    /// The figures of this manifest alone; the date's figures are the sums over its manifests.
     objects: u64,
     rows: u64,
     errors: u64,

@@ -216,7 +216,7 @@ impl TryFrom<String> for Sha256Hex {
     }
 }
 
-/// What all these names share: they print as they were written and serve as paths and text.
+/// Makes a name print as it was written and serve as a path and as text.
 macro_rules! as_text {
     ($($name:ident . $text:tt),+) => {$(
         impl fmt::Display for $name {

@@ -21,7 +21,7 @@ use crate::staged::{self, Staged};
 use crate::table::{Kind, Table, parquet_stems};
 use crate::{LakeError, Settings};
 
-/// What a pass did.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pass {
     /// Dates that got sealed parts.
@@ -146,7 +146,7 @@ fn tend_live(
 }
 
 /// Moves damaged files out of the live rows whose objects the archive still has: the loader then loads them again. A damaged
-/// file without an object stays where it is, so that somebody can repair it; it is reported and never sealed.
+/// file without an object stays where it is, so that an operator can repair it; it is reported and never sealed.
 fn set_aside(
     table: &Table,
     date: Date,
@@ -187,7 +187,7 @@ pub(crate) fn finish(table: &Table, date: Date, log: &Log) -> Result<(), LakeErr
     Ok(())
 }
 
-/// What is to be done with the files that no entry replaced.
+/// Returns the action that is due for the files that no entry replaced.
 fn due(
     table: &Table,
     date: Date,
@@ -221,7 +221,7 @@ fn due(
     Ok(is_due.then_some((Act::Compact, small)))
 }
 
-/// What becomes of a live file whose object is in a part with other bytes.
+/// The fate of a live file whose object is in a part with other bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Late {
     /// It was loaded while the object was sealed, and becomes a correction.
@@ -304,7 +304,7 @@ impl Work<'_> {
             pass.lost_races += 1;
             return Ok(false);
         }
-        // After an error the entry may stand all the same; the next pass asks the log.
+        // After an error the entry may exist all the same; the next run reads the log.
         staged.into_iter().for_each(Staged::keep);
         appended?;
         match self.act {
@@ -390,7 +390,7 @@ impl Work<'_> {
     }
 }
 
-/// What the log records of the object that a live file was made from.
+/// Returns the log's record of the object that a live file was made from.
 pub(crate) fn source(
     table: &Table,
     date: Date,

@@ -20,7 +20,7 @@ impl Loader {
     /// Loads every object that is in the archive and every one that appears, until `stop` is set; it is looked at several
     /// times a second, and the object in hand is finished first.
     ///
-    /// What fails is tried again, after a second first and at most every five minutes. Only a directory that is not there is an
+    /// A load that fails is tried again, first after a second and at most every five minutes. Only a directory that is not there is an
     /// error; one that cannot be watched is listed instead. See [`Loader::watching`].
     pub fn follow(&self, stop: impl AsRef<AtomicBool>) -> Result<(), LoadError> {
         let stop = stop.as_ref();
@@ -76,11 +76,11 @@ impl Loader {
         stop: &AtomicBool,
         retries: &mut Retries,
     ) -> Result<(), WatchError> {
-        // The watch stands, so that nothing can appear between the two unseen.
+        // The watch exists, so that nothing can appear unseen between the two.
         self.load_all(stop, retries);
         let mut swept = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            // What another machine puts into a shared directory makes no event here.
+            // A file that another machine puts into a shared directory makes no event here.
             if swept.elapsed() >= SWEEP {
                 self.load_all(stop, retries);
                 swept = Instant::now();

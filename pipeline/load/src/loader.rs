@@ -21,7 +21,7 @@ use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
 use crate::{Limits, LoadDatatype, LoadError, LoadMetrics, Rules};
 
-/// How often an archive without a directory to watch is listed, unless it is told otherwise.
+/// How often an archive without a directory to watch is listed by default.
 const POLL: Duration = Duration::from_secs(5);
 
 /// How long a file must not have changed where nothing says whether it is open for writing.
@@ -43,14 +43,14 @@ pub(crate) enum Patience {
     Wait,
 }
 
-/// What became of an object. Every member is one of `rows`, `errors` and `skipped`.
+/// The result of loading an object. Every member is one of `rows`, `errors` and `skipped`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Rows written.
     pub rows: u64,
     /// Members that could not be made a row; one more when the object itself is damaged. See [`Lake::errors_path`].
     pub errors: u64,
-    /// Members that are no measurements of the datatype.
+    /// Members that are not measurements of the datatype.
     pub skipped: u64,
     /// The rows were there before and nothing was done. The counts are those of that load, but `skipped` is 0.
     pub already: bool,
@@ -61,7 +61,7 @@ pub struct Loaded {
     pub replaced: bool,
     /// The Parquet file.
     pub path: PathBuf,
-    /// Fields that the schema does not know and the rows therefore lack: dotted path → occurrences. At most 64 paths.
+    /// Fields that the schema does not know, so that the rows do not have them: dotted path → occurrences. At most 64 paths.
     pub unknown_fields: BTreeMap<String, u64>,
 }
 
@@ -125,13 +125,13 @@ impl Loader {
         }
     }
 
-    /// The same loader, which lists an archive that it cannot watch so often.
+    /// The same loader, which lists an archive that it cannot watch once per `poll`.
     #[must_use]
     pub fn polling(self, poll: Duration) -> Loader {
         Loader { poll, ..self }
     }
 
-    /// The same loader, which tells how far it is with objects of more than a megabyte, and does so about once per megabyte.
+    /// The same loader, which reports its progress with objects of more than a megabyte, about once per megabyte.
     #[must_use]
     pub fn telling(self, tell: impl Fn(&str, Progress) + Send + Sync + 'static) -> Loader {
         Loader {
@@ -140,7 +140,7 @@ impl Loader {
         }
     }
 
-    /// What this loader counts.
+    /// Returns the counters of this loader.
     pub fn metrics(&self) -> &LoadMetrics {
         &self.metrics
     }
@@ -218,7 +218,7 @@ impl Loader {
                     settled = Some(now);
                     raced = true;
                 }
-                // A claim never changes, so that there is no third time.
+                // A claim never changes, so that this happens once.
                 (Outcome::OtherDate(other), _) => settled = Some(other),
             }
         }
@@ -464,7 +464,7 @@ impl Loader {
         }
         result?;
         rest.map_err(failed)?;
-        // Only gzip tells a cut stream from a whole one by itself, and tells it as damage.
+        // Only gzip reports a cut stream by itself, as damage.
         let may_be_short = load.errors() > 0 || form == (Form::Tar { gzip: false });
         if may_be_short
             && let Some(size_bytes) = self.store.size(name)?

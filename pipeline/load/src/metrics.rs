@@ -1,4 +1,4 @@
-//! What a loader counts.
+//! The counters of a loader.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;

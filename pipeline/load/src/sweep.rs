@@ -4,7 +4,7 @@ use crate::loader::Patience;
 use crate::object::Object;
 use crate::{LoadError, Loaded, Loader};
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Objects loaded now.
@@ -15,7 +15,7 @@ pub struct Swept {
     pub rows: u64,
     /// Entries in their error lists.
     pub errors: u64,
-    /// Members that were no measurements of their datatype.
+    /// Members that are not measurements of their datatype.
     pub skipped: u64,
     /// Objects that are damaged, whether they were loaded now or before.
     pub damaged: u64,

@@ -24,7 +24,7 @@ use super::Mirrored;
 const PIECE_BYTES: u64 = 8 << 20;
 /// How often a date is listed that changes while it is copied.
 const ATTEMPTS: usize = 10;
-/// What is copied of a table, in the order of listing: live files first, so that one that is gone by then has its rows in a
+/// The copied folders of a table, in the order of listing: live files first, so that one that is gone by then has its rows in a
 /// part that is listed.
 const KINDS: [Kind; 4] = [Kind::Live, Kind::Sealed, Kind::Log, Kind::Keys];
 
@@ -174,7 +174,7 @@ impl Listed<'_> {
         self.remove_withdrawn(&void, mirrored)
     }
 
-    /// What the lake has no more although no part that it has took it over: `void` is what one did, which may linger.
+    /// Removes files that the lake no longer has, except those in `void`: a part replaces them, and they may linger.
     fn remove_withdrawn(
         &self,
         void: &HashSet<&str>,
@@ -249,7 +249,7 @@ impl Listed<'_> {
         Ok(theirs.map_err(LakeError::io("read", from))? == ours)
     }
 
-    /// Copies a file that the copy lacks or has in another size.
+    /// Copies a file that is missing in the copy or has another size there.
     fn copy_file(
         &self,
         kind: Kind,

@@ -17,7 +17,7 @@ pub(crate) use tgz::read_tar;
 
 use crate::LoadError;
 
-/// Who put a measurement into the archive; M-Lab's `archiver` column (all STRING, absent means unknown).
+/// The program that put a measurement into the archive; M-Lab's `archiver` column (all STRING, absent means unknown).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Archiver {
     pub(crate) version: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Member {
     pub(crate) content: Content,
 }
 
-/// What a member holds.
+/// The content of a member.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// The measurement as its writer wrote it, inflated and not yet parsed.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
-/// What happened below the decoders.
+/// Events below the decoders.
 #[derive(Debug, Default)]
 struct State {
     bytes: u64,

@@ -73,7 +73,7 @@ pub(crate) fn read_tar(
 /// A block of a tar.
 type Header = [u8; 512];
 
-/// What is behind the end mark of a tar.
+/// The data behind the end mark of a tar.
 enum Behind {
     Nothing,
     /// Another tar, of which this is the first header.
@@ -139,7 +139,7 @@ enum End {
     Damaged(String),
 }
 
-/// What extension headers said about the next file.
+/// Properties of the next file from extension headers.
 #[derive(Default)]
 struct Extension {
     long_name: Option<Vec<u8>>,
@@ -250,7 +250,7 @@ fn read_member(entry: impl Read, name: &str, size: u64, limits: &Limits) -> (Con
         );
         return (Content::Bad(reason), false);
     }
-    // What a header says costs no memory before it is there.
+    // The size in a header costs no memory before the bytes are there.
     let room = size.min(MEMBER_ROOM) as usize + 1;
     let bytes = match read_sized(entry, room, limits.member_bytes, "archive") {
         Ok(bytes) if bytes.len() as u64 == size => bytes,
@@ -276,7 +276,7 @@ impl Extension {
         for record in PaxExtensions::new(&bytes).flatten() {
             match record.key_bytes() {
                 b"path" => self.long_name = Some(record.value_bytes().to_vec()),
-                // A size that is no number cannot be the header's either, and ends the reading.
+                // A size that is not a number differs from the header's and ends the reading.
                 b"size" => {
                     let size = record.value().ok().and_then(|text| text.parse().ok());
                     self.size = Some(size.unwrap_or(u64::MAX));
@@ -291,7 +291,7 @@ impl Extension {
     }
 }
 
-/// What stands behind the last `separator`; nothing without one.
+/// Returns the text behind the last `separator`; `None` without one.
 fn tail(value: &[u8], separator: char) -> Option<String> {
     let text = label(value);
     let (_, tail) = text.rsplit_once(separator)?;

@@ -10,7 +10,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Bytes that are looked at: the first header of a tar.
 const AHEAD_BYTES: usize = 512;
 
-/// What an object has inside its compression.
+/// The content of an object inside its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inside {
     Tar,
