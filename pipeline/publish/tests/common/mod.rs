@@ -236,8 +236,11 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A temporary directory in memory where there is one: what these tests prove does not need a disk's patience.
+/// A temporary directory in `GROMA_TEST_DIR`, else in memory where there is any: these tests do not need a disk.
 pub fn tempdir() -> tempfile::TempDir {
+    if let Some(dir) = std::env::var_os("GROMA_TEST_DIR") {
+        return tempfile::tempdir_in(dir).unwrap();
+    }
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
