@@ -13,7 +13,7 @@ use crate::metrics::DatatypeMetrics;
 const MOST: usize = 10_000;
 /// Files that are tried again at a time.
 pub(crate) const AT_A_TIME: usize = 1_000;
-/// A file that only waits for another one or for its writer is no fault before this.
+/// A file that waits for another one or for its writer becomes a fault after this time.
 const MAY_WAIT: Duration = Duration::from_mins(1);
 
 /// Why a file cannot be claimed.
@@ -206,7 +206,7 @@ impl Blocked {
         self.dirs.len()
     }
 
-    /// What is wrong with the datatype, in one sentence.
+    /// Describes the first fault of the datatype in one sentence.
     pub(crate) fn fault(&self, datatype: &Name) -> Option<String> {
         if let Some((dir, reason)) = self.dirs.first_key_value() {
             let count = self.dirs.len();

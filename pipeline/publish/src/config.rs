@@ -1,4 +1,4 @@
-//! What a publisher is told.
+//! The configuration of a publisher.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -60,7 +60,7 @@ pub struct Config {
     pub data_prefix: String,
     /// The organization of an `autoload/v2` name.
     pub organization: Option<String>,
-    /// Whether the archive gets a table's schema that it lacks; that of another publisher is left to it.
+    /// Whether the publisher puts a missing table schema into the archive, rather than another publisher.
     pub puts_tables: bool,
     /// A bundle is sealed when its oldest file was picked up this long ago …
     pub flush_age: Duration,
@@ -87,11 +87,11 @@ pub struct Config {
     /// datatype that needs it waits. A file that would not fit if it were empty stays claimed, and nothing waits for it.
     pub quarantine_max_bytes: u64,
     /// Bytes set aside in the state directory for the day when the disk is full. While less than that is free beside
-    /// them the experiment is told to admit no tests. Zero is none.
+    /// them the experiment admits no tests. Zero sets nothing aside.
     pub reserve_bytes: u64,
     /// Receipts of days longer ago than this are removed.
     pub receipts_kept: Duration,
-    /// How long [`Publisher::run`](crate::Publisher::run) goes on delivering after it was told to stop.
+    /// How long [`Publisher::run`](crate::Publisher::run) goes on delivering after the request to stop.
     pub grace: Duration,
     /// Longest pause between two attempts to deliver a bundle; the first pause is 100 ms and each is about twice the last.
     pub retry_max: Duration,

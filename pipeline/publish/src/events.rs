@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 pub(crate) enum Breach {
     /// The path is not `<datatype>/YYYY/MM/DD/<file>` with a name of the allowed characters.
     Name,
-    /// It is no regular file with one name.
+    /// It is not a regular file with one name.
     Kind,
     /// Another file of this name is not published yet.
     Blocked,
@@ -31,7 +31,7 @@ pub(crate) enum Breach {
     Changed,
     /// Modified after it was bundled; both versions are published.
     Rewritten,
-    /// Deleted by somebody else after it was closed.
+    /// Deleted by another program after it was closed.
     Deleted,
 }
 

@@ -322,7 +322,7 @@ impl DatatypeMetrics {
             .inc();
     }
 
-    /// A closed file was found that nobody has counted yet.
+    /// Counts a closed file that is not counted yet.
     pub(crate) fn found(&self) {
         self.file("spooled");
     }

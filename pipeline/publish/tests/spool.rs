@@ -1,4 +1,4 @@
-//! What an experiment may do to its spool, well or badly meant.
+//! Experiments that break the contract of the spool, by mistake or on purpose.
 
 mod common;
 

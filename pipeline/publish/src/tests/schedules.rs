@@ -351,7 +351,7 @@ fn run(seed: u64, overruled: Option<&str>) -> BTreeSet<String> {
     let mut world = World::new(dir.path(), &mut rng);
     world.disk.overrule(overruled.map(str::to_owned));
     NOW_US.with(|now| now.store(1_767_225_600_000_000, Ordering::Relaxed));
-    // In some schedules the clock stands still.
+    // In some schedules the clock does not move.
     let tick = [0, 10, 10][rng.random_range(0..3)];
     TICK_US.with(|now| now.store(tick, Ordering::Relaxed));
     for life in 0..rng.random_range(1..5) {

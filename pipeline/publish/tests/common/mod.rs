@@ -27,7 +27,7 @@ pub struct Lab {
     pub root: PathBuf,
     pub spool: ExperimentDir,
     pub form: Form,
-    /// What was written and must arrive: path below the experiment's directory, and content.
+    /// The files that must arrive: path below the experiment's directory, and content.
     pub written: BTreeMap<String, Vec<u8>>,
 }
 
