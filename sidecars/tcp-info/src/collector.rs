@@ -103,7 +103,11 @@ impl Collector {
             path: config.spool.path().to_owned(),
             source,
         };
-        let layout = Layout::open(config.spool.clone()).map_err(layout_error)?;
+        let layout = Layout::open(
+            config.spool.clone(),
+            config.admission != Admission::Everything,
+        )
+        .map_err(layout_error)?;
         let (mut journal, known) = Journal::open(&config.state_dir, config.prefix.as_str())
             .map_err(|source| StartError::Journal {
                 path: config.state_dir.clone(),

@@ -27,8 +27,8 @@ pub(crate) struct Layout {
     /// `.tcpinfo`, on the volume of the datatype's directory, so that finished files can be renamed there.
     work: PathBuf,
     rows: Name,
-    /// `.unadmitted`, on the volume of the directory of `rows`.
-    rows_work: PathBuf,
+    /// `.unadmitted`, on the volume of the directory of `rows`; `None` where there are no rows.
+    rows_work: Option<PathBuf>,
 }
 
 /// The facts in the name of a file that is not yet published.
@@ -57,13 +57,13 @@ impl WorkName {
 pub(crate) type Held = HashMap<u64, Vec<String>>;
 
 impl Layout {
-    /// Creates the folders.
-    pub(crate) fn open(spool: ExperimentDir) -> io::Result<Self> {
+    /// Creates the folders; those of rows only where connections need an admission, or did in an earlier life.
+    pub(crate) fn open(spool: ExperimentDir, needs_admission: bool) -> io::Result<Self> {
         let [datatype, rows] =
             ["tcpinfo", "unadmitted"].map(|name| name.parse::<Name>().expect("a uniform name"));
-        let layout = Self {
+        let mut layout = Self {
             work: work_dir(&spool, &datatype)?,
-            rows_work: work_dir(&spool, &rows)?,
+            rows_work: None,
             spool,
             datatype,
             rows,
@@ -77,9 +77,17 @@ impl Layout {
             layout.done_dir(),
             layout.new_dir(),
             layout.refused_dir(),
-            layout.rows_dir(),
         ] {
             create_dirs_durable(layout.spool.path(), &dir)?;
+        }
+        let has_rows = needs_admission
+            || layout.spool.datatype_dir(&layout.rows).exists()
+            || has_files(&layout.held_dir())?
+            || has_files(&layout.unadmitted_dir())?;
+        if has_rows {
+            let dir = work_dir(&layout.spool, &layout.rows)?;
+            create_dirs_durable(layout.spool.path(), &dir)?;
+            layout.rows_work = Some(dir);
         }
         Ok(layout)
     }
@@ -104,9 +112,9 @@ impl Layout {
         self.work.join("unadmitted")
     }
 
-    /// Complete files of such rows.
-    pub(crate) fn rows_dir(&self) -> PathBuf {
-        self.rows_work.clone()
+    /// Complete files of such rows; `None` where there are no rows.
+    pub(crate) fn rows_dir(&self) -> Option<&Path> {
+        self.rows_work.as_deref()
     }
 
     /// The folder in which a connection's files grow.
@@ -255,6 +263,10 @@ fn work_dir(spool: &ExperimentDir, datatype: &Name) -> io::Result<PathBuf> {
     ))
 }
 
+fn has_files(dir: &Path) -> io::Result<bool> {
+    Ok(std::fs::read_dir(dir)?.next().is_some())
+}
+
 /// Moves a file; one that an earlier attempt moved is where it belongs.
 fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::rename(from, to) {
@@ -281,9 +293,10 @@ mod tests {
     fn a_work_name_says_where_the_file_goes() {
         let dir = tempfile::tempdir().unwrap();
         let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
-        let layout = Layout::open(spool).unwrap();
+        let layout = Layout::open(spool, false).unwrap();
         let uuid = "host.example_1_00000000000003E8".parse().unwrap();
         let name = Layout::work_name(&uuid, 7, "2026-11-22T23:59:59.9Z".parse().unwrap());
+        assert!(!dir.path().join("ndt/unadmitted").exists());
         let target = layout.target(&name).unwrap();
         let expected = "ndt/tcpinfo/2026/11/22/host.example_1_00000000000003E8.00007.jsonl.zst";
         assert_eq!(target, dir.path().join(expected));

@@ -139,16 +139,19 @@ impl Log {
         if self.rows.is_empty() {
             return Ok(());
         }
-        self.remove_copies()?;
+        let dir = self
+            .layout
+            .rows_dir()
+            .ok_or(io::ErrorKind::NotFound)?
+            .to_owned();
+        for copy in fs::read_dir(&dir)? {
+            fs::remove_file(copy?.path())?;
+        }
         for (date, rows) in &self.rows {
             let mut text = rows.join("\n");
             text.push('\n');
             let name = format!("{date}.{}{ROWS}", file_id()?);
-            write_durable(
-                &self.layout.rows_dir().join(name),
-                text.as_bytes(),
-                Replace::Never,
-            )?;
+            write_durable(&dir.join(name), text.as_bytes(), Replace::Never)?;
         }
         fs::remove_file(&self.path)?;
         if let Some(dir) = self.path.parent() {
@@ -162,19 +165,12 @@ impl Log {
         self.hand_over()
     }
 
-    fn remove_copies(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.layout.rows_dir())? {
-            fs::remove_file(entry?.path())?;
-        }
-        Ok(())
-    }
-
     /// Moves complete files of rows into the spool. Must succeed before the next row is added.
     pub(super) fn hand_over(&self) -> io::Result<()> {
-        if !self.rows.is_empty() {
+        let Some(dir) = self.layout.rows_dir().filter(|_| self.rows.is_empty()) else {
             return Ok(());
-        }
-        for entry in fs::read_dir(self.layout.rows_dir())? {
+        };
+        for entry in fs::read_dir(dir)? {
             let entry = entry?;
             // A file that was being written has another name.
             let Some(target) = self

@@ -27,7 +27,7 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
-        let layout = Layout::open(spool).unwrap();
+        let layout = Layout::open(spool, true).unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
         Self { dir, layout }
     }
@@ -82,7 +82,7 @@ impl Place {
     fn is_clean(&self) -> bool {
         !self.log().exists()
             && files(&self.layout.unadmitted_dir()).is_empty()
-            && files(&self.layout.rows_dir()).is_empty()
+            && files(self.layout.rows_dir().unwrap()).is_empty()
     }
 }
 
@@ -131,7 +131,7 @@ fn a_death_before_the_log_is_removed_publishes_its_rows_once() {
     let place = Place::new();
     fs::create_dir_all(place.log().parent().unwrap()).unwrap();
     fs::write(place.log(), format!("{} 2026-11-30 {ROW}\n", uuid(1))).unwrap();
-    let copy = place.layout.rows_dir().join("2026-11-30.x=rows");
+    let copy = place.layout.rows_dir().unwrap().join("2026-11-30.x=rows");
     fs::write(copy, format!("{ROW}\n")).unwrap();
     place.live();
     assert_eq!(place.rows(), [ROW]);
@@ -141,7 +141,7 @@ fn a_death_before_the_log_is_removed_publishes_its_rows_once() {
 #[test]
 fn a_death_after_the_log_is_removed_publishes_the_complete_file_and_no_half_one() {
     let place = Place::new();
-    let rows = place.layout.rows_dir();
+    let rows = place.layout.rows_dir().unwrap();
     fs::write(rows.join("2026-11-30.x=rows"), format!("{ROW}\n")).unwrap();
     fs::write(rows.join(".half"), "{").unwrap();
     place.queue(1);

@@ -27,7 +27,7 @@ fn frame(text: &str) -> Vec<u8> {
 fn finish(name: &str, bytes: &[u8]) -> (Option<String>, usize, usize) {
     let dir = tempfile::tempdir().unwrap();
     let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
-    let layout = Layout::open(spool).unwrap();
+    let layout = Layout::open(spool, false).unwrap();
     fs::write(layout.done_dir().join(name), bytes).unwrap();
     let metrics = Metrics::new(&mut Registry::default());
     let (_, news) = mpsc::sync_channel(1);
@@ -140,7 +140,7 @@ fn a_name_that_claims_to_be_whole_is_not_believed_after_a_restart() {
 fn a_taken_name_is_never_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
-    let layout = Layout::open(spool).unwrap();
+    let layout = Layout::open(spool, false).unwrap();
     let target = layout.target(NAME).unwrap();
     layout.create_parent(&target).unwrap();
     fs::write(&target, b"first").unwrap();

@@ -13,7 +13,7 @@ const BODY: [u8; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
 fn write(batches: Vec<(&str, Vec<Entry>)>) -> Vec<Recording> {
     let dir = tempfile::tempdir().unwrap();
     let spool = ExperimentDir::open(dir.path().join("ndt"), "ndt".parse().unwrap()).unwrap();
-    let layout = Layout::open(spool).unwrap();
+    let layout = Layout::open(spool, false).unwrap();
     let (journal, known) = Journal::open(&dir.path().join("state"), "a_1").unwrap();
     let (put_back, _empty) = sync_channel(8);
     let (news, _has_news) = sync_channel(1);
