@@ -1,7 +1,6 @@
 //! Starting and stopping everything in the right order.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use groma_experiment::{Experiment, Settings};
@@ -124,7 +123,7 @@ impl Lab {
         let load = {
             let (name, lifecycle, given_up) = supervised("load");
             Worker::start(name, lifecycle, given_up, move |stop| {
-                loader.follow(Arc::clone(stop))?;
+                loader.follow(stop)?;
                 stages::load_the_last(&loader)
             })
         };

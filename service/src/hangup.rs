@@ -19,9 +19,8 @@ pub fn on_hangup(action: impl Fn() + Send + Sync + 'static) {
     survive_hangups();
 }
 
-/// From the return of this function on, SIGHUP runs the actions instead of ending the process. Services call it before they
-/// report that they are ready.
-pub fn survive_hangups() {
+/// From the return of this function on, SIGHUP runs the actions instead of ending the process.
+pub(crate) fn survive_hangups() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let (installed, is_installed) = mpsc::channel();

@@ -31,7 +31,7 @@ pub use admin::{ADMIN_DESCRIPTORS, Answer, Page, Parameters, serve_admin, serve_
 pub use descriptors::{DescriptorError, need_descriptors};
 pub use exposition::{OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE};
 pub use go_flags::{FlagNames, GoFlagError, GoFlags, parse_switch, value_error};
-pub use hangup::{on_hangup, survive_hangups};
+pub use hangup::on_hangup;
 pub use http::{HttpLimits, serve_http};
 pub use lifecycle::{Lifecycle, Phase};
 pub use listen::listen_tcp;
@@ -39,7 +39,7 @@ pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, LogLevelError, init_logging};
 pub use modes::keep_others_from_writing;
 pub use process_metrics::{Build, register_process_metrics};
 pub use registries::Registries;
-pub use signal::until_signal;
+pub use signal::{install_signal_handlers, until_signal};
 pub use supervise::{GaveUp, RestartPolicy, supervise};
 pub use terminal::{visible, visible_lines};
 pub use values::{

@@ -60,6 +60,7 @@ struct Tested {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     // Before there is a folder, so that no signal leaves one behind.
+    groma_service::install_signal_handlers();
     let signal = runtime.spawn(until_signal());
     let folder = Folder::new(args)?;
     let Outcome::Tested { tested, traces } =

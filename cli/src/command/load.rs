@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,12 +12,12 @@ use groma_lab::loaded_datatypes;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader, Object};
 use groma_schema::Schema;
-use groma_service::{Lifecycle, parse_duration};
+use groma_service::{Lifecycle, RestartPolicy, parse_duration, supervise};
 use groma_spool::Name;
 use jiff::civil::Date;
 use prometheus_client::registry::Registry;
 
-use super::node::{AdminArgs, ManifestArgs};
+use super::node::{AdminArgs, ManifestArgs, stop_on_signal};
 use crate::output::{Bars, FAILED, complain, reason, say};
 
 mod bigquery;
@@ -427,21 +427,16 @@ fn follow(args: &Args) -> anyhow::Result<ExitCode> {
     let archive = open(archive)?;
     let datatypes = datatypes(args, &archive.store.list("")?)?;
     let loader = loader(args, archive, datatypes)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::spawn(move || {
-        runtime.block_on(groma_service::until_signal());
-        flag.store(true, Ordering::Relaxed);
-    });
+    let stop = stop_on_signal()?;
     let lifecycle = Lifecycle::new();
     let mut registry = Registry::default();
     loader.metrics().register(&mut registry);
     let _admin = args.admin.start(registry, &lifecycle)?;
     lifecycle.ready();
-    loader.follow(stop)?;
+    let ended = supervise("load", &lifecycle, &stop, RestartPolicy::default(), || {
+        loader.follow(&stop)
+    });
     lifecycle.stop();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use groma_spool::Name;
 use jiff::civil::Date;
 
 use super::export::pair;
-use super::seal::stop_on_signal;
+use super::node::stop_on_signal;
 use crate::output;
 use crate::output::say;
 

@@ -117,7 +117,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    groma_service::survive_hangups();
+    groma_service::install_signal_handlers();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let lifecycle = Lifecycle::new();
     let mut registry = Registry::default();

@@ -3,21 +3,23 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use groma_manifest::Manifest;
 use groma_service::{
-    Access, Build, Lifecycle, Page, Registries, listen_tcp, register_process_metrics,
-    serve_admin_with, survive_hangups, until_signal,
+    Access, Build, Lifecycle, Page, Registries, install_signal_handlers, listen_tcp,
+    register_process_metrics, serve_admin_with, until_signal,
 };
 use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-
-use crate::listen::Listen;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::listen::Listen;
 
 /// Which experiment this is about.
 #[derive(Debug, clap::Args)]
@@ -107,6 +109,21 @@ impl AdminArgs {
     }
 }
 
+/// Returns a flag that is set when the process is asked to end.
+pub(crate) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
+    install_signal_handlers();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(until_signal());
+        flag.store(true, Ordering::Relaxed);
+    });
+    Ok(stop)
+}
+
 /// The admin port of a part, on a runtime of its own beside blocking work.
 pub(crate) struct Admin {
     /// Until the end.
@@ -143,7 +160,7 @@ impl Admin {
         pages: Vec<Page>,
         access: Access,
     ) -> anyhow::Result<Self> {
-        survive_hangups();
+        install_signal_handlers();
         let mut registry = Registry::default();
         register_process_metrics(&mut registry, lifecycle, build());
         registries.set("process", registry);

@@ -1,19 +1,17 @@
 //! `groma seal`: keep a lake.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use groma_archive::{Opening, Store};
 use groma_lake::{LakeError, Pass, Settings, Table, keep, publish_index, remove_object, seal};
 use groma_lake_store::LakeStore;
-use groma_service::Lifecycle;
+use groma_service::{Lifecycle, RestartPolicy, supervise};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::node::AdminArgs;
+use super::node::{AdminArgs, stop_on_signal};
 
 use crate::output::{self, say};
 
@@ -143,15 +141,26 @@ fn serve(
     metrics.register(&mut registry);
     let _admin = args.admin.start(registry, &lifecycle)?;
     lifecycle.ready();
-    let lake = args.lake.clone();
-    keep(lake, settings, archive, every, &stop, &mut |result| {
+    let mut count = |result: &Result<_, _>| {
         metrics.count(result);
         match result {
             Ok(_) => lifecycle.recovered("seal"),
             Err(error) => lifecycle.failed("seal", &error.to_string()),
         }
+    };
+    let ended = supervise("seal", &lifecycle, &stop, RestartPolicy::default(), || {
+        keep(
+            args.lake.clone(),
+            settings,
+            archive,
+            every,
+            &stop,
+            &mut count,
+        );
+        Ok::<_, std::convert::Infallible>(())
     });
     lifecycle.stop();
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -223,21 +232,6 @@ impl SealMetrics {
         self.unreadable.set(unreadable);
         self.last.set(jiff::Timestamp::now().as_second());
     }
-}
-
-/// Set when the process is asked to end.
-pub(crate) fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
-    groma_service::survive_hangups();
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::spawn(move || {
-        runtime.block_on(groma_service::until_signal());
-        flag.store(true, Ordering::Relaxed);
-    });
-    Ok(stop)
 }
 
 fn print(pass: &Pass, json: bool) -> anyhow::Result<()> {
