@@ -164,6 +164,8 @@ def compare(name, lake, stage, options, session, bigquery):
 def loaded(options, folder):
     """A lake of the archive object, its date sealed."""
     lake = folder / "lake"
+    # The parent of a lake must exist: a mistyped path is an error.
+    folder.mkdir()
     subprocess.run([options.groma, "load", "--lake", lake, options.object], **QUIET)
     subprocess.run([options.groma, "seal", "--lake", lake, "--linger", "0"], **QUIET)
     return lake

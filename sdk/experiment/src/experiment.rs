@@ -191,16 +191,12 @@ impl Experiment {
         })
     }
 
-    /// Admits a test, or says why not. `query` holds the decoded parameters of the
-    /// client, in their order. Creates a file: it takes the time of a few system calls.
+    /// Admits a test, or returns the reason for which it is refused. `query` holds the decoded parameters of the
+    /// client, in their order. Creates a file, which takes a few system calls.
     ///
-    /// The phase of the process decides only at its end: Starting, Ready and `LameDuck` all
-    /// admit, and [`Refusal::Draining`] comes from a process that is Stopped, not while
-    /// it drains. A lame duck admits, as M-Lab's servers do, because clients were sent
-    /// here before anybody could know; [`groma_service::drain`] waits for their tests as
-    /// for those before, at most for its grace. A server that wants none of them closes
-    /// its listening sockets when it drains, as ndt7's does; a client with an accepted
-    /// connection may still begin a test. Every refusal is counted.
+    /// A lame duck still admits tests, as M-Lab's servers do, because clients that were sent here before are on
+    /// their way; only a stopped process refuses with [`Refusal::Draining`]. A server that wants no more tests
+    /// closes its listening sockets, as ndt7's does when it drains. Every refusal is counted.
     pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         self.check(query).inspect_err(|refusal| {
             self.shared.metrics.refused(refusal.reason());
@@ -234,7 +230,7 @@ impl Experiment {
         Ok(Test::new(Arc::clone(shared), place, rooms, client, server))
     }
 
-    /// The tests that are going on; give it to [`groma_service::drain`].
+    /// Returns the count of running tests.
     pub fn active(&self) -> &Active {
         &self.shared.active
     }

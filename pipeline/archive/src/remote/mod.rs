@@ -1,7 +1,7 @@
 //! Archives in buckets.
 //!
 //! What is the same for every keeper stands here: names, the check that the store refuses to overwrite, and what it
-//! means when an answer is lost. How each is spoken to stands in its own module, behind [`Remote`].
+//! means when an answer is lost. How each is spoken to stands in its own module, behind `Remote`.
 
 mod body;
 mod bridge;
