@@ -1,4 +1,4 @@
-//! What a lab is told.
+//! The configuration of a lab.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use groma_publish::Form;
 /// How a lab is set up. [`LabConfig::new`] is a lab on loopback with free ports.
 #[derive(Debug, Clone)]
 pub struct LabConfig {
-    /// Everything of the lab stands below this directory.
+    /// All files of the lab are below this directory.
     pub dir: PathBuf,
     /// The path or URL of the archive; without it, it is a directory of the lab.
     pub archive: Option<String>,
     /// Where the tables are; without it, in a directory of the lab.
     pub lake: Option<LakeStore>,
-    /// Whether a bucket may be the archive that overwrites objects when it is told not to.
+    /// Whether the archive may be a bucket that overwrites objects although a request forbids it.
     pub weak_store: bool,
     /// Where the cleartext measurement server listens; port 0 takes a free one.
     pub ws: SocketAddr,
@@ -38,7 +38,7 @@ pub struct LabConfig {
     pub require_policy: bool,
     /// The most tests at one time.
     pub max_tests: usize,
-    /// The commit that the program was built from; stands in results and metrics.
+    /// The commit that the program was built from, as results and metrics show it.
     pub commit: String,
 }
 

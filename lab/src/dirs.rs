@@ -1,4 +1,4 @@
-//! Where everything of a lab stands.
+//! The directories of a lab.
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::LabError;
 
-/// Whoever may open the file can hold its lock, and keep the lab from starting.
+/// A process that may open the file can hold its lock and keep the lab from starting.
 const MODE: u32 = 0o600;
 
 /// Holds the lab's directory for this process; the kernel lets go of it when

@@ -25,7 +25,7 @@ const RENEW_AFTER: Duration = Duration::from_hours(300 * 24);
 /// How long it is valid; browsers refuse more than 398 days.
 const VALID_DAYS: u32 = 397;
 
-/// The self-signed certificate in `dir`, made if it lacks or is old.
+/// Returns the self-signed certificate in `dir`, and creates it if it is missing or old.
 pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
     let pair = Certificate {
         cert: dir.join("cert.pem"),
@@ -38,7 +38,7 @@ pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
     let written = (|| {
         fs::create_dir_all(dir)?;
         write_secret(&pair.key, &key)?;
-        // A certificate stands only beside a key that is whole.
+        // A certificate exists only beside a complete key.
         write_durable(&pair.cert, cert.as_bytes(), Replace::Always)
     })();
     written.map_err(|source| LabError::Directory {

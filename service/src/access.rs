@@ -1,4 +1,4 @@
-//! Who may read the pages of an admin port that show more than counts.
+//! Access to those pages of an admin port that show more than counts.
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -16,7 +16,7 @@ pub enum GoFlagError {
     Value {
         /// The flag, without its hyphen.
         flag: &'static str,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }

@@ -45,7 +45,7 @@ fn listen(installed: &Sender<()>) -> io::Result<()> {
         .build()?;
     runtime.block_on(async {
         let mut hangups = signal(SignalKind::hangup())?;
-        // Whoever waited may be gone.
+        // The caller waits for this.
         let _ = installed.send(());
         while hangups.recv().await.is_some() {
             let actions = actions().clone();

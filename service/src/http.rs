@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tower_service::Service as _;
 
-/// What clients may take together and each.
+/// The limits of all clients together and of each.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpLimits {
     /// Connections at one time. At the limit, a new connection replaces the one that has been idle for longest; an idle
@@ -89,7 +89,7 @@ pub async fn serve_http(
     .await;
 }
 
-/// The part of an address that stands for one client: providers give a household an IPv6 /64 at least (RFC 6177).
+/// Returns the part of an address that identifies a client: providers give a household an IPv6 /64 at least (RFC 6177).
 fn client_of(peer: SocketAddr) -> IpAddr {
     match peer.ip().to_canonical() {
         IpAddr::V4(v4) => v4.into(),

@@ -1,4 +1,4 @@
-//! What every long-running part of Groma looks like from outside.
+//! The outside of every long-running part of Groma.
 //!
 //! One [`Lifecycle`] per process says how far it is (starting, ready, lame duck,
 //! stopped); [`serve_admin`] shows it over HTTP together with the metrics;

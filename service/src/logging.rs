@@ -46,7 +46,7 @@ pub fn init_logging(format: LogFormat, level: Level) -> Result<(), LogLevelError
 }
 
 fn writer(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
-    // Nobody can be told that stderr is closed.
+    // An error of stderr cannot be reported.
     let stderr = fmt::layer()
         .with_writer(std::io::stderr)
         .log_internal_errors(false);

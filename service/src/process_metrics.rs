@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{Lifecycle, Phase};
 
-/// What was built: the labels of `groma_build_info`.
+/// The version of the program: the labels of `groma_build_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Build<'a> {
     /// Version of the program.

@@ -3,7 +3,7 @@
 use std::net::{AddrParseError, SocketAddr};
 use std::time::Duration;
 
-/// The environment variable that stands in for a flag which was not given: upper case,
+/// Returns the environment variable that replaces a missing flag: upper case,
 /// every other character than `A-Z0-9` an underscore, and one more before a leading digit
 /// (`tcpinfo.eventsocket` is `TCPINFO_EVENTSOCKET`), as M-Lab's `flagx` maps them.
 ///
@@ -41,7 +41,7 @@ pub enum DurationError {
     Unit {
         /// The whole text.
         text: String,
-        /// What stands where the unit belongs.
+        /// The text in place of the unit.
         unit: String,
     },
     /// More than Go's largest duration, 2^63 - 1 ns (about 292 years).

@@ -192,7 +192,7 @@ fn settings(lake: &Path, limits: &Limits, output: Option<&Path>) -> anyhow::Resu
     let mut settings = vec![
         format!("SET memory_limit = '{}MiB'", limits.memory_mib),
         format!("SET threads = {}", limits.threads.max(1)),
-        // What does not fit in memory is refused, not written to a disk.
+        // A query that does not fit in memory is refused instead of writing to a disk.
         "SET temp_directory = ''".to_owned(),
         "SET autoinstall_known_extensions = false".to_owned(),
         "SET autoload_known_extensions = false".to_owned(),

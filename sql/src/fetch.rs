@@ -107,7 +107,7 @@ impl Copy {
         Ok(())
     }
 
-    /// Updates the copy every so often for as long as this process lives.
+    /// Updates the copy at this interval until the process ends.
     pub fn keep(self, every: Duration) {
         thread::spawn(move || {
             loop {
@@ -138,8 +138,8 @@ fn user_cache() -> Option<PathBuf> {
     Some(cache?.join("groma-sql"))
 }
 
-/// Where in the cache the copy is: no other lake has it, no bucket of the same name at another keeper, and no other dates of
-/// this one, lest one question empties what another one reads.
+/// Returns the directory of the copy in the cache. Each lake, each provider of a bucket of the same name, and each choice of
+/// dates has its own, so that no query removes files that another one reads.
 fn place(lake: &str, keeper: Option<&str>, args: &CopyArgs) -> PathBuf {
     let keeper = keeper.map_or("amazon".to_owned(), |url| {
         format!("at-{}", file_name(without_credentials(url)))
@@ -166,7 +166,7 @@ fn without_credentials(url: &str) -> &str {
     rest.rsplit_once('@').map_or(rest, |(_, host)| host)
 }
 
-/// A name that no other text has, but for slashes at its end.
+/// Returns a name that no other text has, except for slashes at its end.
 fn file_name(lake: &str) -> String {
     let letter = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => (byte as char).to_string(),

@@ -21,7 +21,7 @@ pub enum Format {
     Parquet,
 }
 
-/// Who reads an answer.
+/// The reader of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// Perhaps a terminal, which must not obey what a measurement's client sent. JSON is exact all the same.

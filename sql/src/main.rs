@@ -142,7 +142,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Names and values of the lake are in it. Nobody can be told that standard error is closed.
+            // The message holds names and values of the lake. An error of standard error cannot be reported.
             let message = format!("groma-sql: {error:#}\n");
             let _ = io::stderr().write_all(visible_lines(&message).as_bytes());
             ExitCode::FAILURE

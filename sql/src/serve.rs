@@ -34,7 +34,7 @@ const NOT_FINITE: HeaderName = HeaderName::from_static("x-not-finite");
 /// Whether rows are missing at the end.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 
-/// Who may ask, and how much at one time.
+/// The clients that may ask, and the number of queries at one time.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// Host names of the endpoint beside addresses and `localhost`.

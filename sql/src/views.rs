@@ -36,7 +36,7 @@ const NOT_OF_A_CONNECTION: [&str; 5] = [
     "unadmitted",
 ];
 
-/// What is recorded beside a test, what of a row counts, and the order of several.
+/// The sidecars that record a test, the columns that count, and the order of several rows.
 const SIDECARS: [(&str, &str, &str); 4] = [
     (
         "tcpinfo",
@@ -59,7 +59,7 @@ const IS_OAM: &str = "raw.ClientIP IN ('127.0.0.1', '::1', '23.228.128.99', '260
 const IS_PRIVATE: &str =
     r"regexp_matches(raw.ClientIP, '^(::ffff:)?(10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.)')";
 
-/// What the views of a direction are filled with.
+/// The values that fill the views of a direction.
 const DIRECTIONS: [&[(&str, &str)]; 2] = [
     &[
         ("name", "downloads"),
@@ -143,7 +143,7 @@ impl View {
 
 /// The views of a lake, each after those that it reads. For every table `<experiment>.<datatype>`; for tables about
 /// connections also `…_joined`, with where both ends are; for those of tests `…_linked`, with what the sidecars recorded;
-/// and where there are ndt's tests `ndt.unified_downloads` and `ndt.unified_uploads`. What these stand on is in
+/// and where there are ndt's tests `ndt.unified_downloads` and `ndt.unified_uploads`. The views that these read are in
 /// `<experiment>_intermediate`.
 pub fn of_lake(lake: &Path) -> Vec<View> {
     let mut views = Vec::new();
@@ -204,7 +204,7 @@ fn tables(experiment: &Path) -> Vec<String> {
 }
 
 fn of_table(experiment: &str, table: &str) -> Vec<View> {
-    // What distinguishes rows of one connection.
+    // The column that distinguishes rows of one connection.
     let part = match table {
         "tcpinfo" => "raw.Metadata.Sequence",
         "scamper1" | "scamper2" => "raw.CycleStart.start_time",

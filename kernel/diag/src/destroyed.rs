@@ -19,7 +19,7 @@ pub struct Destroyed {
     slots: Slots,
 }
 
-/// What a drain found.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "after an overrun, sockets may have ended unheard"]
 pub struct Drained {

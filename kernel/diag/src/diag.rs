@@ -25,7 +25,7 @@ const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// An open socket to the kernel's `sock_diag`, kept for the life of the collector.
 pub struct Diag {
-    /// `None` after an error: old answers may wait in the socket, so it is opened anew.
+    /// `None` after an error: old answers may wait in the socket, so a new one is opened.
     socket: Option<(OwnedFd, u32)>,
     sequence: u32,
     request: Vec<u8>,
@@ -43,7 +43,7 @@ pub struct Dumped {
     pub interrupted: bool,
 }
 
-/// What the kernel says about one socket that was asked for.
+/// The answer of the kernel about one socket.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer<'a> {
     /// It is there.
@@ -90,8 +90,8 @@ impl Diag {
 
     /// Shows every TCP socket of both families to `visit`: connections only, no listeners, no TIME-WAIT.
     ///
-    /// What was shown before an error is true all the same; what was not shown may exist.
-    /// After an error the next call opens the socket anew, in the namespace of the thread that calls.
+    /// Sockets that were visited before an error are valid; others may exist.
+    /// After an error, the next call opens a new socket, in the namespace of the calling thread.
     pub fn dump(&mut self, mut visit: impl FnMut(Record<'_>)) -> Result<Dumped, DiagError> {
         let (fd, port) = self.take()?;
         self.sequence = self.sequence.wrapping_add(1);

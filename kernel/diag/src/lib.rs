@@ -3,7 +3,7 @@
 //! Three ways of asking, which together miss nothing:
 //! [`Diag::dump`] walks all sockets of both families at once, [`Diag::get`] asks for known ones by identity and
 //! cookie, and [`Destroyed`] hears the last word of every socket from the kernel's destroy multicast, also of sockets
-//! that no dump ever saw. [`Opens`] tells cheaply whether a dump can have anything new.
+//! that no dump ever saw. [`Opens`] shows at little cost whether a dump can contain anything new.
 //!
 //! All of it works without privileges, in the network namespace of the thread that uses it; [`enter_namespace`] moves a
 //! thread into another. Buffers are reused and messages are read where they lie: a dump allocates nothing.

@@ -20,7 +20,7 @@ pub enum DiagError {
     Io {
         /// `open`, `send` or `receive`.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The kernel refused the request (`NLMSG_ERROR`, or an error in `NLMSG_DONE`).
@@ -35,15 +35,15 @@ pub enum DiagError {
     /// The answer is to a request that we did not make.
     #[error("netlink answer with sequence number {found} instead of {expected}")]
     WrongSequence {
-        /// What stands in the message.
+        /// The number in the message.
         found: u32,
-        /// What we sent.
+        /// The number that we sent.
         expected: u32,
     },
     /// The answer is for another socket.
     #[error("netlink answer for port {found} instead of {expected}")]
     WrongPort {
-        /// What stands in the message.
+        /// The number in the message.
         found: u32,
         /// Ours.
         expected: u32,
@@ -91,7 +91,7 @@ pub(crate) struct Message<'a> {
     body: &'a [u8],
 }
 
-/// What a message says.
+/// The meaning of a message.
 #[derive(Debug)]
 pub(crate) enum Said<'a> {
     Socket(Record<'a>),
@@ -145,7 +145,7 @@ fn cut(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
 }
 
 impl<'a> Message<'a> {
-    /// Whether the sockets changed so much during the dump that some may be missing.
+    /// Whether sockets changed during the dump, so that some may be missing.
     pub(crate) fn interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Moves the calling thread, and no other, into the network namespace that `path` names (`/run/netns/NAME`,
-/// `/proc/PID/ns/net`). There is no way back, so the thread should be one of its own.
+/// `/proc/PID/ns/net`). The thread cannot return to its old namespace, so it should be a dedicated one.
 ///
-/// Errors: what opening the path says; `EINVAL` when it is no network namespace; `EPERM` without `CAP_SYS_ADMIN`.
+/// Errors: those of opening the path; `EINVAL` when it is not a network namespace; `EPERM` without `CAP_SYS_ADMIN`.
 pub fn enter_namespace(path: &Path) -> io::Result<()> {
     let namespace = File::open(path)?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-/// `/proc/net/snmp` is under 2 KB; the lines of TCP stand in its first half.
+/// `/proc/net/snmp` is under 2 KB; the lines about TCP are in its first half.
 const BUFFER_BYTES: usize = 4096;
 
 /// The count of connections that the TCP of a namespace ever opened (`ActiveOpens` and `PassiveOpens` of RFC 4022).
 ///
-/// While it stands still no new connection exists, so a walk over all sockets can find none.
+/// While it does not change, no new connection exists, so that a walk over all sockets can find none.
 pub struct Opens {
     file: File,
     buffer: Box<[u8; BUFFER_BYTES]>,

@@ -151,7 +151,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// What to ask by later.
+    /// The key with which the socket is requested later.
     pub fn key(self) -> Key {
         let mut key = [0; KEY_BYTES];
         key[0] = self.family();

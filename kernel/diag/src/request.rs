@@ -16,7 +16,7 @@ const DUMP: u16 = 0x300;
 /// Every attribute that can be asked for: bit `n` asks for type `n + 1`.
 const ALL_EXTENSIONS: u8 = 0xff;
 /// All states with a `tcp_info` that a server's connection passes through: not SYN-RECV, TIME-WAIT, CLOSE, which have
-/// none, and not LISTEN, which is no connection.
+/// none, and not LISTEN, which is not a connection.
 const STATES: u32 = 0xb36;
 
 fn header(buffer: &mut Vec<u8>, length: usize, kind: u16, flags: u16, sequence: u32) {

@@ -128,7 +128,7 @@ pub struct InetDiagMsg {
     pub words: MessageWords,
 }
 
-/// One record, decoded. Absent attributes are `None` or 0; [`Snapshot::observed`] tells the two apart.
+/// One record, decoded. Absent attributes are `None` or 0; [`Snapshot::observed`] distinguishes the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {

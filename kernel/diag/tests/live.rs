@@ -142,7 +142,7 @@ fn the_destroy_multicast_has_the_final_counters() {
 #[test]
 fn an_overrun_is_told_and_what_follows_is_heard() {
     let mut destroyed = Destroyed::open(1 << 15).unwrap();
-    // The kernel tells from a queue of its own, so the flood needs a moment to arrive; on a busy machine, several.
+    // The kernel reports from a queue, so that the flood arrives after a moment, on a busy machine after several.
     let overrun = (0..100).any(|_| {
         for _ in 0..200 {
             drop(pair("127.0.0.1:0"));

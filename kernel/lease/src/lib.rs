@@ -1,7 +1,7 @@
 //! Whether any process has a file open for writing.
 //!
 //! The kernel grants a read lease (`F_SETLEASE`, fcntl(2)) only on a file that
-//! nobody has open for writing, so asking for one and giving it back at once
+//! no process has open for writing, so asking for one and giving it back at once
 //! answers the question without looking into other processes.
 #![allow(
     unsafe_code,
@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 /// `EINVAL` if the file system knows no leases; then nothing is known.
 pub fn has_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
     // A writer that opens the file while we hold the lease makes the kernel send us SIGIO, which
-    // would end the process; SIGURG in its place is ignored unless somebody handles it.
+    // would end the process; SIGURG is used instead, which is ignored unless the program handles it.
     control(file, F_SETSIG, libc::SIGURG)?;
     match control(file, libc::F_SETLEASE, libc::F_RDLCK) {
         Ok(()) => {

@@ -1,5 +1,5 @@
-//! What the kernel knows about one socket: its cookie, `TCP_INFO`, the state of BBR and the congestion control; and how
-//! bulk bytes get out of it without being copied.
+//! Reads from the kernel about one socket: its cookie, `TCP_INFO`, the state of BBR and the congestion control; and takes
+//! bulk bytes out of it without copying them.
 //!
 //! Numbers are the kernel's own (`include/uapi/linux/tcp.h`, `include/uapi/linux/inet_diag.h`), named and typed as in
 //! M-Lab's result files, so that a structure read here is a structure published.
@@ -35,7 +35,7 @@ pub fn congestion_control(fd: impl AsFd) -> io::Result<String> {
 /// Selects the congestion control (`TCP_CONGESTION`) by name, at any time in the life of the connection.
 ///
 /// Errors: `ENOENT` when the kernel does not know the name, `EPERM` when it is not in
-/// `net.ipv4.tcp_allowed_congestion_control` and the process lacks `CAP_NET_ADMIN`.
+/// `net.ipv4.tcp_allowed_congestion_control` and the process has no `CAP_NET_ADMIN`.
 pub fn set_congestion_control(fd: impl AsFd, name: &str) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_tcp_congestion(fd, name)?)
 }

@@ -133,7 +133,7 @@ kernel_struct! {
 mod tests {
     use super::*;
 
-    /// Byte `i` is `i`, so that every field tells its own offset.
+    /// Byte `i` is `i`, so that the value of each field shows its offset.
     fn counting() -> Vec<u8> {
         (0..=255).collect()
     }

@@ -1,17 +1,17 @@
-//! Watching a directory tree for files that were closed or moved into place.
+//! Watches a directory tree for files that were closed or moved into place.
 //!
 //! inotify(7) watches single directories, so a tree watcher has a race: a
-//! directory may be made and filled before its watch exists. Here every new
-//! directory is read once after its watch stands, so that what came before is
-//! found by the reading and what comes after by the watch; a file may then be
-//! told twice, but never not at all. When the kernel's queue overflows, events
-//! are lost for good, and [`Change::Rescan`] says so.
+//! directory may be created and filled before its watch exists. This crate reads
+//! every new directory once after it has added the watch. The reading finds older
+//! files and the watch newer ones; a file may be reported twice, but is never missed.
+//! When the kernel's queue overflows, events are lost, and the watch reports
+//! [`Change::Rescan`].
 //!
-//! Whoever may write below the root may also make a directory that cannot be
-//! watched: a path too long for the kernel, one that we may not read, one more
-//! than the user may watch, one nested without end. Such a directory never ends
-//! the watch. It is left out, and as long as one is, [`Change::Rescan`] comes
-//! once a minute, when everything is also tried again.
+//! A process that may write below the root can create a directory that cannot be
+//! watched: its path is too long for the kernel, it is not readable, the user has
+//! no watch left, or it is nested too deeply. Such a directory never ends the
+//! watch. It is left out; while any is left out, the watch reports
+//! [`Change::Rescan`] once a minute and tries all of them again.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// What happened in the tree.
+/// A change in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A file was closed after writing, or moved to this path, or was found in a
-    /// directory that is new. The same file may be told more than once.
+    /// new directory. The same file may be reported more than once.
     File {
-        /// Where it stands.
+        /// Its path.
         path: PathBuf,
         /// `true` if an event said that its writer closed it or moved it here;
         /// `false` if it was found by reading a new directory, when a writer may
@@ -45,11 +45,11 @@ pub enum Change {
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {path}: {source}")]
 pub struct WatchError {
-    /// What was being done.
+    /// The operation that failed.
     pub operation: &'static str,
     /// The root.
     pub path: PathBuf,
-    /// What the system said; `ENOSPC` means that `fs.inotify.max_user_watches` is used up.
+    /// The error of the system; `ENOSPC` means that `fs.inotify.max_user_watches` is used up.
     pub source: io::Error,
 }
 
@@ -64,42 +64,42 @@ pub struct TreeWatch {
     buffer: Vec<u8>,
     found: Vec<Change>,
     unwatched: usize,
-    // When the unwatched are tried again; `None` while there are none.
+    // The time of the next attempt to watch the directories left out; `None` while there are none.
     retry_at: Option<Instant>,
     warned: bool,
 }
 
-/// How deep [`TreeWatch::new`] goes below the root. The spool needs 4 directories, an
+/// The depth to which [`TreeWatch::new`] goes below the root. The spool needs 4 directories, an
 /// object name of the archive 8.
 pub const DEFAULT_MAX_DEPTH: usize = 12;
 
-/// How often directories that could not be watched are tried again, and a rescan is asked for.
+/// How often the watch tries directories that are left out again, and reports a rescan.
 const RETRY_EVERY: Duration = Duration::from_mins(1);
 
 /// Room for at least 200 events at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The most changes that are kept for the caller; beyond them a walk costs less than the list.
+/// The most changes that wait for the caller; beyond them, walking the tree costs less than the list.
 const MAX_CHANGES: usize = 100_000;
 
-/// Whether the files that reading a directory finds are told.
+/// Whether the files found by reading a directory are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
-    Told,
+    Reported,
     /// The caller walks the tree anyway.
-    Untold,
+    Ignored,
 }
 
 impl TreeWatch {
     /// Watches `root`, which must exist, and everything to [`DEFAULT_MAX_DEPTH`] below
-    /// it. Files that are there already are not told: the caller walks the tree after
-    /// this returned. Only the root itself can make it fail.
+    /// it. Existing files are not reported: the caller walks the tree after
+    /// this returns. Only an error of the root itself makes it fail.
     pub fn new(root: &Path) -> Result<Self, WatchError> {
         Self::with_max_depth(root, DEFAULT_MAX_DEPTH)
     }
 
-    /// As [`TreeWatch::new`], but with a limit of its own: directories with more than
-    /// `max_depth` names between them and the root are not entered. 0 is the root alone.
+    /// Does the same with another limit: directories with more than `max_depth` names
+    /// between them and the root are not entered. 0 is the root alone.
     pub fn with_max_depth(root: &Path, max_depth: usize) -> Result<Self, WatchError> {
         let inotify = Inotify::init().map_err(|source| WatchError {
             operation: "start watching",
@@ -123,14 +123,14 @@ impl TreeWatch {
         Ok(tree)
     }
 
-    /// How many directories could not be watched or lie too deep, when the tree was
-    /// last looked through and since. What happens in them is not told.
+    /// Returns how many directories are left out because they cannot be watched or are
+    /// too deep, since the last walk of the tree. Changes in them are not reported.
     pub fn unwatched(&self) -> usize {
         self.unwatched
     }
 
-    /// Waits until something happened or `timeout` passed, and tells all that
-    /// happened since the last call, oldest first.
+    /// Waits for a change or until `timeout` has passed, and returns all changes
+    /// since the last call, oldest first.
     pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Change>, WatchError> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -200,32 +200,32 @@ impl TreeWatch {
         let path = dir.join(name);
         if mask.contains(EventMask::ISDIR) {
             if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) && !is_hidden(name) {
-                self.add(path, Found::Told)?;
+                self.add(path, Found::Reported)?;
             }
         } else if mask.intersects(EventMask::CLOSE_WRITE | EventMask::MOVED_TO) && !is_hidden(name)
         {
-            self.tell(path, true);
+            self.report(path, true);
         }
         Ok(())
     }
 
-    /// Watches what is not watched yet, and tells none of the files it meets.
+    /// Watches all directories that are not watched yet, without reporting files.
     fn watch_all(&mut self) -> Result<(), WatchError> {
         (self.unwatched, self.retry_at) = (0, None);
-        self.add(self.root.clone(), Found::Untold)
+        self.add(self.root.clone(), Found::Ignored)
     }
 
     fn retry_unwatched(&mut self) -> Result<(), WatchError> {
         if self.retry_at.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
-        // Those that are still left out must be walked; those no longer may hold files already.
+        // The caller must walk directories that stay left out, and may find files in those that are now watched.
         self.found.push(Change::Rescan);
         self.watch_all()
     }
 
-    /// Watches a directory, then reads it, and so on with those in it. The root alone
-    /// must not be missing, and only what is wrong with the root is an error.
+    /// Watches a directory, reads it, and does the same with the directories in it. Only
+    /// an error of the root is an error.
     fn add(&mut self, dir: PathBuf, found: Found) -> Result<(), WatchError> {
         let mut waiting = vec![dir];
         while let Some(dir) = waiting.pop() {
@@ -274,7 +274,7 @@ impl TreeWatch {
     ) -> io::Result<()> {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            // An entry that vanished between the listing and this line needs no word.
+            // The entry may have been removed since the listing.
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
@@ -283,14 +283,14 @@ impl TreeWatch {
             }
             if kind.is_dir() {
                 waiting.push(entry.path());
-            } else if found == Found::Told {
-                self.tell(entry.path(), false);
+            } else if found == Found::Reported {
+                self.report(entry.path(), false);
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, path: PathBuf, closed: bool) {
+    fn report(&mut self, path: PathBuf, closed: bool) {
         if self.found.len() >= MAX_CHANGES {
             self.found.clear();
             self.found.push(Change::Rescan);
@@ -298,18 +298,18 @@ impl TreeWatch {
         self.found.push(Change::File { path, closed });
     }
 
-    /// Goes on without a directory, and has the caller look into it by itself.
+    /// Leaves a directory out and asks the caller to walk it.
     fn leave_out(&mut self, operation: &'static str, dir: &Path, source: &io::Error) {
         self.unwatched += 1;
         if self.retry_at.is_none() {
             self.retry_at = Some(Instant::now() + RETRY_EVERY);
             self.found.push(Change::Rescan);
         }
-        // One line for the life of the watch: whoever fills the tree must not fill the log.
+        // One line for the life of the watch: a process that fills the tree must not fill the log.
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 operation, directory = ?dir, error = %source,
-                "left out of the watch, as will be others like it: only walks of the tree see what is in them"
+                "cannot watch a directory; files in it and in others like it are found by walking the tree"
             );
         }
     }
@@ -333,7 +333,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().first() == Some(&b'.')
 }
 
-/// Whether a path stopped being a directory while it was looked at.
+/// Returns whether a path stopped being a directory while it was being read.
 fn gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -103,7 +103,7 @@ fn an_overflowing_queue_is_told_as_a_rescan() {
     assert!(files(&all(&mut tree)).contains(&dir.path().join("after")));
 }
 
-/// A file of `dir` is told, though something else below the root cannot be watched.
+/// A file of `dir` is reported although another directory below the root cannot be watched.
 fn still_tells(tree: &mut TreeWatch, dir: &Path, unwatched: usize) {
     let told = all(tree);
     assert!(told.contains(&Change::Rescan), "{told:?}");

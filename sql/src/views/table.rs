@@ -40,8 +40,8 @@ impl Table {
         let schemas: i64 = connection.query_row(&schemas, [], |row| row.get(0))?;
         let is_one = schemas == 1;
         let columns = columns(connection, &list, is_one)?;
-        // Of one schema, the engine reads the parts of a record that it is asked for; of several, all of it: then the columns
-        // have to be given, so that no view opens all files once more to learn them.
+        // With one schema, the engine reads the needed parts of a record. With several, it reads whole records, and the columns
+        // must be given, so that no view opens all files once more to find them.
         let schema = if is_one {
             String::new()
         } else {
@@ -59,7 +59,7 @@ impl Table {
         })
     }
 
-    /// What the texts of its views are filled with.
+    /// Returns the values that fill the texts of its views.
     pub fn values(&self) -> [(&'static str, &str); 3] {
         [
             ("files", &self.files),

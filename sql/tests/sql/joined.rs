@@ -126,7 +126,7 @@ fn nothing_to_join_with_gives_nulls() {
     assert_eq!(linked, json!([{"n": 1}]));
 }
 
-/// ndt5 says its own errors; both generations stand in the unified views.
+/// ndt5 reports its own errors; the unified views have both generations.
 #[test]
 fn ndt5_stands_beside_ndt7() {
     let lake = Lake::new();

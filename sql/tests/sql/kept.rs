@@ -1,4 +1,4 @@
-//! What the views keep, what they leave out, and what they cost.
+//! The rows that views keep and leave out, and their cost.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::support::{Lake, Row, program};
 
 const DAY: &str = "2024-05-06";
 
-/// Rows that have no id of their own are no copies of each other, nor do they join.
+/// Rows without an id are not copies of each other and join with nothing.
 #[test]
 fn rows_without_an_id_are_never_copies_of_each_other() {
     let lake = Lake::new();
@@ -224,7 +224,7 @@ fn one_date_costs_one_date() {
     }
 }
 
-/// Of a record only the parts are read that a question needs, not the lists beside them.
+/// A query reads only the needed parts of a record, not the lists beside them.
 #[test]
 fn lists_that_nobody_asks_for_cost_nothing() {
     let lake = Lake::new();

@@ -21,7 +21,7 @@ pub struct Row {
     pub retransmitted: u64,
     /// Bytes of the snapshot before the last.
     pub bytes_before: u64,
-    /// What the kernel's timer says when the test ends.
+    /// The kernel's timer at the end of the test.
     pub elapsed_us: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What the views say about rows that are known.
+//! The answers of the views about known rows.
 
 use std::fs;
 
