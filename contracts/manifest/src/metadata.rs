@@ -1,11 +1,11 @@
-//! What may be kept of what a client says about itself.
+//! The metadata of a client that may be stored.
 
 use groma_schema::Pattern;
 
 /// One parameter that clients may send and that is stored with the result.
 ///
-/// The pattern must match the whole value. What a client sends is published
-/// for ever, so nothing is kept that no rule allows.
+/// The pattern must match the whole value. The metadata of a client is published
+/// without limit, so only values that a rule allows are stored.
 #[derive(Debug, Clone)]
 pub struct MetadataRule {
     /// The parameter's name.

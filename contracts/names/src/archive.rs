@@ -117,7 +117,7 @@ impl Archive {
     }
 }
 
-/// The date of three directories of digits; an error if those are no date, none if they are something else.
+/// The date of three directories of digits; an error if those are not a date, `None` if they are something else.
 fn read_date(directories: &[Cursor<'_>]) -> Result<Option<Date>, Fault> {
     let [year, month, day] = directories else {
         return Ok(None);

@@ -2,7 +2,7 @@ use crate::error::Fault;
 
 /// A part of a name together with the byte at which it begins, read from left to right.
 ///
-/// The text is ASCII: whoever makes a cursor has checked that, so that every byte offset is a character boundary.
+/// The text is ASCII, which the creator of a cursor has checked, so that every byte offset is a character boundary.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     pub(crate) text: &'a str,
@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
         taken
     }
 
-    /// What stands before the next `separator`, or all there is; the separator stays.
+    /// Returns the text before the next `separator`, or all of it; the separator stays.
     pub(crate) fn until(&mut self, separator: char) -> Cursor<'a> {
         self.take(self.text.find(separator).unwrap_or(self.text.len()))
     }

@@ -8,7 +8,7 @@ pub struct NameError {
     pub piece: &'static str,
     /// Byte offset of the piece in the name that was given.
     pub at: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub problem: String,
 }
 

@@ -18,7 +18,7 @@ const LONGEST_BYTES: usize = 253;
 /// | 3 | `[<service>-]<site>-<machine>.<organization>.<project>.measurement-lab.org` |
 /// | | `third-party` |
 ///
-/// Version 3 is told from the others by having five labels, as everybody who reads these names does it; a version 1
+/// Version 3 differs from the others by its five labels, as in all readers of these names; a version 1
 /// service of one dotted label would have five as well and is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostName {
@@ -50,7 +50,7 @@ impl HostName {
         &self.node
     }
 
-    /// Who runs the server; `mlab` for every managed one.
+    /// The operator of the server; `mlab` for every managed one.
     pub fn organization(&self) -> &str {
         self.organization.as_deref().unwrap_or("mlab")
     }
@@ -60,7 +60,7 @@ impl HostName {
         self.project.as_deref()
     }
 
-    /// The four characters after the domain by which replicas are told apart.
+    /// The four characters after the domain that distinguish replicas.
     pub fn suffix(&self) -> Option<&str> {
         self.suffix.as_deref()
     }
@@ -200,7 +200,7 @@ fn node_of(machine: Cursor<'_>, site: Cursor<'_>, host_managed: bool) -> Result<
         text: &joined,
         at: 0,
     };
-    // The two may stand in either order, so offsets in the joined text mean nothing to the reader.
+    // The two may be in either order, so offsets in the joined text mean nothing to the reader.
     let node = Node::read(&mut cursor).map_err(|fault| Fault {
         at: if fault.piece == "machine" {
             machine.at

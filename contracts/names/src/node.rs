@@ -4,7 +4,7 @@ use crate::host::HostName;
 use std::fmt;
 use std::str::FromStr;
 
-/// Machine and site of a measurement server, as they stand in object names.
+/// Machine and site of a measurement server, as object names have them.
 ///
 /// | | machine | site |
 /// |---|---|---|

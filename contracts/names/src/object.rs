@@ -28,7 +28,7 @@ pub(crate) const LONGEST_BYTES: usize = 1024;
 ///
 /// `<ts>` is `YYYYMMDDTHHMMSSZ` in UTC with up to nine digits of fraction; we write six. The first two forms may also end
 /// in `.tar` or `.tar.gz`, carry a part number and the embargo mark `-e`, leave out the repeated datatype, and have
-/// up to three directories that are no date.
+/// up to three directories that are not a date.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName(Kind);
 
@@ -39,7 +39,7 @@ enum Kind {
     Table(Table),
 }
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
     /// A tar file of result files of one datatype.
@@ -189,7 +189,7 @@ impl ObjectName {
         }
     }
 
-    /// Who runs the server, where the name says it.
+    /// The operator of the server, if the name has it.
     pub fn organization(&self) -> Option<&str> {
         match &self.0 {
             Kind::Archive(_) => None,

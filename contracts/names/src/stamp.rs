@@ -14,7 +14,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// What we write: microseconds, always six digits; anything finer is cut off.
+    /// The form that Groma writes: microseconds, always six digits; anything finer is cut off.
     pub(crate) fn of(timestamp: Timestamp) -> Self {
         let civil = timestamp.to_zoned(TimeZone::UTC).datetime();
         let whole = civil.subsec_nanosecond() / 1_000 * 1_000;

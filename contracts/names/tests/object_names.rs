@@ -52,7 +52,7 @@ const ACCEPTED: &[Case] = &[
         "2020-03-18" "2020-03-18T00:38:53.425987Z" "third-party", "20200318T003853.425987Z-ndt7-third-party-ndt"),
     case!("ndt/ndt7/2020/03/18/20200318T003853.425987Z-ndt7-mlab1d-syd03-ndt.tgz", Tgz "ndt" "ndt7",
         "2020-03-18" "2020-03-18T00:38:53.425987Z" "mlab1d-syd03", "20200318T003853.425987Z-ndt7-mlab1d-syd03-ndt"),
-    // Fewer directories, directories that are no date, no second datatype.
+    // Fewer directories, directories that are not a date, no second datatype.
     case!("ndt/ndt7/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", Tgz "ndt" "ndt7",
         "-" "2020-03-18T00:38:53.425987Z" "mlab3-syd03", "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt"),
     case!("ndt/ndt7/2009/03/ab/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz", Tgz "ndt" "ndt7",
@@ -68,7 +68,7 @@ const ACCEPTED: &[Case] = &[
         "2019-05-16" "2019-05-16T01:30:26.7Z" "mlab4-arn02", "20190516T013026.700Z-tcpinfo-mlab4-arn02-ndt-0012-e"),
     case!("ndt/tcpinfo/2019/05/16/20190516T013026.123456789Z-tcpinfo-mlab4-arn02-ndt.tgz", Tgz "ndt" "tcpinfo",
         "2019-05-16" "2019-05-16T01:30:26.123456789Z" "mlab4-arn02", "20190516T013026.123456789Z-tcpinfo-mlab4-arn02-ndt"),
-    // A datatype called like a machine stands first, the machine second.
+    // A datatype called like a machine comes first, the machine second.
     case!("ndt/mlab4/2019/05/16/20190516T013026Z-mlab4-mlab1-arn02-ndt.tgz", Tgz "ndt" "mlab4",
         "2019-05-16" "2019-05-16T01:30:26Z" "mlab1-arn02", "20190516T013026Z-mlab4-mlab1-arn02-ndt"),
     case!("ndt/mlab4/2019/05/16/20190516T013026Z-mlab4-arn02-ndt.tgz", Tgz "ndt" "mlab4",

@@ -8,8 +8,8 @@ pub(crate) fn is_ip(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok()
 }
 
-/// Whether an IP address stands somewhere in the text as a word of its own, or behind a colon. The unspecified
-/// address names nobody and does not count; four numbers with dots count, whatever the writer meant by them.
+/// Returns whether the text has an IP address as a separate word or behind a colon. The unspecified
+/// address does not count; four numbers with dots count, whatever their meaning.
 pub(crate) fn holds_ip(text: &str) -> bool {
     let separates = |c: char| !c.is_ascii_alphanumeric() && c != '.' && c != ':';
     text.split(separates).any(|word| {
@@ -34,7 +34,7 @@ fn is_v6(text: &str) -> bool {
     address.is_ok_and(|address| !address.is_unspecified())
 }
 
-/// Whether something like `name@host.domain` stands somewhere in the text.
+/// Returns whether the text has something like `name@host.domain`.
 pub(crate) fn holds_email(text: &str) -> bool {
     text.match_indices('@').any(|(at, _)| {
         let name = text[..at].chars().next_back();

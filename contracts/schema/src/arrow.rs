@@ -2,7 +2,7 @@ use crate::field::{Field, Mode, Schema, Type};
 use arrow_schema::{DataType, Field as ArrowField, Fields, TimeUnit};
 use std::sync::Arc;
 
-/// Digits of `BigQuery`'s NUMERIC, and how many of them stand after the point.
+/// Digits of `BigQuery`'s NUMERIC, and the number of them after the point.
 const NUMERIC: DataType = DataType::Decimal128(38, 9);
 
 impl Schema {

@@ -13,7 +13,7 @@ pub enum SchemaError {
     Field {
         /// Dotted path of the field, such as `Download.ServerMeasurements.RTT`.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The list has no field at all.
@@ -28,7 +28,7 @@ pub struct Violation {
     pub path: String,
     /// The line of the text, from 1, where it was checked while it was read.
     pub line: Option<u64>,
-    /// What is wrong there.
+    /// The reason.
     pub problem: Problem,
 }
 
@@ -39,14 +39,14 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What is wrong with a value. The value itself is never part of it: it may be what the schema keeps out of logs.
+/// The fault of a value. It never contains the value, which the schema may keep out of logs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// A value of another JSON type.
     #[error("{found} where {expected} is expected")]
     WrongType {
-        /// What the schema asks for.
+        /// The type that the schema requires.
         expected: String,
         /// JSON type of the value.
         found: &'static str,
@@ -63,7 +63,7 @@ pub enum Problem {
     /// An integer beyond 64 bits signed, or a decimal with too many digits.
     #[error("number is out of the range of {0}")]
     OutOfRange(Type),
-    /// A string that is no date, time, instant, decimal or base64.
+    /// A string that is not a date, time, instant, decimal or base64.
     #[error("string is not a valid {0}")]
     Malformed(Type),
     /// Text beyond its bound.
@@ -94,7 +94,7 @@ pub enum Problem {
 pub struct Incompatibility {
     /// Dotted path of the column.
     pub path: String,
-    /// What happened to it.
+    /// The change.
     pub kind: IncompatibilityKind,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Incompatibility {
     }
 }
 
-/// What happened to a column.
+/// A change of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IncompatibilityKind {

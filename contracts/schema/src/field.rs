@@ -14,14 +14,14 @@ pub struct Field {
     /// Column name: a letter or `_`, then letters, digits and `_`, at most 300 characters. Unique among its siblings
     /// without regard to case, because `BigQuery` compares names that way.
     pub name: String,
-    /// What a value is.
+    /// The type of a value.
     pub kind: Type,
     /// How many values there are.
     pub mode: Mode,
-    /// What the column means, with its unit.
+    /// The meaning of the column, with its unit.
     pub description: Option<String>,
-    /// What the value may reveal. `None` means that it holds neither an address nor free text; a STRING is held to it by
-    /// [`Schema::validate`], as far as a machine can tell.
+    /// The privacy class. `None` means that the value holds neither an address nor free text; for a STRING this is checked by
+    /// [`Schema::validate`], as far as a machine can check.
     pub privacy: Option<Privacy>,
     /// The columns of a [`Type::Record`]; empty for every other type.
     pub fields: Vec<Field>,

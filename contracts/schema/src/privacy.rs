@@ -1,7 +1,7 @@
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
-/// What a field may reveal about a person, a place or an operator's equipment.
+/// The privacy class of a field: what it may reveal about a person, a place or an operator's equipment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Privacy {
@@ -17,7 +17,7 @@ pub enum Privacy {
     Inventory,
     /// Latitude or longitude of a city, never of a house.
     CityCoordinate,
-    /// Text that somebody else chose, within bounds.
+    /// Text that a third party chose, within bounds.
     Text(Text),
 }
 
@@ -27,7 +27,7 @@ pub enum Privacy {
 pub struct Text {
     /// Longest value, in Unicode characters.
     pub max_length: usize,
-    /// What the whole value must match.
+    /// The expression that the whole value must match.
     pub pattern: Pattern,
     /// Values that are refused although they match: the name of a secret, for instance. Neither case nor white space
     /// around a value counts.
@@ -71,7 +71,7 @@ impl Pattern {
         })
     }
 
-    /// The expression as it stands in the schema file.
+    /// The expression as the schema file has it.
     pub fn as_str(&self) -> &str {
         &self.source
     }

@@ -11,13 +11,13 @@ use std::fmt::Write as _;
 /// A hostile or foreign file could differ in every value; this many reports are enough to see why.
 pub const MAX_VIOLATIONS: usize = 100;
 
-/// Longest STRING, in bytes, that is no free text: names, identifiers and words of a protocol are shorter.
+/// Longest STRING, in bytes, that does not count as free text: names, identifiers and words of a protocol are shorter.
 pub const MAX_PLAIN_BYTES: usize = 256;
 
 impl Schema {
     /// Checks one row (or result file) and returns every violation in document order, at most [`MAX_VIOLATIONS`].
     ///
-    /// Keys must be spelled as in the schema. `null` stands for a missing value, and for an empty list. Integers are
+    /// Keys must be spelled as in the schema. `null` means a missing value or an empty list. Integers are
     /// JSON integers; instants are RFC 3339 with an offset; `BYTES` are base64; `NUMERIC` is a number or a decimal string.
     ///
     /// A STRING keeps to its `privacy`: text to its bounds, an address to the form of one, with or without a port. One
@@ -61,7 +61,7 @@ impl Schema {
     }
 }
 
-/// What has been found so far, and where the reading is.
+/// The findings so far, and the position of the reader.
 pub(crate) struct Check<'l> {
     pub(crate) path: String,
     line: Option<&'l dyn Fn() -> u64>,
@@ -173,7 +173,7 @@ fn outside(bounds: &Text, text: &str) -> Option<Problem> {
     }
 }
 
-/// What a text is that only a declared field may hold.
+/// The kinds of text that only a declared field may hold.
 fn undeclared(text: &str) -> Option<&'static str> {
     // The length first: what follows costs more than a glance.
     if text.len() > MAX_PLAIN_BYTES {
@@ -187,7 +187,7 @@ fn undeclared(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Keys come from the file: one that is no plain name is quoted, and a long one cut, so that a path stays one short line.
+/// Keys come from the file: one that is not a plain name is quoted, and a long one cut, so that a path stays one short line.
 pub(crate) fn push_key(path: &mut String, key: &str) {
     const LONGEST: usize = 64;
     if !key.is_empty()

@@ -1,4 +1,4 @@
-//! What a row may hold, type by type.
+//! The values that a row may hold, type by type.
 
 use groma_schema::{MAX_VIOLATIONS, Schema};
 use serde_json::{Value, json};

@@ -32,11 +32,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {path}: {source}")]
 pub struct SpoolError {
-    /// What was being done, for instance `write spool file`.
+    /// The operation that failed, for instance `write spool file`.
     pub operation: &'static str,
     /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     pub source: io::Error,
 }
 

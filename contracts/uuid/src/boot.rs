@@ -1,4 +1,4 @@
-//! What this boot of this machine is called.
+//! The name of this boot of this machine.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ pub fn boot_id() -> io::Result<String> {
     Ok(id.trim().to_owned())
 }
 
-/// The name that stands first in a prefix: `POD_NAME` if it is set and not
+/// The first part of a prefix: `POD_NAME` if it is set and not
 /// empty, else the host name. `None` if neither gives a usable name.
 pub fn machine_name() -> Option<String> {
     let pod = std::env::var("POD_NAME")

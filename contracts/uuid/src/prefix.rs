@@ -24,7 +24,7 @@ pub enum PrefixError {
     Read {
         /// The prefix file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file could not be written.
@@ -32,7 +32,7 @@ pub enum PrefixError {
     Write {
         /// The prefix file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file holds something that cannot begin a file name.
@@ -40,7 +40,7 @@ pub enum PrefixError {
     Malformed {
         /// The prefix file.
         path: PathBuf,
-        /// What stands in it, cut to 64 characters.
+        /// Its content, cut to 64 characters.
         text: String,
     },
     /// The file was made in another boot, so that its UUIDs may have been given before.
@@ -201,7 +201,7 @@ impl Prefix {
         Uuid::from_parts(&self.0, cookie)
     }
 
-    /// The prefix as it stands in the file.
+    /// The prefix as the file has it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What stands in place of a UUID when the kernel gives no socket cookie.
+/// The text in place of a UUID when the kernel gives no socket cookie.
 /// It is never empty, because an empty name once led to files called `.gz`.
 pub const INVALID_UUID: &str = "INVALID_UUID";
 

@@ -1,4 +1,4 @@
-//! What must hold of anything that a stranger sends; called by the fuzz targets with any bytes.
+//! Checks that must hold for any bytes of an untrusted peer; the fuzz targets call them.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -6,7 +6,7 @@ use crate::protocol::frame::{Decoder, Event, Violation};
 use crate::protocol::handshake::{accept_key, upgrade_key};
 use crate::protocol::{Measurement, query};
 
-/// What a decoder made of its input: all events but load, the bytes of load, and how it ended.
+/// The output of a decoder: all events except load, the bytes of load, and how it ended.
 #[derive(Debug, Default, PartialEq)]
 struct Decoded {
     events: Vec<Event>,
@@ -85,7 +85,7 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
-/// What is stored of a client's measurement reads back as the same, and has no text of the client's own.
+/// The stored measurement of a client reads back as the same, and holds no free text of the client.
 pub fn measurement(data: &[u8]) {
     let Some(read) = Measurement::from_client(data) else {
         return;

@@ -31,7 +31,7 @@ pub(crate) struct ResultBody {
     download: Option<ArchivalData>,
 }
 
-/// What one connection measured.
+/// The measurements of one connection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ArchivalData {

@@ -60,13 +60,13 @@ pub enum StoreError {
     Name {
         /// The name as given.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         source: NameError,
     },
     /// A file or directory operation failed.
     #[error("{operation} {path}: {source}")]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum StoreError {
     Url {
         /// As it was given, without user, password and query.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// This program was built without the store.
@@ -103,7 +103,7 @@ pub enum StoreError {
     /// A store that is not a directory failed; also what tests inject.
     #[error("{operation} {name}: {reason}")]
     Remote {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The object.
         name: String,

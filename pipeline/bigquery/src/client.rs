@@ -21,16 +21,16 @@ const PASSING: [&str; 5] = [
     "jobInternalError",
 ];
 
-/// Words of an error are cut to so many characters.
+/// The text of an error is cut to this many characters.
 const REASON_CHARS: usize = 1000;
 
 /// A project at an endpoint.
 pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) project: String,
-    /// What all pauses are counted in; tests have short ones.
+    /// The unit of all pauses; tests have short ones.
     pub(crate) second: Duration,
-    /// Whether jobs that found the rows invalid are no reason against another one.
+    /// Whether another job is started although an earlier one found the rows invalid.
     pub(crate) again: bool,
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn expect(
     })
 }
 
-/// What an error says.
+/// Returns the text of an error.
 pub(crate) fn words(error: &Value) -> String {
     let message = error["message"].as_str().unwrap_or("no reason");
     one_line(message, REASON_CHARS)

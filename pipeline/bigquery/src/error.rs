@@ -9,20 +9,20 @@ use jiff::civil::Date;
 /// A load that did not happen, or of which it is not known; running it again finds out and goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum BigQueryError {
-    /// What was given is no name that `BigQuery` takes.
+    /// A name that `BigQuery` does not accept.
     #[error("{what} {name:?}: {reason}")]
     Name {
-        /// What it should name.
+        /// The kind of thing that it should name.
         what: &'static str,
         /// As given.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
-    /// `BigQuery` could not be reached, or answers what nobody can read.
+    /// `BigQuery` could not be reached, or its answer cannot be parsed.
     #[error("{operation} {thing}: {reason}")]
     Unreachable {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         thing: String,
@@ -32,7 +32,7 @@ pub enum BigQueryError {
     /// `BigQuery` refused, in its own words.
     #[error("{operation} {thing}: BigQuery answers {status}: {reason}")]
     Refused {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         thing: String,
@@ -41,7 +41,7 @@ pub enum BigQueryError {
         /// `BigQuery`'s message.
         reason: String,
     },
-    /// There is no such dataset. It is for its owner to say where its data shall be.
+    /// There is no such dataset. Its owner must create it and choose the location of the data.
     #[error(
         "there is no dataset {dataset}; make it where its data shall be, as with: bq mk --dataset --location=EU {dataset}"
     )]
@@ -105,7 +105,7 @@ pub enum BigQueryError {
     /// A file on the way could not be read or written.
     #[error("{operation} {path}: {source}")]
     Scratch {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The file.
         path: PathBuf,

@@ -39,7 +39,7 @@ pub(crate) struct Part<'a> {
     pub(crate) is_known: bool,
 }
 
-/// A job as `BigQuery` tells of it.
+/// A job as `BigQuery` reports it.
 struct Job(Value);
 
 impl Job {

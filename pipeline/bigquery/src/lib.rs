@@ -1,7 +1,7 @@
 //! Archive objects into `BigQuery`: tables by schema, rows by load jobs, each object exactly once.
 //!
 //! An object is loaded as into a lake, into a scratch one; its Parquet file becomes JSON lines, and these one load job. The
-//! rows are therefore those of the lake, with the two things that stand in a path there as columns, `date` and `object`.
+//! rows are therefore those of the lake, with the two values that are in the path there as columns, `date` and `object`.
 //! [`Loader`] reads the object, the module `job` says why nothing comes twice.
 
 mod client;
@@ -52,14 +52,14 @@ pub struct Place {
     pub again: bool,
 }
 
-/// What became of an object.
+/// The outcome of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Rows that it has; 0 if they were there before.
     pub rows: u64,
     /// Entries in the errors table.
     pub errors: u64,
-    /// Members that are no measurements.
+    /// Members that are not measurements.
     pub skipped: u64,
     /// The rows were there before.
     pub already: bool,
@@ -86,7 +86,7 @@ struct Table {
 impl BigQuery {
     /// A loader of these datatypes; `embargoed` as in [`Loader::with_embargoed`]. Nothing is asked of `BigQuery` yet.
     ///
-    /// Files on their way stand below the system's temporary directory: one object per thread, as Parquet and as JSON lines.
+    /// Temporary files are below the system's temporary directory: one object per thread, as Parquet and as JSON lines.
     /// Those of processes that were killed are removed.
     pub fn open(
         place: &Place,
@@ -233,7 +233,7 @@ impl BigQuery {
         }
     }
 
-    /// What an object has in a table, if that was prepared.
+    /// Returns the rows of an object in a table, if the table was prepared.
     fn part<'a>(
         &'a self,
         table: &'a TableName,
@@ -298,7 +298,7 @@ impl BigQuery {
 }
 
 /// The dates from the first to the last under which an object may have rows: the one asked for, that of its name, and those that
-/// it has by its other name. A download's name tells the day of bundling, and an object's date is mostly this or the one before.
+/// it has by its other name. The name of a download shows the day of bundling, and an object's date is mostly this or the one before.
 fn span(object: &Object, asked: Option<Date>) -> (Date, Date) {
     let bundled = object.bundled;
     let asked = asked.unwrap_or(object.date);

@@ -1,4 +1,4 @@
-//! What stands in a table already.
+//! The rows that a table already has.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::table::TableName;
 /// Rows that come in one answer.
 const PAGE_ROWS: u32 = 10_000;
 
-/// The dates under which each object has rows: one, unless somebody wrote into the table by other means.
+/// The dates under which each object has rows: one, unless rows were written by other means.
 pub(crate) type Objects = HashMap<String, Vec<Date>>;
 
 impl Client {

@@ -1,4 +1,4 @@
-//! Tables: made when they are missing, and given the columns that they lack.
+//! Creates missing tables and adds missing columns.
 
 use groma_schema::{Field, Mode, Schema};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::BigQueryError;
 use crate::client::{Client, expect};
 
-/// Changes by somebody else while a table is changed, after which it is given up.
+/// Concurrent changes of a table after which an attempt to change it is given up.
 const MOST_RACES: usize = 5;
 
 /// A table, by its names.
@@ -44,7 +44,7 @@ impl Client {
         format!("{}.{}.{}", self.project, name.dataset, name.table)
     }
 
-    /// Makes the table, partitioned by `date`, or adds the columns that it lacks; what it has more is left alone.
+    /// Makes the table, partitioned by `date`, or adds missing columns; additional columns are left alone.
     pub(crate) fn ensure(
         &self,
         name: &TableName,
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Adds what `columns` of a table lack, and says whether that was anything.
+/// Adds the columns that are missing in `columns`, and returns whether there were any.
 fn add_missing(
     columns: &mut Value,
     wanted: &[Field],

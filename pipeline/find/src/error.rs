@@ -9,7 +9,7 @@ pub enum FindError {
     /// A directory or file cannot be read.
     #[error("{operation} {path}: {source}")]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum FindError {
     /// No UUID can be this text.
     #[error(transparent)]
     Uuid {
-        /// What is wrong with it.
+        /// The reason.
         source: groma_uuid::UuidError,
     },
 }

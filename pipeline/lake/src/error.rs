@@ -11,7 +11,7 @@ pub enum LakeError {
     /// A file or directory operation failed.
     #[error("{operation} {path}: {source}")]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum LakeError {
     /// A Parquet file cannot be read or written.
     #[error("{operation} {path}: {source}")]
     Parquet {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum LakeError {
     Log {
         /// The entry.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A file of the lake has a name that is not one file name.

@@ -14,7 +14,7 @@ pub enum LoadError {
     Name {
         /// The object's name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The object has rows under another date than the one asked for.
@@ -126,7 +126,7 @@ pub enum LoadError {
     /// The lake could not be written.
     #[error("{operation} {path}: {source}")]
     Lake {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         path: PathBuf,

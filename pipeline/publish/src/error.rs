@@ -12,7 +12,7 @@ pub enum PublishError {
     /// A file or directory operation failed.
     #[error("{operation} {path}: {source}")]
     Io {
-        /// What was tried, as a verb phrase.
+        /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The thing it was tried on.
         path: PathBuf,

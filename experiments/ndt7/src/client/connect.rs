@@ -40,7 +40,7 @@ pub(crate) enum Stream {
 /// An open WebSocket.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
-    /// What came together with the answer.
+    /// The bytes that arrived with the answer.
     pub(crate) first_bytes: Bytes,
     pub(crate) server: SocketAddr,
     pub(crate) client: SocketAddr,
@@ -124,7 +124,7 @@ fn is_plain(error: &std::io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
-/// A server that wants TLS answers a plain request with a TLS alert, which is no HTTP.
+/// A server that wants TLS answers a plain request with a TLS alert, which is not HTTP.
 fn without_tls(error: ClientError, target: &Target) -> ClientError {
     match error {
         ClientError::Handshake { server, reason } if !target.secure => ClientError::Handshake {
@@ -164,7 +164,7 @@ async fn upgrade<S: Transport>(
             .await
             .map_err(|error| failed(error.to_string()))
     };
-    // The connection must be driven for the request to make progress; how it ends, the request tells.
+    // The connection must be driven for the request to make progress; the request reports how it ends.
     let (upgraded, _) = tokio::join!(asking, connection.with_upgrades());
     let parts = upgraded?
         .downcast::<TokioIo<S>>()

@@ -21,7 +21,7 @@ pub enum ClientError {
     /// The certificates to believe cannot be used.
     #[error("load trusted certificates: {reason}")]
     Trust {
-        /// What is wrong with them.
+        /// The reason.
         reason: String,
     },
     /// No TCP connection.
@@ -29,7 +29,7 @@ pub enum ClientError {
     Connect {
         /// The server.
         server: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// No TLS over the connection, for instance because the certificate is not believed.
@@ -37,7 +37,7 @@ pub enum ClientError {
     Tls {
         /// The server.
         server: String,
-        /// What TLS says.
+        /// The error of TLS.
         source: io::Error,
     },
     /// The server does not speak TLS on this port.
@@ -51,7 +51,7 @@ pub enum ClientError {
     Handshake {
         /// The server.
         server: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         reason: String,
     },
     /// The server refused the test: 401 without a good token, 403 without consent, 503 without room.
@@ -76,7 +76,7 @@ pub enum ClientError {
         /// The test.
         direction: Direction,
     },
-    /// The server ended the test before any load had moved, so that there is nothing to tell of the path.
+    /// The server ended the test before any load had moved, so that it has no result.
     #[error("{direction} measured nothing: the server ended it before any data had moved")]
     NoLoad {
         /// The test.
@@ -93,10 +93,10 @@ pub enum ClientError {
     Protocol {
         /// The test.
         direction: Direction,
-        /// What it did.
+        /// The violation.
         violation: String,
     },
-    /// The server closed the WebSocket with a code that is no success.
+    /// The server closed the WebSocket with a code other than success.
     #[error("{direction} broke off: the server closed it with code {code}")]
     Closed {
         /// The test.

@@ -50,7 +50,7 @@ async fn exchange(
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Summary, ClientError> {
     let start = Instant::now();
-    // A descriptor of its own: the halves are busy when the kernel is to be told something.
+    // A separate descriptor: the halves are busy when a socket option must be set.
     let socket = stream
         .tcp()
         .as_fd()
@@ -91,7 +91,7 @@ async fn exchange(
         ));
         let exchange = async {
             tokio::select! {
-                // A write may fail before the close frame of the server is read: only reading tells how it ended.
+                // A write may fail before the close frame of the server is read: only reading shows how it ended.
                 _ = &mut sending => {
                     let end = receiving.await;
                     ended = Some((end, lock(&progress).app_info()));

@@ -41,20 +41,20 @@ use crate::protocol::load::client_payload;
 use crate::protocol::{AppInfo, Direction, Measurement, query};
 use target::Target;
 
-/// The query parameter by which a person's consent is told; an extension of ndt7 that other servers ignore.
+/// The query parameter that carries a person's consent; an extension of ndt7 that other servers ignore.
 const POLICY_VERSION: &str = "policy_version";
 
-/// What a client needs to know.
+/// The configuration of a client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Servers, tried in this order until one accepts the test: `host`, `host:port`, or a `ws://` or `wss://` URL as M-Lab's
-    /// Locate service gives it, whose query is kept. IPv6 addresses stand in brackets.
+    /// Locate service gives it, whose query is kept. IPv6 addresses are in brackets.
     pub servers: Vec<String>,
     /// Whether servers without a scheme are spoken to through TLS.
     pub tls: bool,
     /// Whose certificates are believed.
     pub trust: Trust,
-    /// What the server may store about this client: names like `client_name` and values.
+    /// Metadata that the server may store about this client: names such as `client_name` and values.
     pub metadata: Vec<(String, String)>,
     /// The congestion control of our own sending, by the kernel's name; the system's without it. One that cannot be
     /// selected fails the test.
@@ -81,7 +81,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// What happens in a test, as it happens.
+/// An event during a test.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A server accepted the test.

@@ -1,4 +1,4 @@
-//! Decides when a client answers, tells its progress, and ends.
+//! Decides when a client answers, reports its progress, and ends.
 
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ const LONGEST_UPLOAD: Duration = RUNTIME.saturating_add(Duration::from_secs(2));
 /// How long a download is taken when the server does not end it.
 const LONGEST_DOWNLOAD: Duration = RUNTIME.saturating_add(Duration::from_secs(4));
 
-/// What a client learns in a test.
+/// The counts of a client in a test.
 pub(crate) struct Progress<F> {
     pub(crate) on_event: F,
     pub(crate) start: Instant,
@@ -65,7 +65,7 @@ impl<F: FnMut(Event)> Listener for Watch<'_, F> {
         }
     }
 
-    /// Text that is no measurement is ignored: it takes nothing from what we count ourselves.
+    /// Text that is not a measurement is ignored: it takes nothing from what we count ourselves.
     fn text(&mut self, text: Option<Vec<u8>>) {
         if let Some(measurement) = text.and_then(|text| Measurement::from_json(&text)) {
             let mut progress = lock(self.progress);

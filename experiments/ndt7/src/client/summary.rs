@@ -1,4 +1,4 @@
-//! What a test found.
+//! The result of a test.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::protocol::{AppInfo, Direction, Measurement};
 /// have arrived is the most that either tells. Longer than between any two samples.
 const STALE_US: i64 = 1_000_000;
 
-/// What a test found.
+/// The result of a test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Which test.

@@ -65,7 +65,7 @@ impl Trust {
                     .map_err(unusable)?;
             }
         } else {
-            // One bad certificate of the system is no reason to believe none.
+            // A bad certificate of the system does not invalidate the others.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         if roots.is_empty() {

@@ -18,19 +18,19 @@ use super::wake::Wake;
 /// After this much load the task lets others run: on a fast path it would otherwise hold its thread for as long as the
 /// peer keeps up, and the samples of all other tests would be late.
 const TURN_BYTES: usize = 1 << 21;
-/// What is read after a long frame: the header of the next. More would be copied in vain.
+/// Bytes read after a long frame: the header of the next one. More would only be copied.
 const PEEK_BYTES: usize = 256;
 /// One long frame is discarded in pieces of this size at most, so that progress is noted.
 const MOST_DISCARDED_BYTES: u64 = 1 << 20;
 
-/// What the reading half tells the writing half.
+/// Messages of the reading half to the writing half.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     news: Mutex<News>,
     bell: Notify,
 }
 
-/// What is new. Of several pings only the last is remembered, and answering only that one is legal (RFC 6455, section
+/// The news. Of several pings only the last is remembered, and answering only that one is legal (RFC 6455, section
 /// 5.5.3), so that a flood of them takes no memory.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -56,7 +56,7 @@ impl Inbox {
     }
 }
 
-/// Locks a mutex that one task shares with itself: nobody ever waits, and a panic elsewhere leaves no half-made state.
+/// Locks a mutex that one task shares with itself: it is never contended, and a panic elsewhere leaves no inconsistent state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -72,11 +72,11 @@ pub(crate) enum PeerEnd {
     Gone,
 }
 
-/// What the reading half found, besides what goes to the [`Inbox`].
+/// Events of the reading half, besides those that go to the [`Inbox`].
 pub(crate) trait Listener {
     /// So many bytes of load arrived.
     fn binary(&mut self, bytes: usize);
-    /// A text message arrived; `None` stands for one too long to keep.
+    /// A text message arrived; `None` means that it was too long to keep.
     fn text(&mut self, text: Option<Vec<u8>>);
 }
 
@@ -88,7 +88,7 @@ pub(crate) trait Pilot {
     fn take_outgoing(&mut self) -> Vec<u8>;
     /// True when no more load is to be written and [`Pilot::step`] not to be called again.
     fn ended(&self) -> bool;
-    /// Notes that so many bytes of load were written.
+    /// Records that this many bytes of load were written.
     fn sent(&mut self, bytes: usize);
 }
 
@@ -109,7 +109,7 @@ where
         let outgoing = pilot.take_outgoing();
         if !outgoing.is_empty() {
             write_with(output.write_all(&outgoing), pilot).await?;
-            // TLS keeps the end of a write to itself until it is told.
+            // TLS buffers the end of a write until it is flushed.
             write_with(output.flush(), pilot).await?;
         } else if pilot.ended() {
             return Ok(());
@@ -143,7 +143,7 @@ async fn write_with<P: Pilot>(
     }
 }
 
-/// Reads until the peer closes or is gone, tells the inbox and the listener, and returns why nothing more comes. Long
+/// Reads until the peer closes or is gone, informs the inbox and the listener, and returns why the connection ended. Long
 /// runs of load are discarded where they arrive, if the input can do that.
 ///
 /// After a violation the rest of the bytes are thrown away until the peer leaves: closing a socket with unread bytes would reset the connection, and the
@@ -178,7 +178,7 @@ where
             discarded
         } else {
             let mut show = |bytes: &[u8]| {
-                // What follows an end has no meaning.
+                // Bytes after the end have no meaning.
                 if heard.is_none() {
                     heard = take(&mut decoder, bytes, inbox, listener);
                 }

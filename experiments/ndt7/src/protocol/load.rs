@@ -66,7 +66,7 @@ impl Load for ServerLoad {
 }
 
 /// The load of a client: each frame has a mask of its own, but the payload is not rewritten for it. Random bytes are
-/// as random under any mask, and nobody can choose them.
+/// as random under any mask, and no peer can choose them.
 pub(crate) struct ClientLoad {
     /// Room for the longest header, then the payload. The header is written to end where the payload begins.
     buffer: Vec<u8>,
@@ -98,7 +98,7 @@ impl Load for ClientLoad {
     }
 }
 
-/// What all uploads of this process send. To be called before the first is timed: random bytes take time.
+/// Returns the payload of all uploads of this process. Call it before the first test starts: generating random bytes takes time.
 pub(crate) fn client_payload() -> &'static [u8] {
     static PAYLOAD: OnceLock<Vec<u8>> = OnceLock::new();
     PAYLOAD.get_or_init(random_payload)

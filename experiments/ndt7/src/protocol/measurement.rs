@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// One measurement, in the key order of the wire. Absent objects are omitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// What the application that sends the message saw.
+    /// The counts of the application that sends the message.
     #[serde(rename = "AppInfo", default, skip_serializing_if = "Option::is_none")]
     pub app_info: Option<AppInfo>,
     /// The connection, as the server sees it.

@@ -20,7 +20,7 @@ use super::transport::{Input, Transport};
 const RECORD_BYTES: usize = 1 << 14;
 /// Plaintext encrypted for one write: more is out of the cache before the kernel copies it.
 const BATCH_BYTES: usize = 4 * RECORD_BYTES;
-/// After so much plaintext the caller is told.
+/// The amount of plaintext after which the caller is informed.
 const ENOUGH_BYTES: usize = 1 << 18;
 
 impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
@@ -86,7 +86,7 @@ impl TlsInput {
         show: &mut impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
         let mut session = lock(&self.session);
-        // What came together with the upgrade.
+        // The bytes that arrived with the upgrade.
         let mut shown = show_plaintext(&mut session, show)?;
         while shown < enough_bytes {
             let half = &mut self.half;

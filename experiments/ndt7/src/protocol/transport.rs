@@ -9,9 +9,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A connection that can be split.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// What is read from.
+    /// The half to read from.
     type Input: Input;
-    /// What is written to.
+    /// The half to write to.
     type Output: AsyncWrite + Unpin + Send;
 
     /// The TCP connection below.

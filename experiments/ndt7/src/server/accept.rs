@@ -95,7 +95,7 @@ async fn serve(
     }
 }
 
-/// What is known of a connection before its request.
+/// The facts about a connection before its request.
 struct Peer {
     server: SocketAddr,
     client: SocketAddr,

@@ -38,7 +38,7 @@ struct ResultLabels {
 struct RateLabels {
     protocol: &'static str,
     direction: &'static str,
-    /// Alerts of M-Lab select `false`: its monitoring is told from people by a token, which nobody is given here.
+    /// M-Lab's alerts select `false`: its own monitoring sends a token, which this server does not issue.
     monitoring: &'static str,
 }
 
@@ -258,7 +258,7 @@ impl Metrics {
         }
     }
 
-    /// A client sent so many bytes of load in a download.
+    /// A client sent this many bytes of load in a download.
     pub(crate) fn ignored_load(&self, bytes: u64) {
         self.ignored_load_bytes.inc_by(bytes);
     }
@@ -280,10 +280,10 @@ impl Metrics {
     }
 }
 
-/// What a client sent in vain.
+/// Messages of a client that are not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ignored {
-    /// Text that is no measurement, and all text after it.
+    /// Text that is not a measurement, and all text after it.
     Unreadable,
     /// Measurements beyond what one result may hold.
     Excess,

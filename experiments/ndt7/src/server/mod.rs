@@ -37,7 +37,7 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// How often [`Server::until_idle`] counts the open connections.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a server needs to know.
+/// The configuration of a server.
 #[derive(Debug)]
 pub struct Config {
     /// Listening sockets without TLS; any address family.
@@ -53,7 +53,7 @@ pub struct Config {
     /// Most tests of one client at one time, where a client is an IPv4 address or an IPv6 /64; more are answered with 429.
     /// A client may have twice as many connections and ten; more are closed at once.
     pub max_tests_per_client: usize,
-    /// What stands in results as the program that made them.
+    /// The program that results name as their origin.
     pub build: Build,
 }
 
@@ -76,7 +76,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// File descriptors that the server may have open at one time with so many tests: one per connection, and of each test
+    /// Returns how many file descriptors the server may have open at one time with `max_tests`: one per connection, and for each test
     /// a second one of its socket and its result file.
     pub fn descriptors(&self, max_tests: usize) -> usize {
         self.max_connections
@@ -112,7 +112,7 @@ pub struct Server {
     max_connections: usize,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Shared {
     experiment: Experiment,
     metrics: Metrics,
@@ -125,7 +125,7 @@ pub(crate) struct Shared {
     build: Build,
 }
 
-/// Who runs tests one after the other has the next connection open before the last is closed, and may look at a page.
+/// A client that runs one test after the other opens the next connection before it closes the last, and may load a page.
 fn connections_of(tests: usize) -> usize {
     tests.saturating_mul(2).saturating_add(10)
 }

@@ -1,4 +1,4 @@
-//! How many of something one client may have at one time, so that nobody takes all places.
+//! Limits how many tests or connections one client has at one time, so that no client takes all of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,7 +13,7 @@ const SUBSCRIBER_BITS: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
-    /// Clients that have one; nobody else takes memory.
+    /// The clients that have at least one; others take no memory.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 

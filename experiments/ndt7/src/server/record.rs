@@ -1,4 +1,4 @@
-//! What one test leaves behind.
+//! The record of one test.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the kernel says about one connection, as the measurement that is sent and stored.
+//! Samples of the kernel about one connection, as the measurement that is sent and stored.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -44,7 +44,7 @@ impl Sampler {
 
     /// One measurement now; `num_bytes` is the application's own count of load.
     ///
-    /// BBR is read before `TCP_INFO`, whose state then tells whether the connection was still there for both. A kernel
+    /// BBR is read before `TCP_INFO`, whose state then shows whether the connection was still there for both. A kernel
     /// that cannot be asked leaves its objects out, and the test goes on.
     pub(crate) fn sample(&self, num_bytes: u64) -> Measurement {
         let bbr = bbr_info(&self.socket).unwrap_or_default();

@@ -34,7 +34,7 @@ const DOWNLOAD_BUFFER_BYTES: usize = 1 << 13;
 /// A connection whose upgrade is complete.
 pub(crate) struct Connection<S> {
     pub(crate) stream: S,
-    /// What came together with the request.
+    /// The bytes that arrived with the request.
     pub(crate) first_bytes: Bytes,
     /// A duplicate of the TCP socket's descriptor.
     pub(crate) socket: OwnedFd,
@@ -43,7 +43,7 @@ pub(crate) struct Connection<S> {
     pub(crate) secure: bool,
 }
 
-/// What the client asked for and was granted.
+/// The request of the client that was admitted.
 pub(crate) struct Admitted {
     pub(crate) test: Test,
     pub(crate) direction: Direction,

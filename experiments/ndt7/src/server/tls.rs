@@ -25,7 +25,7 @@ pub enum TlsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: pem::Error,
     },
     /// Certificate and key do not go together.
@@ -35,7 +35,7 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The private key.
         key: PathBuf,
-        /// What is wrong with them.
+        /// The reason.
         source: rustls::Error,
     },
 }

@@ -18,7 +18,7 @@ use crate::lab::{Lab, Wishes};
 
 const SUBPROTOCOL: &str = "net.measurementlab.ndt.v7";
 
-/// What tungstenite saw of a test.
+/// The messages of a test that tungstenite received.
 #[derive(Debug, Default)]
 struct Seen {
     load_bytes: usize,

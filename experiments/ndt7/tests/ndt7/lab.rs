@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a test wants of its server.
+/// The server that a test wants.
 pub(crate) struct Wishes {
     pub(crate) runtime: Duration,
     pub(crate) handshake_wait: Duration,
@@ -107,7 +107,7 @@ impl Lab {
         self.dir.path().join("cert.pem")
     }
 
-    /// Waits until the spool holds so many results, checks each against the schema, and returns them by name.
+    /// Waits until the spool holds this many results, checks each against the schema, and returns them by name.
     pub(crate) async fn results(&self, count: usize) -> Vec<(String, Value)> {
         let root = self.dir.path().join("spool/ndt/ndt7");
         eventually("results in the spool", || files(&root).len() >= count).await;
@@ -152,7 +152,7 @@ impl Lab {
         text
     }
 
-    /// Waits until a line stands in the metrics.
+    /// Waits until the metrics have a line.
     pub(crate) async fn metric(&self, line: &str) {
         eventually(line, || self.metrics().lines().any(|found| found == line)).await;
     }

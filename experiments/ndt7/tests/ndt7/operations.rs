@@ -1,4 +1,4 @@
-//! What an operator does to a server that runs.
+//! The operations of an operator on a running server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What may and may not be said after the upgrade, and what is said.
+//! The messages that are allowed after the upgrade, and those that the server sends.
 
 use std::time::Duration;
 

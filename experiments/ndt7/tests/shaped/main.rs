@@ -24,7 +24,7 @@ const TOLERANCE: f64 = 0.02;
 /// By what factor the client's number and the server's may differ at rates where a measurement takes seconds to arrive.
 const SLOW_FACTOR: f64 = 1.25;
 
-/// What both ends say of one test.
+/// The results of both ends of one test.
 struct Outcome {
     client: Summary,
     /// From the last sample in the server's result file, Mbit/s.

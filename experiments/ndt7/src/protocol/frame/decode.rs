@@ -6,13 +6,13 @@ use super::{
 };
 use crate::protocol::LARGEST_RECEIVED_BYTES;
 
-/// Longest text message that is handed on. Longer ones are legal, but nobody has a use for them in memory.
+/// Longest text message that is passed on. Longer ones are legal, but are not kept in memory.
 const LONGEST_TEXT_BYTES: u64 = 1 << 16;
 
-/// What the bytes of the peer meant.
+/// An event in the bytes of the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// So many bytes of load arrived; messages are not told apart.
+    /// This many bytes of load arrived, whatever their messages.
     Binary(usize),
     /// A whole text message, not yet known to be UTF-8.
     Text(Vec<u8>),
@@ -46,7 +46,7 @@ pub(crate) enum Violation {
 }
 
 impl Violation {
-    /// The close code that tells the peer.
+    /// The close code that informs the peer.
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::TooBig => close::TOO_BIG,
@@ -144,7 +144,7 @@ impl Decoder {
             .map_or(0, |frame| frame.remaining.saturating_sub(1))
     }
 
-    /// Notes that so many bytes of [`Decoder::load_ahead`] came and went.
+    /// Records that this many bytes of [`Decoder::load_ahead`] came and went.
     pub(crate) fn skip(&mut self, bytes: usize) {
         if let Some(frame) = &mut self.frame {
             frame.remaining -= bytes as u64;
@@ -179,7 +179,7 @@ impl Decoder {
         }
     }
 
-    /// Bytes of the header, as far as its first two bytes tell.
+    /// Bytes of the header, as its first two bytes show.
     fn header_length(&self) -> usize {
         if self.header_bytes < 2 {
             return 2;
@@ -243,7 +243,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Keeps the part of a payload that somebody will want to read.
+    /// Keeps the part of a payload that the application reads.
     fn collect(&mut self, frame: &Frame, chunk: &[u8]) {
         let phase = (frame.length - frame.remaining) as usize;
         let kept = if frame.opcode.is_control() {

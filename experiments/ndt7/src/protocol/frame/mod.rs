@@ -30,7 +30,7 @@ pub(crate) mod close {
     pub(crate) const TOO_BIG: u16 = 1009;
 }
 
-/// What a frame is (RFC 6455, section 11.8).
+/// The opcode of a frame (RFC 6455, section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Continuation,
