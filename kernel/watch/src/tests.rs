@@ -218,7 +218,7 @@ fn a_list_that_nobody_takes_becomes_a_rescan() {
     let dir = tempfile::tempdir().unwrap();
     let mut tree = TreeWatch::new(dir.path()).unwrap();
     for serial in 0..=MAX_CHANGES {
-        tree.tell(dir.path().join(serial.to_string()), true);
+        tree.report(dir.path().join(serial.to_string()), true);
     }
     assert_eq!(tree.found[0], Change::Rescan);
     assert_eq!(tree.found.len(), 2);
