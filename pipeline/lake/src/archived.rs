@@ -12,8 +12,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::LakeError;
-use crate::log::{self, Log, Source};
-use crate::names::Stem;
+use crate::log::{self, Log, Part, Source};
+use crate::names::{PartPath, Stem};
 use crate::table::Table;
 
 /// Experiment, datatype and date.
@@ -76,6 +76,25 @@ impl<'a> Archived<'a> {
         Ok(self.stems()?.map(count))
     }
 
+    /// How many objects of a date are not among these; `None` without an archive.
+    pub(crate) fn missing(
+        &self,
+        table: &Table,
+        date: Date,
+        known: &HashSet<&str>,
+    ) -> Result<Option<u64>, LakeError> {
+        let key = (
+            table.experiment().to_string(),
+            table.datatype().to_string(),
+            date,
+        );
+        let missing = |all: &HashMap<Key, HashSet<String>>| {
+            let stems = all.get(&key).into_iter().flatten();
+            stems.filter(|stem| !known.contains(stem.as_str())).count() as u64
+        };
+        Ok(self.stems()?.map(missing))
+    }
+
     /// Whether the archive has the object with this stem, of whatever date.
     pub(crate) fn has(&self, table: &Table, stem: &str) -> Result<bool, LakeError> {
         let is_of =
@@ -98,7 +117,7 @@ pub struct Sources {
 /// The objects in the log of a date when it had `entries` entries.
 struct Known {
     entries: usize,
-    sources: HashMap<Stem, Source>,
+    sources: HashMap<Stem, (Source, PartPath)>,
 }
 
 impl Sources {
@@ -110,14 +129,15 @@ impl Sources {
         }
     }
 
-    /// Returns the log's record of the object with this stem; `None` while its rows are in no part.
+    /// Returns the log's record of the object with this stem and the path of the part that has its rows; `None` while its rows
+    /// are in no part.
     pub fn get(
         &self,
         experiment: &Name,
         datatype: &Name,
         date: Date,
         stem: &str,
-    ) -> Result<Option<Source>, LakeError> {
+    ) -> Result<Option<(Source, PartPath)>, LakeError> {
         let table = Table::new(self.lake.clone(), experiment.clone(), datatype.clone());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (experiment.clone(), datatype.clone(), date);
@@ -125,9 +145,13 @@ impl Sources {
         let seen = known.get(&key).map_or(0, |known| known.entries);
         if log::has(&table, date, seen)? {
             let log = Log::read(&table, date)?;
-            let sources = log.parts().flat_map(|part| &part.sources);
-            let sources = sources.map(|source| (source.stem.clone(), source.clone()));
-            let sources = sources.collect();
+            let with_path = |part: &Part| {
+                let path = part.path.clone();
+                let sources = part.sources.clone().into_iter();
+                sources.map(move |source| (source.stem.clone(), (source, path.clone())))
+            };
+            // A later part took over the rows of an earlier one.
+            let sources = log.parts().flat_map(with_path).collect();
             let entries = log.entries.len();
             known.insert(key.clone(), Known { entries, sources });
         }

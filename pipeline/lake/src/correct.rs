@@ -12,9 +12,11 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::archived::Archived;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::merge::{Input, merge};
 use crate::names::{Sha256Hex, Stem};
+use crate::rebuild;
 use crate::seal::{finish, remove, source};
 use crate::staged::{self, Staged};
 use crate::table::{Kind, Table, list, parquet_stems};
@@ -99,7 +101,8 @@ pub fn remove_object(
     let text = serde_json::to_vec(&removal).expect("a removal is JSON");
     let written = table.store().replace(&path, &text);
     written.map_err(LakeError::io("write", &path))?;
-    apply(table, date, settings, &mut Pass::default())?;
+    let archived = Archived::new(None);
+    apply(table, date, settings, &archived, &mut Pass::default())?;
     Ok(removal)
 }
 
@@ -108,17 +111,18 @@ pub(crate) fn apply(
     table: &Table,
     date: Date,
     settings: &Settings,
+    archived: &Archived<'_>,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
-    let mut failed = None;
+    let mut failed = rebuild::rebuild(table, date, settings, pass).err();
     let removed = list(table.store(), &table.day(Kind::Removed, date))?;
     for stem in removed.iter().filter_map(|name| name.strip_suffix(".json")) {
-        if let Err(error) = remove_rows(table, date, settings, stem, pass) {
+        if let Err(error) = remove_rows(table, date, settings, archived, stem, pass) {
             failed.get_or_insert(error);
         }
     }
     for stem in parquet_stems(table.store(), &table.day(Kind::Corrections, date))? {
-        if let Err(error) = replace_rows(table, date, settings, &stem, pass) {
+        if let Err(error) = replace_rows(table, date, settings, archived, &stem, pass) {
             failed.get_or_insert(error);
         }
     }
@@ -165,6 +169,7 @@ fn replace_rows(
     table: &Table,
     date: Date,
     settings: &Settings,
+    archived: &Archived<'_>,
     stem: &str,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
@@ -186,6 +191,10 @@ fn replace_rows(
         let placed = table.store().place(&path, &live);
         return placed.map_err(LakeError::io("place", live));
     };
+    if rebuild::is_set_aside(table, &part.path)? {
+        // It waits until the rows of all objects of the part are here.
+        return Ok(());
+    }
     if is_better(&input, &part.sources[at]) {
         let name = Stem::of(&path).map_err(LakeError::name(&path))?;
         let new = source(table, date, &input, name)?;
@@ -193,6 +202,7 @@ fn replace_rows(
             table,
             date,
             settings,
+            archived,
             at,
             new,
         };
@@ -208,6 +218,7 @@ fn remove_rows(
     table: &Table,
     date: Date,
     settings: &Settings,
+    archived: &Archived<'_>,
     stem: &str,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
@@ -240,17 +251,15 @@ fn remove_rows(
         return Ok(());
     }
     finish(table, date, &log)?;
-    let new = Source {
-        rows: 0,
-        errors: 0,
-        damaged: false,
-        removed: true,
-        ..held.clone()
-    };
+    if rebuild::is_set_aside(table, &part.path)? {
+        return Ok(());
+    }
+    let new = held.clone().into_removed();
     let work = Correction {
         table,
         date,
         settings,
+        archived,
         at,
         new,
     };
@@ -263,13 +272,15 @@ struct Correction<'a> {
     table: &'a Table,
     date: Date,
     settings: &'a Settings,
+    archived: &'a Archived<'a>,
     /// Number of the object among those of the part; the part's rows are in their order.
     at: usize,
     new: Source,
 }
 
 impl Correction<'_> {
-    /// Writes the part again and adds the entry. `false` when another sealer was faster; the next pass then looks again.
+    /// Writes the part again and adds the entry. `false` when another sealer was faster, or the part is damaged; the next run
+    /// then looks again.
     fn run(
         self,
         log: &mut Log,
@@ -278,7 +289,17 @@ impl Correction<'_> {
         pass: &mut Pass,
     ) -> Result<bool, LakeError> {
         let path = self.table.dir().join(&part.path);
-        let old = Input::open(self.table.store(), path.clone(), Some(&part.sha256))?;
+        let old = match Input::open(self.table.store(), path.clone(), Some(&part.sha256)) {
+            Err(error)
+                if error.is_damage() && rebuild::is_possible(self.table, &part, self.archived)? =>
+            {
+                tracing::warn!(%error, "a damaged part is made again from its objects");
+                let stem = part.path.stem().to_owned();
+                rebuild::set_aside(self.table, self.date, path, &stem, pass)?;
+                return Ok(false);
+            }
+            old => old?,
+        };
         if rows.is_some_and(|rows| rows.schema != old.schema) {
             return Err(LakeError::Log {
                 path,
@@ -297,32 +318,51 @@ impl Correction<'_> {
         let mut inputs = vec![old.with_rows(0..before)];
         inputs.extend(rows.map(|rows| rows.with_rows(0..rows.rows)));
         inputs.push(old.with_rows(after..end));
-        let staged = Staged::create(self.table, self.date, log.entries.len())?;
-        let (rows, size_bytes, sha256) = merge(&inputs, &staged.file, &staged.path, self.settings)?;
-        let mut sources = part.sources;
+        let mut sources = part.sources.clone();
         sources[self.at] = self.new;
-        let corrected = Part {
-            path: part.path,
-            staged: staged.below_lake(),
-            rows,
-            size_bytes,
-            sha256,
-            merged: part.merged,
-            sources,
-        };
-        let staged = [staged];
-        staged::publish(self.table, &staged)?;
-        let entry = Entry::new(Act::Correct, None, vec![corrected]);
-        let appended = log.append(self.table, self.date, entry);
-        if let Ok(false) = appended {
+        let replaced = replace(
+            (self.table, self.date),
+            self.settings,
+            log,
+            (part, &inputs, sources),
+        )?;
+        if replaced {
+            pass.corrected += 1;
+        } else {
             pass.lost_races += 1;
-            return Ok(false);
         }
-        // After an error the entry may exist all the same; the next pass reads the log.
-        staged.into_iter().for_each(Staged::keep);
-        appended?;
-        finish(self.table, self.date, log)?;
-        pass.corrected += 1;
-        Ok(true)
+        Ok(replaced)
     }
+}
+
+/// Writes a part again from these rows and objects, and adds the entry. `false` when another sealer was faster; the next run
+/// then looks again.
+pub(crate) fn replace(
+    (table, date): (&Table, Date),
+    settings: &Settings,
+    log: &mut Log,
+    (part, inputs, sources): (Part, &[Input], Vec<Source>),
+) -> Result<bool, LakeError> {
+    let staged = Staged::create(table, date, log.entries.len())?;
+    let (rows, size_bytes, sha256) = merge(inputs, &staged.file, &staged.path, settings)?;
+    let corrected = Part {
+        path: part.path,
+        staged: staged.below_lake(),
+        rows,
+        size_bytes,
+        sha256,
+        merged: part.merged,
+        sources,
+    };
+    let staged = [staged];
+    staged::publish(table, &staged)?;
+    let appended = log.append(table, date, Entry::new(Act::Correct, vec![corrected]));
+    if let Ok(false) = appended {
+        return Ok(false);
+    }
+    // After an error the entry may exist all the same; the next run reads the log.
+    staged.into_iter().for_each(Staged::keep);
+    appended?;
+    finish(table, date, log)?;
+    Ok(true)
 }

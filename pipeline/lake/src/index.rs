@@ -124,14 +124,19 @@ fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
     let sealed: u64 = day.sealed_sources().count() as u64;
     let is_whole = day.sealed_sources().all(Source::is_whole);
     let mut seals = day.log.entries.iter().rev();
-    let archived = seals.find_map(|entry| entry.objects_archived);
+    let last = seals.find(|entry| entry.objects_archived.is_some());
+    let archived = last.and_then(|entry| entry.objects_archived);
+    let is_missing = match last.and_then(|entry| entry.objects_missing) {
+        Some(missing) => missing > 0,
+        None => archived.is_some_and(|archived| sealed < archived),
+    };
     let mut figures = Figures {
         date: day.date,
         state: if day.is_sealed { "sealed" } else { "live" },
         licence: LICENCE,
         objects: 0,
         objects_archived: archived,
-        complete: archived.map(|archived| is_whole && sealed >= archived),
+        complete: archived.map(|_| is_whole && !is_missing),
         rows: 0,
         errors: 0,
         size_bytes: 0,

@@ -8,9 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
+use groma_archive::hex;
 use groma_lake_store::Held;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
 use crate::names::{PartPath, Sha256Hex, StagedPath, Stem};
@@ -18,6 +20,10 @@ use crate::table::{Kind, Table};
 
 /// The version of the format that this crate writes.
 const VERSION: u32 = 1;
+
+/// The last field of an entry, around its hexadecimal digits. Entries of earlier versions do not have it.
+const CHECKSUM: &str = ",\"checksum\":\"";
+const END: &str = "\"}";
 
 /// The action of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +72,17 @@ impl Source {
         }
     }
 
+    /// The same object without its rows, after it was removed on purpose.
+    pub(crate) fn into_removed(self) -> Source {
+        Source {
+            rows: 0,
+            errors: 0,
+            damaged: false,
+            removed: true,
+            ..self
+        }
+    }
+
     /// Whether all members of the object are rows.
     pub(crate) fn is_whole(&self) -> bool {
         self.errors == 0 && !self.damaged
@@ -100,23 +117,33 @@ pub struct Entry {
     pub act: Act,
     /// Objects of this date that the archive held when the entry was made; none without an archive.
     pub objects_archived: Option<u64>,
+    /// Those of them whose rows were in no part then; none without an archive, and in entries from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects_missing: Option<u64>,
     /// The files that it adds.
     pub parts: Vec<Part>,
 }
 
 impl Entry {
-    pub(crate) fn new(act: Act, objects_archived: Option<u64>, parts: Vec<Part>) -> Entry {
+    pub(crate) fn new(act: Act, parts: Vec<Part>) -> Entry {
         Entry {
             version: VERSION,
             act,
-            objects_archived,
+            objects_archived: None,
+            objects_missing: None,
             parts,
         }
     }
 
-    /// The bytes of the entry's file.
+    /// The bytes of the entry's file. Its last field is the SHA-256 of the text before that field.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an entry is JSON")
+        let mut text = serde_json::to_vec(self).expect("an entry is JSON");
+        text.pop();
+        let sha256 = hex(&Sha256::digest(&text));
+        text.extend_from_slice(CHECKSUM.as_bytes());
+        text.extend_from_slice(sha256.as_bytes());
+        text.extend_from_slice(END.as_bytes());
+        text
     }
 
     /// Reads the entry with this number of a date's log. Every name in it is one of that table, date and number, so that
@@ -127,6 +154,7 @@ impl Entry {
         date: Date,
         number: usize,
     ) -> Result<Entry, String> {
+        check_sum(text)?;
         let entry: Entry = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if entry.version != VERSION {
             return Err(format!("field version: {} is not known", entry.version));
@@ -145,6 +173,20 @@ impl Entry {
             }
         }
         Ok(entry)
+    }
+}
+
+/// Compares an entry's text with its checksum, if it has one.
+fn check_sum(text: &[u8]) -> Result<(), String> {
+    let parts = text.strip_suffix(END.as_bytes()).and_then(|text| {
+        let (text, sha256) = text.split_at_checked(text.len().checked_sub(64)?)?;
+        Some((text.strip_suffix(CHECKSUM.as_bytes())?, sha256))
+    });
+    match parts {
+        Some((text, sha256)) if hex(&Sha256::digest(text)).as_bytes() != sha256 => {
+            Err("field checksum: the text has another one, so it is damaged".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -200,18 +242,22 @@ impl Log {
             .collect()
     }
 
-    /// The part that holds the rows of the object with this stem, and its number among the part's objects.
-    pub(crate) fn holder(&self, stem: &str) -> Option<(&Part, usize)> {
+    /// The parts whose rows no later part took over.
+    pub(crate) fn current(&self) -> impl Iterator<Item = &Part> {
         let merged: HashSet<&str> = self
             .parts()
             .flat_map(|part| part.merged.iter().map(|stem| &**stem))
             .collect();
         self.parts()
-            .filter(|part| !merged.contains(part.path.stem()))
-            .find_map(|part| {
-                let is_it = |source: &Source| &*source.stem == stem;
-                Some((part, part.sources.iter().position(is_it)?))
-            })
+            .filter(move |part| !merged.contains(part.path.stem()))
+    }
+
+    /// The part that holds the rows of the object with this stem, and its number among the part's objects.
+    pub(crate) fn holder(&self, stem: &str) -> Option<(&Part, usize)> {
+        self.current().find_map(|part| {
+            let is_it = |source: &Source| &*source.stem == stem;
+            Some((part, part.sources.iter().position(is_it)?))
+        })
     }
 
     /// Adds an entry unless another sealer was faster; then it is not added, and `false`.

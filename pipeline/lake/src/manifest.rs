@@ -108,7 +108,13 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
             errors: sources().map(|source| source.errors).sum(),
             size_bytes: parts.iter().map(|part| part.size_bytes).sum(),
             objects_archived: archived,
-            complete: archived.map(|archived| is_whole && objects_so_far >= archived),
+            complete: archived.map(|archived| {
+                is_whole
+                    && match entry.objects_missing {
+                        Some(missing) => missing == 0,
+                        None => objects_so_far >= archived,
+                    }
+            }),
             corrections: corrections(log, &entry.parts),
             files: parts.iter().map(|part| file(part)).collect(),
         };

@@ -17,6 +17,7 @@ use crate::log::{Act, Entry, Log, Part, Source};
 use crate::manifest;
 use crate::merge::{Input, merge};
 use crate::names::{PartPath, Sha256Hex, Stem};
+use crate::rebuild;
 use crate::staged::{self, Staged};
 use crate::table::{Kind, Table, parquet_stems};
 use crate::{LakeError, Settings};
@@ -58,7 +59,7 @@ pub fn seal(
     let archived = Archived::new(archive);
     let mut failed = None;
     for table in Table::all(lake)? {
-        for date in table.dates()? {
+        for date in table.dates_in(&[Kind::Live, Kind::Sealed, Kind::Damaged])? {
             match tend(&table, date, now, settings, &archived, &mut pass) {
                 Ok(()) => {}
                 // Another sealer replaced and removed what was being read; its rows are in place.
@@ -87,7 +88,7 @@ fn tend(
         false
     });
     // A correction that cannot be made does not stop the rest of the date.
-    let corrected = correct::apply(table, date, settings, pass);
+    let corrected = correct::apply(table, date, settings, archived, pass);
     tend_live(table, date, now, settings, archived, pass, lacks_keys)?;
     corrected
 }
@@ -123,12 +124,8 @@ fn tend_live(
             settings,
             act,
         };
-        let count = match act {
-            Act::Seal => archived.count(table, date)?,
-            Act::Compact | Act::Correct => None,
-        };
         let damaged = pass.unreadable.len();
-        let is_added = work.run(&mut log, stems, count, pass)?;
+        let is_added = work.run(&mut log, stems, archived, pass)?;
         set_aside(
             table,
             date,
@@ -157,20 +154,15 @@ fn set_aside(
 ) -> Result<(), LakeError> {
     for path in damaged {
         let stem = Stem::of(&path).map_err(LakeError::name(&path))?;
-        let is_part = log.parts().any(|part| part.path.stem() == &*stem);
-        if is_part || !archived.has(table, &stem)? {
+        let is_archived = match log.parts().find(|part| part.path.stem() == &*stem) {
+            Some(part) => rebuild::is_possible(table, part, archived)?,
+            None => archived.has(table, &stem)?,
+        };
+        if is_archived {
+            rebuild::set_aside(table, date, path, &stem, pass)?;
+        } else {
             pass.unreadable.push(path);
-            continue;
         }
-        let aside = table
-            .day(Kind::Damaged, date)
-            .join(format!("{stem}.parquet"));
-        table
-            .store()
-            .place_over(&path, &aside)
-            .map_err(LakeError::io("move", &path))?;
-        tracing::warn!(file = %path.display(), to = %aside.display(), "moved a damaged table file; its object is loaded again");
-        pass.set_aside.push(path);
     }
     Ok(())
 }
@@ -284,7 +276,7 @@ impl Work<'_> {
         &self,
         log: &mut Log,
         stems: Vec<String>,
-        objects_archived: Option<u64>,
+        archived: &Archived<'_>,
         pass: &mut Pass,
     ) -> Result<bool, LakeError> {
         let number = log.entries.len();
@@ -298,7 +290,16 @@ impl Work<'_> {
             return Ok(false);
         }
         staged::publish(self.table, &staged)?;
-        let entry = Entry::new(self.act, objects_archived, parts);
+        let mut entry = Entry::new(self.act, parts);
+        if self.act == Act::Seal {
+            let sealed = log.entries.iter().filter(|entry| entry.act == Act::Seal);
+            let sealed = sealed.flat_map(|entry| &entry.parts).chain(&entry.parts);
+            let known = sealed.flat_map(|part| &part.sources);
+            let known = known.map(|source| &*source.stem).collect();
+            let missing = archived.missing(self.table, self.date, &known)?;
+            entry.objects_archived = archived.count(self.table, self.date)?;
+            entry.objects_missing = missing;
+        }
         let appended = log.append(self.table, self.date, entry);
         if let Ok(false) = appended {
             pass.lost_races += 1;

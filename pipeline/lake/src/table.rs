@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Corrections,
     /// Objects that were removed on purpose.
     Removed,
-    /// Live files whose bytes do not have their checksum.
+    /// Files whose bytes do not have their checksum.
     Damaged,
 }
 
@@ -114,8 +114,13 @@ impl Table {
 
     /// Every date of which the table has rows, oldest first.
     pub fn dates(&self) -> Result<Vec<Date>, LakeError> {
+        self.dates_in(&[Kind::Live, Kind::Sealed])
+    }
+
+    /// Every date with files in one of these folders, oldest first.
+    pub(crate) fn dates_in(&self, kinds: &[Kind]) -> Result<Vec<Date>, LakeError> {
         let mut dates = Vec::new();
-        for kind in [Kind::Live, Kind::Sealed] {
+        for kind in kinds {
             let names = list(&self.store, &self.dir().join(kind.as_str()))?;
             dates.extend(names.iter().filter_map(|name| date_of(name)));
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use groma_lake::{Day, Pass, seal};
+use groma_lake::{Day, Pass, remove_object, seal};
 use groma_load::{Export, export};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -154,5 +154,152 @@ fn no_changed_bits_make_a_reader_panic() {
             }
         }
         fs::write(&path, &whole).unwrap();
+    }
+}
+
+/// A lake with a compacted part of four objects, whose date is closed by now.
+fn compacted(lab: &Lab) -> (PathBuf, Vec<String>) {
+    let stems = (0..4).map(|object| lab.put_with(CLOSED, object, &ids(object * 5, 5), ""));
+    let stems = stems.collect();
+    lab.loader().sweep("").unwrap();
+    let archive = lab.archive();
+    let open = format!("{CLOSED}T12:00:00Z").parse().unwrap();
+    let pass = seal(lab.place.clone(), open, &eager(), Some(&archive)).unwrap();
+    assert_eq!((pass.compacted, pass.sealed), (1, 0));
+    (live(lab)[0].clone(), stems)
+}
+
+fn damage(path: &PathBuf, seed: u64) {
+    let (_, bytes) = flipped(&fs::read(path).unwrap(), &mut StdRng::seed_from_u64(seed));
+    fs::write(path, bytes).unwrap();
+}
+
+fn assert_once(lab: &Lab, count: usize) {
+    let found = lab.ids(CLOSED);
+    assert!(
+        found.len() == count && found.values().all(|count| *count == 1),
+        "{found:?}"
+    );
+}
+
+fn is_complete(lab: &Lab) -> bool {
+    let names = lab.files("sealed", CLOSED).into_iter();
+    let last = names
+        .filter(|name| name.starts_with("_manifest"))
+        .max_by_key(String::len);
+    let path = format!("sealed/date={CLOSED}/{}", last.unwrap());
+    let text = fs::read_to_string(lab.table().dir().join(path)).unwrap();
+    text.contains("\"complete\": true")
+}
+
+#[test]
+fn a_damaged_compacted_part_is_made_again_from_its_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..10 {
+        let lab = Lab::new(&dir.path().join(seed.to_string()));
+        fs::create_dir_all(&lab.root).unwrap();
+        let (part, _) = compacted(&lab);
+        damage(&part, seed);
+        let pass = run(&lab);
+        assert_eq!(pass.set_aside, std::slice::from_ref(&part));
+        // Without its rows there is nothing to seal, and the wait is reported.
+        assert_eq!(run(&lab).unreadable, [part]);
+        let loaded = lab.loader().sweep("").unwrap();
+        assert_eq!((loaded.objects, loaded.rows), (4, 20));
+        assert_eq!(lab.loader().sweep("").unwrap().already, 4);
+        let pass = run(&lab);
+        assert_eq!((pass.corrected, pass.sealed), (4, 1));
+        for _ in 0..2 {
+            assert_once(&lab, 20);
+            assert!(is_complete(&lab));
+            assert_eq!(lab.loader().sweep("").unwrap().already, 4);
+            run(&lab);
+        }
+        for kind in ["live", "corrections", "damaged"] {
+            assert_eq!(lab.files(kind, CLOSED), [""; 0], "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_part_of_which_an_object_is_gone_stays_and_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    let (part, stems) = compacted(&lab);
+    fs::remove_file(lab.object(CLOSED, &stems[2])).unwrap();
+    damage(&part, 1);
+    for _ in 0..2 {
+        assert_eq!(run(&lab).unreadable, std::slice::from_ref(&part));
+        assert!(part.exists());
+    }
+}
+
+#[test]
+fn an_object_that_was_removed_meanwhile_does_not_come_back_with_a_rebuilt_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    let (part, stems) = compacted(&lab);
+    damage(&part, 2);
+    run(&lab);
+    let date = CLOSED.parse().unwrap();
+    remove_object(&lab.table(), date, &stems[1], "asked for", &eager()).unwrap();
+    let loaded = lab.loader().sweep("").unwrap();
+    assert_eq!((loaded.objects, loaded.failed.len()), (3, 1));
+    run(&lab);
+    assert_once(&lab, 15);
+    assert!(!lab.ids(CLOSED).contains_key("id5"));
+}
+
+#[test]
+fn a_damaged_sealed_part_that_is_to_be_corrected_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    lab.put_with(CLOSED, 0, &ids(0, 5), "");
+    let stem = lab.put_with(CLOSED, 1, &ids(5, 5), "");
+    let path = lab.object(CLOSED, &stem);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    lab.loader().sweep("").unwrap();
+    run(&lab);
+    let names = lab.files("sealed", CLOSED);
+    let part = names
+        .iter()
+        .find(|name| name.ends_with(".parquet"))
+        .unwrap();
+    damage(
+        &lab.table()
+            .dir()
+            .join(format!("sealed/date={CLOSED}/{part}")),
+        3,
+    );
+    fs::write(&path, &whole).unwrap();
+    for _ in 0..3 {
+        lab.loader().sweep("").unwrap();
+        run(&lab);
+    }
+    assert_once(&lab, 10);
+    assert!(is_complete(&lab));
+    assert_eq!(lab.files("sealed", CLOSED), names);
+}
+
+#[test]
+fn every_changed_bit_of_a_log_entry_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    lab.put_with(CLOSED, 0, &ids(0, 2), "");
+    lab.loader().sweep("").unwrap();
+    run(&lab);
+    let path = format!("log/date={CLOSED}/000000.json");
+    let path = lab.table().dir().join(path);
+    let whole = fs::read(&path).unwrap();
+    let intact = Day::read(&lab.table(), CLOSED.parse().unwrap()).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bytes).unwrap();
+        // A changed name of the checksum's field is no change of what the entry records.
+        if let Ok(day) = Day::read(&lab.table(), CLOSED.parse().unwrap()) {
+            assert_eq!(format!("{day:?}"), format!("{intact:?}"), "bit {bit}");
+        }
     }
 }

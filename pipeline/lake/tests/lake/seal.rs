@@ -364,3 +364,27 @@ fn keys_of_no_part_are_swept_and_those_of_another_replaced() {
     assert_eq!(lab.files("keys", OPEN), ["compact-000000-0.keys"]);
     assert_eq!(fs::read(&of_part).unwrap(), right);
 }
+
+#[test]
+fn a_date_is_not_complete_while_one_of_its_objects_is_missing_however_many_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    let stem = lab.put_with(CLOSED, 0, &["a".to_owned()], "");
+    lab.loader().sweep("").unwrap();
+    // The archive has one object, and the lake has the rows of another one.
+    fs::remove_file(lab.object(CLOSED, &stem)).unwrap();
+    lab.put_with(CLOSED, 1, &["b".to_owned()], "");
+    run(&lab, &eager());
+    let manifest = |name: &str| -> serde_json::Value {
+        let path = format!("sealed/date={CLOSED}/{name}");
+        serde_json::from_slice(&fs::read(lab.table().dir().join(path)).unwrap()).unwrap()
+    };
+    let first = manifest("_manifest.json");
+    assert_eq!(
+        (&first["objects_archived"], &first["complete"]),
+        (&1.into(), &false.into())
+    );
+    lab.loader().sweep("").unwrap();
+    run(&lab, &eager());
+    assert_eq!(manifest("_manifest.1.json")["complete"], true);
+}

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use groma_lake::{Removal, Sources, Table, correction_path, read_removal, removal_path};
+use groma_lake::{
+    Removal, Sources, Table, correction_path, is_set_aside, read_removal, removal_path,
+};
 use groma_lake_store::{Held, Origin, guarded};
 use jiff::civil::Date;
 use parquet::errors::ParquetError;
@@ -48,11 +50,22 @@ impl Lake {
         } = object;
         // Live files first: one that is gone by then is in the log.
         let is_live = self.exists(&self.live_path(experiment, datatype, date, stem))?;
-        if let Some(source) = sources.get(experiment, datatype, date, stem)? {
+        if let Some((source, part)) = sources.get(experiment, datatype, date, stem)? {
             if let Some(pending) =
                 self.origin(correction_path(&self.lake_table(object), date, stem))?
             {
                 return Ok(Some(pending));
+            }
+            // The rows of a damaged part are gone, so that any bytes of the object are welcome.
+            if !source.removed && is_set_aside(&self.lake_table(object), &part)? {
+                return Ok(Some(HeldObject {
+                    place: Place::Part,
+                    identity: None,
+                    held: Held {
+                        damaged: true,
+                        ..Held::default()
+                    },
+                }));
             }
             let sha256 = source.object_sha256.as_deref().map(str::to_owned);
             // Other bytes than those that were removed are welcome.
