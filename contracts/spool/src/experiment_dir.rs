@@ -47,7 +47,13 @@ impl ExperimentDir {
         make(&self.path)
             .and_then(|()| create_dirs_durable(&self.path, &dir))
             .map_err(SpoolError::at("create datatype directory", &dir))?;
-        let found = probe(&self.path, datatype.as_str(), TMP, Rivals::Possible, true);
+        let found = probe(
+            &self.path,
+            datatype.as_str(),
+            TMP,
+            Rivals::Cooperating,
+            true,
+        );
         let (volume, method) =
             found.map_err(|(at, source)| SpoolError::at("write a file into", at)(source))?;
         self.volumes().insert(datatype.clone(), volume);
@@ -59,10 +65,10 @@ impl ExperimentDir {
         self.create_date_dirs(datatype, &[date])?;
         let dir = self.datatype_dir(datatype).join(date_dir(date));
         let tmp = self.tmp_dir_of(datatype)?;
-        match try_steps(&tmp, &dir, Rivals::Possible) {
+        match try_steps(&tmp, &dir, Rivals::Cooperating) {
             // A commit copies there.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                try_steps(&dir, &dir.join("."), Rivals::Possible)
+                try_steps(&dir, &dir.join("."), Rivals::Cooperating)
             }
             tried => tried,
         }

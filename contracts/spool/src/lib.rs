@@ -23,7 +23,7 @@ pub use path::{PathError, SpoolPath, date_dir, parse_date_dir};
 pub use pending::PendingFile;
 pub use rename::{Method, RENAME_LOCK, Rivals, rename_new, rename_new_path};
 pub use reservation::Reservation;
-pub use volume::{Volume, probe};
+pub use volume::{Volume, probe, volume_below};
 
 use std::io;
 use std::path::PathBuf;

@@ -98,7 +98,7 @@ impl Unnamed {
         let to = File::open(&parent).map_err(at("open directory of spool file"))?;
         let from = self.temporary.parent().unwrap_or(Path::new("."));
         let from = File::open(from).map_err(at("open temporary directory of spool file"))?;
-        match rename_new_path(&self.temporary, &target, Rivals::Possible) {
+        match rename_new_path(&self.temporary, &target, Rivals::Cooperating) {
             // The directory became a mount since the last probe, or a directory of a date is one.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.dir.forget_volume(&path.datatype);
@@ -129,7 +129,7 @@ impl Unnamed {
             self.file.rewind()?;
             io::copy(&mut self.file, &mut copy)?;
             copy.sync_all()?;
-            rename_new_path(&hidden, target, Rivals::Possible).map(drop)
+            rename_new_path(&hidden, target, Rivals::Cooperating).map(drop)
         };
         let copied = copied();
         if copied.is_err() {

@@ -1,10 +1,14 @@
 //! Renaming without replacing, on every file system.
 //!
 //! Linux offers `RENAME_NOREPLACE` (renameat2(2)), but not every file system implements it: NFS, most FUSE file systems and
-//! some container sandboxes refuse it. There, a hard link is as atomic: `linkat` fails on a taken name. Where hard links are
-//! refused as well (FAT behind FUSE, a strict sandbox), the name is checked and the file renamed under a lock. Every
-//! program that uses this module takes the lock; a program that does not could create the name between the check and the
-//! rename, and lose its file.
+//! some container sandboxes refuse it. Two other methods are left:
+//!
+//! - A hard link. `linkat` fails on a taken name, whoever created it. But a watch of the directory sees a link appear, not a
+//!   finished file, and FUSE file systems report a stale link count for about a second after the old name is removed.
+//! - A check of the new name and a plain rename, both under a lock. Every program that uses this module takes the lock. A
+//!   program that does not could create the name between the check and the rename, and lose its file.
+//!
+//! [`Rivals`] says which of them fits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,8 +21,12 @@ use rustix::io::Errno;
 /// Whether other processes may create the new name at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rivals {
-    /// They may. A hard link replaces `RENAME_NOREPLACE` where that is missing.
+    /// Any program may. A hard link replaces `RENAME_NOREPLACE` where that is missing, and a checked rename replaces the
+    /// hard link where that is missing too.
     Possible,
+    /// Only programs that rename with this module. A checked rename replaces `RENAME_NOREPLACE`, because a watch of the
+    /// new directory must see a finished file arrive.
+    Cooperating,
     /// The caller holds a lock on the directory of the new name, so that nobody else creates names there. Hard links are
     /// not used: FUSE file systems report a stale link count for about a second after the old name is gone.
     Excluded,
@@ -108,7 +116,7 @@ fn checked(
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let _lock = match rivals {
-        Rivals::Possible => Some(lock_beside(from_dir, from)?),
+        Rivals::Possible | Rivals::Cooperating => Some(lock_beside(from_dir, from)?),
         Rivals::Excluded => None,
     };
     match rustix::fs::statat(to_dir, to, AtFlags::SYMLINK_NOFOLLOW) {
@@ -139,7 +147,7 @@ mod tests {
     fn no_method_replaces_a_taken_name() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        for rivals in [Rivals::Possible, Rivals::Excluded] {
+        for rivals in [Rivals::Possible, Rivals::Cooperating, Rivals::Excluded] {
             fs::write(&from, "new").unwrap();
             fs::write(&to, "old").unwrap();
             for refused in [

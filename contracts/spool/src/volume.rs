@@ -107,16 +107,54 @@ pub(crate) fn try_steps(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Me
     tried
 }
 
-fn by_numbers(experiment: &Path, datatype: &Path) -> io::Result<Volume> {
-    let number = |dir: &Path| -> io::Result<_> {
-        let found = statx(CWD, dir, AtFlags::empty(), StatxFlags::MNT_ID)?;
-        Ok((found.stx_mnt_id, found.stx_dev_major, found.stx_dev_minor))
+/// Returns the first directory of a year, month or day that is on another volume than `datatype_dir`. No file can be renamed
+/// from there to where the datatype's files are claimed.
+///
+/// # Errors
+///
+/// The directory that cannot be looked at, and why.
+pub fn volume_below(datatype_dir: &Path) -> Result<Option<PathBuf>, (PathBuf, io::Error)> {
+    const DATE_DEPTH: usize = 3;
+    let at = |dir: &Path| {
+        let dir = dir.to_owned();
+        move |error| (dir, error)
     };
-    Ok(if number(experiment)? == number(datatype)? {
+    let own = numbers(datatype_dir).map_err(at(datatype_dir))?;
+    let mut waiting = vec![(datatype_dir.to_owned(), 0)];
+    while let Some((dir, depth)) = waiting.pop() {
+        for entry in fs::read_dir(&dir).map_err(at(&dir))? {
+            let entry = entry.map_err(at(&dir))?;
+            let path = entry.path();
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if is_hidden || !entry.file_type().map_err(at(&path))?.is_dir() {
+                continue;
+            }
+            match numbers(&path) {
+                Ok(found) if found != own => return Ok(Some(path)),
+                // Removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                found => drop(found.map_err(at(&path))?),
+            }
+            if depth + 1 < DATE_DEPTH {
+                waiting.push((path, depth + 1));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn by_numbers(experiment: &Path, datatype: &Path) -> io::Result<Volume> {
+    Ok(if numbers(experiment)? == numbers(datatype)? {
         Volume::Shared
     } else {
         Volume::Own
     })
+}
+
+/// Returns the kernel's numbers of a directory's mount and device.
+fn numbers(dir: &Path) -> io::Result<(u64, u32, u32)> {
+    let found = statx(CWD, dir, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    Ok((found.stx_mnt_id, found.stx_dev_major, found.stx_dev_minor))
 }
 
 #[cfg(test)]

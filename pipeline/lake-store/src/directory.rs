@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use groma_spool::{Replace, create_dirs_durable, sync_dir, write_durable};
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, open, openat2, renameat_with};
+use groma_spool::{Replace, Rivals, create_dirs_durable, rename_new_path, sync_dir, write_durable};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
 /// How often a path is resolved again while directories on it are renamed.
@@ -175,16 +175,9 @@ pub(crate) fn create_parent(root: &Path, path: &Path) -> io::Result<()> {
     create_dirs_durable(root, path.parent().unwrap_or(root))
 }
 
-/// Gives a file of this file system its name unless that is taken.
+/// Renames a file within its file system unless the new name is taken. Several loaders may create names in one lake.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some network file systems know no RENAME_NOREPLACE; a hard link is as atomic.
-        Err(Errno::INVAL) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        result => Ok(result?),
-    }
+    rename_new_path(from, to, Rivals::Possible).map(drop)
 }
 
 pub(crate) fn place(root: &Path, staged: &Path, target: &Path, over: bool) -> io::Result<()> {

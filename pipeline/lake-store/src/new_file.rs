@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use groma_spool::sync_dir;
+use groma_spool::{RENAME_LOCK, sync_dir};
 
 use crate::{Inner, LakeStore, digest, directory};
 
@@ -65,6 +65,10 @@ impl LakeStore {
         let dir = self.root().join(DIR);
         let mut cleared = 0;
         for name in directory::list(self.root(), &dir)? {
+            // Another loader may be about to lock it.
+            if name == RENAME_LOCK {
+                continue;
+            }
             let path = dir.join(name);
             // A writer that finishes meanwhile takes its file away.
             let Ok(file) = File::open(&path) else {

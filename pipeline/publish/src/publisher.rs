@@ -208,6 +208,17 @@ impl Publisher {
             ..
         } = self.shared.reserve.tend();
         self.shared.metrics.show_reserve(is_held, is_stopped);
+        let config = &self.shared.config;
+        let Some(lifecycle) = &config.lifecycle else {
+            return;
+        };
+        let part = format!("disk of {}", config.spool.experiment());
+        if is_stopped {
+            let reason = "the disk of the spool or of the state directory is nearly full: no tests are admitted";
+            lifecycle.failed(&part, reason);
+        } else {
+            lifecycle.recovered(&part);
+        }
     }
 
     fn expire_receipts(&self, aging: &mut Aging) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use groma_archive::Store;
 use groma_archive::disk::{Disk, Place};
-use groma_spool::{Name, Rivals, SpoolPath, Volume, create_dirs_durable, probe};
+use groma_spool::{Name, Rivals, SpoolPath, Volume, create_dirs_durable, probe, volume_below};
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -188,6 +188,20 @@ fn take_in(
     let found = probe(spool, name, CLAIMED_DIR, Rivals::Excluded, false);
     let (volume, method) =
         found.map_err(|(at, source)| PublishError::io("claim files from", &at)(source))?;
+    match volume_below(&dir) {
+        Ok(None) => {}
+        Ok(Some(below)) => {
+            let reason = "it is on another volume than its datatype, so that no file can be renamed from there; \
+                          mount the datatype's directory instead";
+            return Err(PublishError::io("claim files from", &below)(
+                io::Error::new(io::ErrorKind::CrossesDevices, reason),
+            ));
+        }
+        // The walks report directories that cannot be read, and try them again.
+        Err((at, error)) => {
+            tracing::warn!(dir = %at.display(), %error, "cannot look for volumes below a datatype")
+        }
+    }
     tracing::debug!(%datatype, ?volume, method = method.as_str(), "the datatype's directory works");
     tree.set_volume(datatype, volume, is_link);
     Ok((volume == Volume::Own).then(|| volume.place(spool, name, CLAIMED_DIR)))

@@ -94,7 +94,7 @@ fn the_stop_holds_for_as_long_as_the_grace() {
     for _ in 0..2 {
         let long_ago = SystemTime::now() - Duration::from_hours(2);
         let file = File::options().write(true).open(&stop).unwrap();
-        file.set_modified(long_ago).unwrap();
+        file.set_times(common::both_times(long_ago)).unwrap();
         let modified = || stop.metadata().unwrap().modified().unwrap();
         wait_for("its renewal", || {
             modified() > long_ago + Duration::from_hours(1)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use common::{Lab, Running, wait_for};
 use groma_publish::{Config, Form};
+use groma_service::Lifecycle;
 
 const DISK: &str = "GROMA_TEST_DISK";
 const PUBLISHED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
@@ -94,6 +95,9 @@ fn with_a_reserve() {
     assert!(!stop.exists());
 
     let ballast = fill(&disk);
+    let lifecycle = Lifecycle::new();
+    config.lifecycle = Some(lifecycle.clone());
+    let is_ready = || lifecycle.faulty_parts().is_empty();
     let running = Running::start(config, Arc::new(lab.store()));
     assert!(stop.exists(), "tests are admitted on a full disk");
     wait_for("all files", || running.metric(PUBLISHED) == 100);
@@ -102,15 +106,24 @@ fn with_a_reserve() {
     wait_for("the reserve", || {
         fs::metadata(&reserve).is_ok_and(|found| found.len() == 300_000)
     });
-    wait_for("the end of the alarm", || running.metric(stopped) == 0);
+    wait_for("the end of the alarm", || {
+        running.metric(stopped) == 0 && is_ready()
+    });
 
     // Full again, with nothing to publish that would make room.
     let before = ballast.metadata().unwrap().len();
     let mut more = fs::File::create(disk.join("more")).unwrap();
     while more.write_all(&[0; 4096]).is_ok() {}
     wait_for("the alarm", || {
-        running.metric(stopped) == 1 && stop.exists()
+        running.metric(stopped) == 1 && stop.exists() && !is_ready()
     });
+    let parts = lifecycle.faulty_parts();
+    assert!(
+        parts
+            .iter()
+            .all(|(part, reason)| part == "disk of ndt" && reason.contains("nearly full")),
+        "{parts:?}"
+    );
     drop(more);
     fs::remove_file(disk.join("more")).unwrap();
     assert_eq!(
@@ -118,7 +131,7 @@ fn with_a_reserve() {
         before,
         "somebody else's file was touched"
     );
-    wait_for("room again", || !stop.exists());
+    wait_for("room again", || !stop.exists() && is_ready());
     running.stop().unwrap();
     lab.assert_exactly_once();
     println!("worked off");

@@ -15,6 +15,10 @@ use prometheus_client::registry::Registry;
 const CHILD: &str = "GROMA_TEST_CHILD";
 /// How often it is killed, unless `GROMA_KILLS` says otherwise.
 const KILLS: u64 = 20;
+/// How many of the kills must follow new objects. A slow machine is given more kills, and each child more time, until they do.
+const KILLS_AFTER_WORK: usize = 5;
+/// The kills at most.
+const MOST_KILLS: u64 = 2_000;
 
 /// Not a test of its own: the process that is killed is this program, told by its environment to publish for ever.
 #[test]
@@ -58,7 +62,14 @@ fn killed_again_and_again_nothing_is_lost_and_nothing_doubled() {
             lab.written
         });
         let mut objects = Vec::new();
-        for kill in 0..kills {
+        let mut grown = 0;
+        let mut kill = 0;
+        let mut extra_ms = 0;
+        while kill < kills || grown < KILLS_AFTER_WORK {
+            assert!(
+                kill < kills.max(MOST_KILLS),
+                "the kills came before any work was done: {objects:?}"
+            );
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "child"])
                 .env(CHILD, format!("{label}:{}", dir.path().display()))
@@ -67,19 +78,21 @@ fn killed_again_and_again_nothing_is_lost_and_nothing_doubled() {
                 .spawn()
                 .unwrap();
             // Uneven pauses, so that the kills fall into different steps.
-            std::thread::sleep(Duration::from_millis(20 + kill * 37 % 90));
+            std::thread::sleep(Duration::from_millis(20 + kill * 37 % 90 + extra_ms));
             assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
             child.kill().unwrap();
             child.wait().unwrap();
+            let before = objects.last().copied().unwrap_or_default();
             objects.push(files_below(&dir.path().join("archive")).len());
+            if objects[objects.len() - 1] > before {
+                grown += 1;
+            } else {
+                extra_ms = (extra_ms + 10).min(1_000);
+            }
+            kill += 1;
         }
         done.store(true, Ordering::Relaxed);
         lab.written = writer.join().unwrap();
-        let grown = objects.windows(2).filter(|pair| pair[1] > pair[0]).count();
-        assert!(
-            grown >= 5,
-            "the kills came before any work was done: {objects:?}"
-        );
         Running::start(lab.config(), Arc::new(lab.store()))
             .stop()
             .unwrap();

@@ -74,7 +74,7 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
     assert!(early.contains("ten minutes"), "{early}");
     let long_ago = SystemTime::now() - Duration::from_mins(11);
     let note = File::options().write(true).open(&note_path).unwrap();
-    note.set_modified(long_ago).unwrap();
+    note.set_times(common::both_times(long_ago)).unwrap();
     quarantine.drop(file, "me").unwrap();
     assert_eq!(quarantine.list().unwrap(), []);
 }

@@ -274,7 +274,7 @@ fn empty_directories_of_old_dates_go_and_others_stay() {
         let two_days_ago = std::time::SystemTime::now() - Duration::from_hours(48);
         File::open(lab.spool.path().join(path))
             .unwrap()
-            .set_modified(two_days_ago)
+            .set_times(common::both_times(two_days_ago))
             .unwrap();
     };
     for path in [

@@ -148,7 +148,7 @@ fn a_new_file_under_the_name_of_a_sealed_one_is_published_too() {
     assert_eq!(first.len(), second.len());
     fs::write(&claimed, &second).unwrap();
     let file = fs::File::options().write(true).open(&claimed).unwrap();
-    file.set_modified(modified).unwrap();
+    file.set_times(common::both_times(modified)).unwrap();
     publish_all(&lab);
     publish_all(&lab);
     let arrived = lab.arrived().into_iter().filter(|file| file.path == path);
@@ -247,6 +247,31 @@ fn a_directory_in_which_nothing_works_is_named_at_the_start() {
     assert!(error.contains("symbolic link of another user"), "{error}");
     fs::remove_file(&datatype).unwrap();
     assert_eq!(open(), None);
+}
+
+#[test]
+fn a_volume_below_a_datatype_is_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path(), Form::Tgz);
+    let datatype = lab.spool.path().join("ndt7");
+    for below in ["2026", "2026/01", "2026/01/01"] {
+        let other = dir.path().join("other");
+        fs::create_dir_all(&other).unwrap();
+        let Some(mount) = Mount::bind(&other, &datatype.join(below)) else {
+            groma_tests::skip("a bind mount needs root");
+            return;
+        };
+        let opened = Publisher::open(
+            lab.config(),
+            Arc::new(lab.store()),
+            &mut Registry::default(),
+        );
+        let error = opened.err().map(|error| error.to_string()).unwrap();
+        let named = format!("ndt7/{below}: it is on another volume");
+        assert!(error.contains(&named), "{error}");
+        drop(mount);
+    }
+    publish_all(&lab);
 }
 
 #[test]

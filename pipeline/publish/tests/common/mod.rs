@@ -7,18 +7,18 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, FileTimes};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 use groma_archive::{LocalStore, Store};
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, PublishError, Publisher};
-use groma_spool::ExperimentDir;
+use groma_spool::{ExperimentDir, RENAME_LOCK};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -187,10 +187,15 @@ impl Lab {
     /// Files that are still in the spool, claimed or not.
     pub fn left(&self) -> Vec<PathBuf> {
         let mut left = files_below(self.spool.path());
-        // The link of a datatype on another disk.
-        left.retain(|path| !path.is_dir());
+        // The link of a datatype on another disk, and the lock of renames, which stays.
+        left.retain(|path| !path.is_dir() && !path.ends_with(RENAME_LOCK));
         left
     }
+}
+
+/// Returns the times that set access and modification to `time`. Some FUSE file systems ignore a change of one of them alone.
+pub fn both_times(time: SystemTime) -> FileTimes {
+    FileTimes::new().set_accessed(time).set_modified(time)
 }
 
 fn read_tgz(store: &LocalStore, object: &str, arrived: &mut Vec<Arrived>) {

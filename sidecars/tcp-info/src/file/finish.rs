@@ -162,7 +162,7 @@ impl Finisher {
 
     /// One step from here to there, so that the file is always in exactly one place.
     fn publish(&self, file: &Ready) -> io::Result<()> {
-        rename_new_path(&file.path, &file.target, Rivals::Possible)?;
+        rename_new_path(&file.path, &file.target, Rivals::Cooperating)?;
         self.metrics.files_published.inc();
         Ok(())
     }
