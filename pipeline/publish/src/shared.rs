@@ -199,7 +199,7 @@ fn take_in(
         }
         // The walks report directories that cannot be read, and try them again.
         Err((at, error)) => {
-            tracing::warn!(dir = %at.display(), %error, "cannot look for volumes below a datatype")
+            tracing::warn!(dir = %at.display(), %error, "cannot look for volumes below a datatype");
         }
     }
     tracing::debug!(%datatype, ?volume, method = method.as_str(), "the datatype's directory works");
