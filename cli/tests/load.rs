@@ -247,6 +247,46 @@ fn nothing_in_a_named_location_is_passed_over_without_a_word() {
 }
 
 #[test]
+fn a_directory_of_other_files_is_not_taken_for_a_lake() {
+    let lab = Lab::new();
+    let name = "archive/lab/probe1/2024/05/06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab.tar";
+    put(&lab.path(name), 0);
+    assert!(lab.load("archive", &[]).status().unwrap().success());
+    let files = |dir: &str| {
+        let mut names: Vec<_> = std::fs::read_dir(lab.path(dir)).unwrap().collect();
+        names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+        format!("{names:?}")
+    };
+    // The archive, and a directory in the lake.
+    for other in ["archive", "lake/lab"] {
+        let before = files(other);
+        for args in [
+            &["seal"][..],
+            &["export", "--datatype", "lab/probe1", "--date", "2024-05-06"],
+            &["load", name],
+            &["find"],
+            &["show", "id"],
+            &["mirror", "--to", "copy"],
+        ] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+            command.current_dir(lab.0.path()).args(args);
+            let output = command.args(["--lake", other]).output().unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+            assert!(told.contains("is not a lake"), "{args:?}: {told}");
+            assert_eq!(files(other), before, "{args:?}");
+            assert!(!lab.path("copy").exists());
+        }
+    }
+    // A lake may begin on a new volume.
+    std::fs::create_dir_all(lab.path("volume/lost+found")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
+    command.current_dir(lab.0.path());
+    let output = command.args(["seal", "--lake", "volume"]).output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
 fn a_damaged_object_is_an_exit_code_until_it_is_whole() {
     let lab = Lab::new();
     let name = "archive/lab/probe1/2024/05/06/20240506T070809.000000Z-probe1-mlab1-lga0t-lab.tar";

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         _ => Box::new(Stdout),
     };
     let mut out = BufWriter::new(&mut out);
-    super::place::check_lake(&args.lake)?;
+    super::place::check_lake(&args.lake, "--lake")?;
     let table = Table::new(args.lake.clone(), experiment, datatype);
     let dates = table.dates()?;
     anyhow::ensure!(

@@ -53,10 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .lake
         .clone()
         .unwrap_or_else(|| args.place.dir.join("lake").into());
-    anyhow::ensure!(
-        lake.is_bucket() || lake.root().is_dir(),
-        "there is no lake in {lake}; name one with --dir or --lake"
-    );
+    super::place::check_lake(&lake, "--dir or --lake")?;
     let searched = find(args, &lake)?;
     if args.json {
         output::json(&searched)?;

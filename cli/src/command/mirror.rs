@@ -66,7 +66,7 @@ pub(crate) struct Args {
 const NOTICE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    super::place::check_lake(&args.lake)?;
+    super::place::check_lake(&args.lake, "--lake")?;
     let tables: anyhow::Result<Vec<(Name, Name)>> =
         args.datatype.iter().map(|text| pair(text)).collect();
     let wanted = Wanted {

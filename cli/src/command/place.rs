@@ -54,19 +54,24 @@ impl Args for Place {
     }
 }
 
-/// Refuses a lake that is not there: a mistyped path is not an empty lake.
-pub(crate) fn check_lake(lake: &LakeStore) -> anyhow::Result<()> {
+/// Refuses a lake that is not there, and a directory of other files: a mistyped path is not an empty lake. `flags` are those
+/// that name the lake.
+pub(crate) fn check_lake(lake: &LakeStore, flags: &str) -> anyhow::Result<()> {
     anyhow::ensure!(
         lake.is_bucket() || lake.root().is_dir(),
-        "there is no lake in {lake}; name one with --lake"
+        "there is no lake in {lake}; name one with {flags}"
+    );
+    anyhow::ensure!(
+        groma_lake::is_lake(lake)?,
+        "{lake} is not a lake, it has other files; name a lake with {flags}"
     );
     Ok(())
 }
 
-/// Refuses to create a lake in a directory that is not there, and reports a lake that is created.
+/// Refuses to create a lake in a directory that is not there or has other files, and reports a lake that is created.
 pub(crate) fn check_new_lake(lake: &LakeStore) -> anyhow::Result<()> {
     if lake.is_bucket() || lake.root().is_dir() {
-        return Ok(());
+        return check_lake(lake, "--lake");
     }
     let above = std::path::absolute(lake.root())?;
     let above = above.parent().filter(|above| above.is_dir());

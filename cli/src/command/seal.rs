@@ -71,7 +71,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    super::place::check_lake(&args.lake)?;
+    super::place::check_lake(&args.lake, "--lake")?;
     let settings = Settings {
         grace: Duration::from_secs(u64::from(args.grace) * 60),
         linger: Duration::from_secs(u64::from(args.linger) * 60),

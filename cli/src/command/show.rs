@@ -36,10 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut dirs = Dirs::of_lab(&args.place.dir);
     match &args.place.lake {
         Some(lake) => {
-            anyhow::ensure!(
-                lake.is_bucket() || lake.root().is_dir(),
-                "there is no lake in {lake}; name one with --lake"
-            );
+            super::place::check_lake(lake, "--lake")?;
             dirs.lake = lake.clone();
         }
         None => anyhow::ensure!(

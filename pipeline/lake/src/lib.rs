@@ -41,4 +41,4 @@ pub use names::{FieldError, PartPath, Sha256Hex, StagedPath, Stem};
 pub use rebuild::is_set_aside;
 pub use seal::{Pass, seal};
 pub use settings::Settings;
-pub use table::Table;
+pub use table::{Table, is_lake};

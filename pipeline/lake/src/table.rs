@@ -1,5 +1,6 @@
 //! The tables of a lake and the folders of a table.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use groma_lake_store::LakeStore;
@@ -44,6 +45,11 @@ impl Kind {
         }
     }
 }
+
+/// Directories of a table; every table has at least one of them.
+const FOLDERS: [&str; 7] = [
+    "live", "sealed", "log", "claims", "account", "moved", "errors",
+];
 
 /// One datatype of one experiment in a lake.
 #[derive(Clone, Debug)]
@@ -128,6 +134,35 @@ impl Table {
         dates.dedup();
         Ok(dates)
     }
+}
+
+/// Whether a location has a table of a lake or is empty, so that a lake may begin there. It is not a lake where it has other
+/// files only: then its name was mistyped. A bucket is not listed and counts as a lake.
+pub fn is_lake(lake: &LakeStore) -> Result<bool, LakeError> {
+    if lake.is_bucket() {
+        return Ok(true);
+    }
+    let mut others: HashSet<String> = list(lake, lake.root())?.into_iter().collect();
+    for experiment in names_in(lake, lake.root())? {
+        let dir = lake.root().join(experiment.as_str());
+        let mut is_empty = true;
+        for datatype in list(lake, &dir)? {
+            let names = list(lake, &dir.join(datatype))?;
+            if names.iter().any(|name| FOLDERS.contains(&name.as_str())) {
+                return Ok(true);
+            }
+            is_empty &= names.is_empty();
+        }
+        // A loader that was killed may have left empty directories.
+        if is_empty {
+            others.remove(experiment.as_str());
+        }
+    }
+    // A new volume has a directory of its file system.
+    let is_known = |name: &String| {
+        name.starts_with('.') || ["lost+found", "index.html", "index.json"].contains(&name.as_str())
+    };
+    Ok(others.iter().all(is_known))
 }
 
 /// The date of a folder `date=YYYY-MM-DD`. No other spelling of a date names a folder of a table.
