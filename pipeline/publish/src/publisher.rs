@@ -285,7 +285,8 @@ impl Publisher {
 
     fn show_ages(&self) {
         for lane in self.shared.lanes.values() {
-            lane.metrics.oldest_pending(lane.backlog.oldest().as_secs());
+            self.shared.drop_missing_misfits(lane);
+            lane.metrics.oldest_pending(lane.oldest_pending().as_secs());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use groma_archive::disk::{Disk, Place, Taken};
 use groma_archive::hex;
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::fault::{CrashPoint, reach};
 use crate::files::{digest, visible_entries};
-use crate::shared::{Lane, Shared};
+use crate::shared::{Lane, Misfit, Shared};
 use crate::tree::{Found, STAT_BLOCK_BYTES};
 use crate::{PublishError, curate};
 
@@ -177,7 +178,14 @@ fn keep_misfit(
     );
     write_reason(&config.disk, &config.state_dir, dir, path, &reason)?;
     tracing::error!(file = %path, reason, "delete the file, or start again with a larger quarantine");
-    lane.misfits().insert(path.clone(), found.identity);
+    let misfit = Misfit {
+        identity: found.identity,
+        since: Instant::now(),
+    };
+    let mut misfits = lane.misfits();
+    // Its age grows on although it was changed.
+    let known = misfits.entry(path.clone()).or_insert(misfit);
+    known.identity = found.identity;
     Ok(())
 }
 

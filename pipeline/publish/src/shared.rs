@@ -8,6 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use groma_archive::Store;
 use groma_archive::disk::{Disk, Place};
@@ -28,6 +29,14 @@ use crate::table::TABLES_DIR;
 use crate::tree::{Identity, Tree};
 use crate::{Config, DatatypeConfig, PublishError};
 
+/// A claimed file that is larger than the whole quarantine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Misfit {
+    pub(crate) identity: Identity,
+    /// When this run of the publisher found it.
+    pub(crate) since: Instant,
+}
+
 /// One datatype on its way.
 pub(crate) struct Lane {
     pub(crate) datatype: DatatypeConfig,
@@ -38,7 +47,7 @@ pub(crate) struct Lane {
     /// Nothing more is picked up while the quarantine has no room for a file that is waiting.
     is_held: AtomicBool,
     /// Claimed files that the quarantine could not take if it were empty: they stay where they are.
-    misfits: Mutex<BTreeMap<SpoolPath, Identity>>,
+    misfits: Mutex<BTreeMap<SpoolPath, Misfit>>,
 }
 
 impl Lane {
@@ -48,10 +57,17 @@ impl Lane {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn misfits(&self) -> MutexGuard<'_, BTreeMap<SpoolPath, Identity>> {
+    pub(crate) fn misfits(&self) -> MutexGuard<'_, BTreeMap<SpoolPath, Misfit>> {
         self.misfits
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns how long the oldest pending file has waited, including the files that stay claimed.
+    pub(crate) fn oldest_pending(&self) -> Duration {
+        let misfits = self.misfits();
+        let ages = misfits.values().map(|misfit| misfit.since.elapsed());
+        ages.fold(self.backlog.oldest(), Duration::max)
     }
 
     pub(crate) fn hold_for_quarantine(&self, is_held: bool) {
@@ -165,6 +181,35 @@ impl Shared {
 }
 
 impl Shared {
+    /// Counts files that stayed claimed and are gone now as dropped.
+    pub(crate) fn drop_missing_misfits(&self, lane: &Lane) {
+        let known: Vec<_> = lane.misfits().clone().into_iter().collect();
+        for (path, Misfit { identity, .. }) in known {
+            let claimed = self.tree.claimed_dir(&path.datatype, path.date);
+            let looked = self.tree.dir(&claimed);
+            let looked = looked.and_then(|dir| self.tree.look(&dir, path.file.as_str()));
+            match looked {
+                // FUSE may number a file again, and a writer may go on writing it.
+                Ok(Some(found))
+                    if found.identity.inode == identity.inode
+                        || found.identity.size_bytes == identity.size_bytes => {}
+                Ok(_) => self.drop_misfit(lane, &path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.drop_misfit(lane, &path);
+                }
+                // It may still be there.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn drop_misfit(&self, lane: &Lane, path: &SpoolPath) {
+        lane.misfits().remove(path);
+        lane.metrics.dropped();
+        let detail = "deleted by somebody else; it was larger than the quarantine";
+        self.breach(Breach::Deleted, &path.to_string(), detail);
+    }
+
     /// Counts a breach of the spool's contract and puts it on record.
     pub(crate) fn breach(&self, breach: Breach, file: &str, detail: &str) {
         self.metrics.violation(breach.as_str());

@@ -13,6 +13,10 @@ use groma_publish::{Config, Form, Quarantine};
 const DAY: &str = "ndt7/2026/01/01";
 const PUBLISHED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"published\"}";
 const FULL: &str = "groma_publish_quarantine_full{datatype=\"ndt7\"}";
+const DROPPED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"dropped\"}";
+const QUARANTINED: &str = "groma_publish_files_total{datatype=\"ndt7\",state=\"quarantined\"}";
+const PENDING: &str = "groma_publish_pending_files{datatype=\"ndt7\"}";
+const OLDEST: &str = "groma_publish_oldest_pending_seconds{datatype=\"ndt7\"}";
 const MAX_BYTES: u64 = 8192;
 
 fn config(lab: &Lab) -> Config {
@@ -20,6 +24,15 @@ fn config(lab: &Lab) -> Config {
     config.max_file_bytes = 100;
     config.quarantine_max_bytes = MAX_BYTES;
     config
+}
+
+/// The right side of the equation of states, without blocked files: equal to the files that were spooled.
+fn sum_of_states(running: &Running) -> u64 {
+    let spooled = running.metric("groma_publish_files_total{datatype=\"ndt7\",state=\"spooled\"}");
+    let states = [PUBLISHED, PENDING, QUARANTINED, DROPPED];
+    let sum = states.map(|state| running.metric(state)).iter().sum();
+    assert_eq!(spooled, sum);
+    sum
 }
 
 #[test]
@@ -52,6 +65,10 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
     lab.write(&format!("{DAY}/later.json"), b"[]");
     wait_for("a later file", || running.metric(PUBLISHED) == 2);
     assert_eq!(running.metric(FULL), 0);
+    // It stays pending, and its age grows.
+    assert_eq!(running.metric(PENDING), 1);
+    assert_eq!(sum_of_states(&running), 3);
+    wait_for("its age", || running.metric(OLDEST) >= 2);
     running.stop().unwrap();
     assert_eq!(lab.arrived().len(), 2);
     let kept = lab.spool.claimed_dir().join("ndt7/2026-01-01/huge.bin");
@@ -77,6 +94,30 @@ fn a_file_larger_than_the_quarantine_stays_and_holds_nobody_up() {
     note.set_times(common::both_times(long_ago)).unwrap();
     quarantine.drop(file, "me").unwrap();
     assert_eq!(quarantine.list().unwrap(), []);
+}
+
+#[test]
+fn a_deleted_file_that_was_larger_than_the_quarantine_counts_as_dropped() {
+    let dir = common::tempdir();
+    let lab = Lab::new(dir.path(), Form::Tgz);
+    let path = format!("{DAY}/huge.bin").parse().unwrap();
+    lab.spool
+        .write(&path, &vec![7; 4 * MAX_BYTES as usize])
+        .unwrap();
+    let running = Running::start(config(&lab), Arc::new(lab.store()));
+    let note_path = dir
+        .path()
+        .join("state/quarantine/ndt7/2026-01-01/huge.bin.reason.json");
+    wait_for("its age", || {
+        running.metric(OLDEST) >= 1 && note_path.exists()
+    });
+    assert_eq!(running.metric(PENDING), 1);
+    fs::remove_file(lab.spool.claimed_dir().join("ndt7/2026-01-01/huge.bin")).unwrap();
+    wait_for("the drop", || running.metric(DROPPED) == 1);
+    wait_for("the end of its age", || running.metric(OLDEST) == 0);
+    assert_eq!(running.metric(PENDING), 0);
+    assert_eq!(sum_of_states(&running), 1);
+    running.stop().unwrap();
 }
 
 /// Fills the quarantine, and plants among the claimed files one that may not be read.

@@ -123,7 +123,7 @@ impl Sealer<'_> {
             }
             let found = self.shared.tree.look(&self.claimed, name)?;
             let found = found.map(|found| found.identity);
-            if found.is_some() && misfits.get(&path) == found.as_ref() {
+            if found.is_some() && misfits.get(&path).map(|misfit| misfit.identity) == found {
                 return Ok(true);
             }
             // One file always fits, whatever the limits are.
