@@ -8,14 +8,17 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use groma_archive::hex;
 use groma_lake_store::Committed;
 use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
 
 use super::Lake;
 use crate::LoadError;
 use crate::object::Object;
 
-/// What the file of a claim says: the date of the rows and, where the object's name had it, its date directory.
+/// The content of a claim's file: the date of the rows and, where the object's name had it, its date directory.
+#[derive(Debug, PartialEq, Eq)]
 struct Claim {
     date: Date,
     filed: Option<Date>,
@@ -110,10 +113,19 @@ impl Lake {
 }
 
 impl Claim {
+    /// Reads a claim. One of an earlier version has no checksum, and no directory where the object's name had none.
     fn parse(text: &str) -> Option<Claim> {
-        let (date, filed) = match text.split_once(' ') {
+        let (fields, sum) = match text.rsplit_once(' ') {
+            Some((fields, sum)) if fields.contains(' ') => (fields, Some(sum)),
+            _ => (text, None),
+        };
+        if sum.is_some_and(|sum| sum != checksum(fields)) {
+            return None;
+        }
+        let (date, filed) = match fields.split_once(' ') {
+            Some((date, NOT_FILED)) => (date, None),
             Some((date, filed)) => (date, Some(filed.parse().ok()?)),
-            None => (text, None),
+            None => (fields, None),
         };
         Some(Claim {
             date: date.parse().ok()?,
@@ -137,7 +149,49 @@ impl Claim {
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.date)?;
-        self.filed.map_or(Ok(()), |filed| write!(f, " {filed}"))
+        let filed = self.filed.map(|filed| filed.to_string());
+        let fields = format!("{} {}", self.date, filed.as_deref().unwrap_or(NOT_FILED));
+        write!(f, "{fields} {}", checksum(&fields))
+    }
+}
+
+/// Stands for the date directory of an object whose name had none.
+const NOT_FILED: &str = "-";
+
+/// The first digits of a SHA-256: a claim with a changed date would give an object rows under two dates.
+fn checksum(fields: &str) -> String {
+    hex(&Sha256::digest(fields)[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_bit_of_a_claim_gives_no_other_date() {
+        let date = "2020-03-18".parse().unwrap();
+        for filed in [None, Some(date)] {
+            let claim = Claim { date, filed };
+            let text = claim.to_string();
+            assert_eq!(Claim::parse(&text), Some(Claim { date, filed }));
+            for bit in 0..text.len() * 8 {
+                let mut bytes = text.clone().into_bytes();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let changed = String::from_utf8_lossy(&bytes);
+                assert_eq!(Claim::parse(&changed), None, "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn claims_of_earlier_versions_are_read() {
+        let date = "2020-03-18".parse().unwrap();
+        let filed = Some("2020-03-19".parse().unwrap());
+        assert_eq!(
+            Claim::parse("2020-03-18"),
+            Some(Claim { date, filed: None })
+        );
+        let both = Claim::parse("2020-03-18 2020-03-19");
+        assert_eq!(both, Some(Claim { date, filed }));
     }
 }
