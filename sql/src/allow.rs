@@ -79,50 +79,28 @@ const SHOWN: [&str; 2] = ["\"tables\"", "__show_tables_expanded"];
 /// Returns an error that names the first thing that is not allowed in `tree`, the result of `json_serialize_sql`. `views` are
 /// the names of the lake's views with their schemas.
 pub fn check<'a>(tree: &Value, views: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
-    let mut with_names = HashSet::new();
-    collect_with_names(tree, &mut with_names);
-    let check = Check {
+    let mut check = Check {
         functions: FUNCTIONS
             .lines()
             .filter(|line| !line.starts_with('#'))
             .flat_map(str::split_ascii_whitespace)
             .collect(),
         views: views.map(str::to_ascii_lowercase).collect(),
-        with_names,
+        with_names: Vec::new(),
     };
     check.value(tree)
-}
-
-/// The names that `WITH` clauses define anywhere in the query.
-fn collect_with_names(value: &Value, names: &mut HashSet<String>) {
-    match value {
-        Value::Object(members) => {
-            if let Some(entries) = value.pointer("/cte_map/map").and_then(Value::as_array) {
-                let keys = entries.iter().filter_map(|entry| entry["key"].as_str());
-                names.extend(keys.map(str::to_ascii_lowercase));
-            }
-            if let Some(name) = members.get("cte_name").and_then(Value::as_str) {
-                names.insert(name.to_ascii_lowercase());
-            }
-            members
-                .values()
-                .for_each(|value| collect_with_names(value, names));
-        }
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| collect_with_names(item, names)),
-        _ => {}
-    }
 }
 
 struct Check {
     functions: HashSet<&'static str>,
     views: HashSet<String>,
-    with_names: HashSet<String>,
+    /// The names that `WITH` clauses define where the check is now. Elsewhere the engine takes the same names for those of its
+    /// own catalog.
+    with_names: Vec<String>,
 }
 
 impl Check {
-    fn value(&self, value: &Value) -> anyhow::Result<()> {
+    fn value(&mut self, value: &Value) -> anyhow::Result<()> {
         match value {
             Value::Object(members) => self.object(members),
             Value::Array(items) => items.iter().try_for_each(|item| self.value(item)),
@@ -130,7 +108,7 @@ impl Check {
         }
     }
 
-    fn object(&self, members: &Map<String, Value>) -> anyhow::Result<()> {
+    fn object(&mut self, members: &Map<String, Value>) -> anyhow::Result<()> {
         let text = |name: &str| members.get(name).and_then(Value::as_str);
         if let Some(class) = text("class") {
             one_of(&EXPRESSIONS, class, "expressions of the kind")?;
@@ -148,7 +126,40 @@ impl Check {
                 kind => one_of(&TABLES, kind, "clauses of the kind")?,
             }
         }
-        members.values().try_for_each(|value| self.value(value))
+        let outer_names = self.with_names.len();
+        if let Some(clause) = members.get("cte_map") {
+            self.with_clause(clause)?;
+        }
+        for (member, value) in members.iter().filter(|(member, _)| *member != "cte_map") {
+            self.member(member, value, text("cte_name"))?;
+        }
+        self.with_names.truncate(outer_names);
+        Ok(())
+    }
+
+    /// Each query of a `WITH` clause sees the names before its own.
+    fn with_clause(&mut self, clause: &Value) -> anyhow::Result<()> {
+        let Some(entries) = clause["map"].as_array() else {
+            bail!("this form of a WITH clause is not allowed here");
+        };
+        for entry in entries {
+            self.value(entry)?;
+            let name = entry["key"].as_str().unwrap_or_default();
+            self.with_names.push(name.to_ascii_lowercase());
+        }
+        Ok(())
+    }
+
+    /// Checks a member of an object. The name of a query that reads its own rows is known in the part that is repeated, and
+    /// that of a query that runs once in the part that uses it.
+    fn member(&mut self, member: &str, value: &Value, own: Option<&str>) -> anyhow::Result<()> {
+        let Some(own) = own.filter(|_| matches!(member, "right" | "child")) else {
+            return self.value(value);
+        };
+        self.with_names.push(own.to_ascii_lowercase());
+        let checked = self.value(value);
+        self.with_names.pop();
+        checked
     }
 
     fn function(&self, name: &str, members: &Map<String, Value>) -> anyhow::Result<()> {
@@ -161,7 +172,7 @@ impl Check {
         Ok(())
     }
 
-    fn table_function(&self, members: &Map<String, Value>) -> anyhow::Result<()> {
+    fn table_function(&mut self, members: &Map<String, Value>) -> anyhow::Result<()> {
         let Some(Value::Object(function)) = members.get("function") else {
             bail!("this form of a table function is not allowed here");
         };

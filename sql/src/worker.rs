@@ -62,7 +62,8 @@ impl Workers {
     pub fn run(&self, sql: &str, format: Format) -> anyhow::Result<Outcome> {
         let format = if format == Format::Csv { "csv" } else { "json" };
         let cpu_seconds = (self.timeout.as_secs() + 1) * self.threads;
-        let mut child = Command::new(std::env::current_exe().context("find this program")?)
+        // The path of this program may lead to a newer one by now.
+        let mut child = Command::new("/proc/self/exe")
             .arg("worker")
             .args([
                 "--format",

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +23,11 @@ impl Server {
     }
 
     fn start_with(lake: &Lake, arguments: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_groma-sql"))
+        Server::start_program(Path::new(env!("CARGO_BIN_EXE_groma-sql")), lake, arguments)
+    }
+
+    fn start_program(program: &Path, lake: &Lake, arguments: &[&str]) -> Server {
+        let mut child = Command::new(program)
             .args([
                 "serve",
                 "--listen",
@@ -214,6 +219,12 @@ fn no_function_that_is_not_on_the_list_is_answered() {
         format!("from parquet_metadata('{table}')"),
         format!("with \"{table}\" as (select 1) select * from (select 1), \"{table}\""),
         "with x as (select 1) from memory.main.x".to_owned(),
+        // A name of a WITH clause where the clause does not define it is one of the engine's catalog.
+        "from (with duckdb_views as (select 1) select 1), duckdb_views".to_owned(),
+        "with duckdb_views as (from duckdb_views) from duckdb_views".to_owned(),
+        "with recursive duckdb_views as (select sql from duckdb_views union all select sql from duckdb_views) from duckdb_views".to_owned(),
+        "with recursive a as (from duckdb_views), duckdb_views as (select 1) from a".to_owned(),
+        "(with sqlite_master as (select '') from sqlite_master) union all (select sql from sqlite_master)".to_owned(),
         "from glob('*')".to_owned(),
         "from which_secret('s3://a', 's3')".to_owned(),
         "from arrow_scan(1, 2, 3)".to_owned(),
@@ -236,11 +247,24 @@ fn no_function_that_is_not_on_the_list_is_answered() {
 }
 
 #[test]
+fn a_server_whose_program_was_replaced_still_answers() {
+    let lake = lake();
+    let program = lake.dir.path().join("groma-sql");
+    std::fs::copy(env!("CARGO_BIN_EXE_groma-sql"), &program).unwrap();
+    let server = Server::start_program(&program, &lake, &[]);
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, "a newer program").unwrap();
+    server.is_well();
+}
+
+#[test]
 fn the_language_of_a_query_is_answered() {
     let lake = lake();
     let server = Server::start(&lake);
     for query in [
         "with recursive c(n) as (select 1 union all select n + 1 from c where n < 3) select * from c",
+        "with recursive c(n, m) using key (n) as (select 1, 1 union select n, m + 1 from c where m < 3), d as (from c) from d",
+        "with a as (with b as (select 1) from b), c as materialized (from a) (from a) union all (from c) order by 1",
         "select id, count(*) filter (where id > 1) from lab.probe1 group by all having count(*) > 0 order by 1 desc nulls last limit 3 offset 1",
         "select lag(id) over (partition by id % 2 order by id rows between 1 preceding and current row) from lab.probe1 qualify row_number() over () < 3",
         "select list_transform([1, 2], lambda x: x + 1), [x for x in [1, 2] if x > 1], {'k': 1}.k, map {'a': 1}['a']",
