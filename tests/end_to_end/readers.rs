@@ -79,6 +79,15 @@ fn publish(form: &str, root: &Path, archive: &Path) {
         if form == "pusher" { '_' } else { '-' }
     );
     arguments.push(&node);
+    // Files are claimed when their bundle is due, which takes a minute or longer by default.
+    let ages: &[&str] = match form {
+        "pusher" => &[
+            "-archive_wait_time_min=1s",
+            "-archive_wait_time_expected=1s",
+        ],
+        _ => &["-bundle-age-max=1s"],
+    };
+    arguments.extend(ages);
     // The schema has no privacy, and the publisher refuses to start without the operator's declaration.
     let privacy = root.join("privacy.json");
     let declaration = format!("-datatype-privacy-file=foo1:{}", privacy.display());
