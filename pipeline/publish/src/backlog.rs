@@ -48,6 +48,8 @@ struct State {
     batches: BTreeMap<Date, Batch>,
     /// Since when the files wait that the worker has taken last.
     in_hand: Option<Instant>,
+    /// The worker is done with the bundles of an earlier run and takes batches.
+    has_begun: bool,
     /// Nothing more will come, and after this instant nobody waits for what is left.
     deadline: Option<Instant>,
 }
@@ -113,7 +115,7 @@ impl Backlog {
     /// Whether nothing waits and the worker has nothing in hand.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.batches.is_empty() && state.in_hand.is_none()
+        state.has_begun && state.batches.is_empty() && state.in_hand.is_none()
     }
 
     /// For how long the oldest file has been waiting, those included that the worker has in hand.
@@ -138,6 +140,7 @@ impl Backlog {
     pub(crate) fn take(&self, limits: Limits) -> Option<(Date, Batch)> {
         let mut state = self.lock();
         state.in_hand = None;
+        state.has_begun = true;
         loop {
             let now = Instant::now();
             if state.deadline.is_some_and(|deadline| now >= deadline) {

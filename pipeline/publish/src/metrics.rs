@@ -383,6 +383,12 @@ impl DatatypeMetrics {
         self.all.pending.get_or_create(&self.label()).dec();
     }
 
+    /// Returns the number of claimed files that are not archived.
+    pub(crate) fn pending(&self) -> u64 {
+        let pending = self.all.pending.get_or_create(&self.label()).get();
+        pending.try_into().unwrap_or_default()
+    }
+
     /// Somebody else took a claimed file away.
     pub(crate) fn dropped(&self) {
         self.file("dropped");

@@ -286,6 +286,7 @@ impl Publisher {
     fn show_ages(&self) {
         for lane in self.shared.lanes.values() {
             self.shared.drop_missing_misfits(lane);
+            self.shared.drop_missing_claimed(lane);
             lane.metrics.oldest_pending(lane.oldest_pending().as_secs());
         }
     }

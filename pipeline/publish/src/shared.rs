@@ -203,6 +203,51 @@ impl Shared {
         }
     }
 
+    /// Counts claimed files as dropped that are gone although the publisher did not remove them. Only the thread that claims
+    /// files may call this, so that nothing is claimed meanwhile.
+    pub(crate) fn drop_missing_claimed(&self, lane: &Lane) {
+        if lane.metrics.pending() == 0 || !lane.backlog.is_idle() {
+            return;
+        }
+        match self.count_claimed(lane) {
+            Ok(there) => {
+                let missing = lane.metrics.pending().saturating_sub(there);
+                if missing > 0 {
+                    let datatype = &lane.datatype.name;
+                    tracing::warn!(%datatype, missing, "claimed files were deleted by another program before they were archived");
+                }
+                for _ in 0..missing {
+                    lane.metrics.dropped();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot count the claimed files"),
+        }
+    }
+
+    fn count_claimed(&self, lane: &Lane) -> io::Result<u64> {
+        let claimed = self.tree.claimed_of(&lane.datatype.name);
+        let dates = match self.tree.dir(&claimed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            dates => dates?,
+        };
+        let mut found = Vec::new();
+        self.tree.each_entry(&dates, |date, is_dir| {
+            if is_dir {
+                found.push(format!("{claimed}/{date}"));
+            }
+            Ok(true)
+        })?;
+        let mut count = 0;
+        for dir in found {
+            let dir = self.tree.dir(&dir)?;
+            self.tree.each_entry(&dir, |_, _| {
+                count += 1;
+                Ok(true)
+            })?;
+        }
+        Ok(count)
+    }
+
     fn drop_misfit(&self, lane: &Lane, path: &SpoolPath) {
         lane.misfits().remove(path);
         lane.metrics.dropped();

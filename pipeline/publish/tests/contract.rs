@@ -100,6 +100,27 @@ fn every_breach_is_on_record_with_its_file() {
 }
 
 #[test]
+fn claimed_files_that_are_deleted_before_their_bundle_count_as_dropped() {
+    let dir = common::tempdir();
+    let lab = Lab::new(dir.path(), Form::Tgz);
+    for name in ["a", "b"] {
+        let path = format!("{DAY}/{name}").parse().unwrap();
+        lab.spool.write(&path, b"x").unwrap();
+    }
+    let mut config = lab.config();
+    config.flush_age = Duration::from_secs(2);
+    let running = Running::start(config, Arc::new(lab.store()));
+    let pending = "groma_publish_pending_files{datatype=\"ndt7\"}";
+    wait_for("the claims", || running.metric(pending) == 2);
+    fs::remove_dir_all(lab.spool.claimed_dir().join("ndt7")).unwrap();
+    let dropped = "groma_publish_files_total{datatype=\"ndt7\",state=\"dropped\"}";
+    wait_for("the drop", || running.metric(dropped) == 2);
+    assert_eq!(running.metric(pending), 0);
+    running.stop().unwrap();
+    assert_eq!(lab.arrived().len(), 0);
+}
+
+#[test]
 fn what_somebody_else_deletes_is_on_record_and_counted_as_dropped() {
     let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
