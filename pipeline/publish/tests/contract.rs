@@ -137,7 +137,7 @@ fn what_somebody_else_deletes_is_on_record_and_counted_as_dropped() {
     fs::remove_file(lab.spool.claimed_dir().join("ndt7/2026-01-01/z-last")).unwrap();
     wait_for("the first", || running.metric(PUBLISHED) == 1);
     let dropped = "groma_publish_files_total{datatype=\"ndt7\",state=\"dropped\"}";
-    assert_eq!(running.metric(dropped), 1);
+    wait_for("the drop", || running.metric(dropped) == 1);
     running.stop().unwrap();
     let event = ("deleted".to_owned(), format!("{DAY}/z-last"));
     assert_eq!(events(&dir.path().join("state")), [event]);
