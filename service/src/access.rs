@@ -107,12 +107,17 @@ fn is_direct_loopback(peer: IpAddr, headers: &HeaderMap) -> bool {
         && !NOT_DIRECT.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Returns whether the value of a `Host` header (RFC 9110, section 7.2) names this machine's loopback.
-pub fn is_loopback_host(host: &str) -> bool {
+/// Returns the name or address in the value of a `Host` header (RFC 9110, section 7.2), without port and brackets.
+pub fn host_name(host: &str) -> &str {
     let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
     };
+    name.unwrap_or_default()
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = host_name(host);
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
 }

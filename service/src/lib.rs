@@ -25,7 +25,7 @@ mod supervise;
 mod terminal;
 mod values;
 
-pub use access::{Access, TokenError, is_loopback_host};
+pub use access::{Access, TokenError, host_name};
 pub use active::{Active, ActiveGuard};
 pub use admin::{ADMIN_DESCRIPTORS, Answer, Page, Parameters, serve_admin, serve_admin_with};
 pub use descriptors::{DescriptorError, need_descriptors};

@@ -12,7 +12,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use groma_service::{HttpLimits, is_loopback_host, serve_http, until_signal};
+use groma_service::{HttpLimits, host_name, serve_http, until_signal};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -216,15 +216,12 @@ impl Policy {
     }
 
     fn is_host(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.split(':').next().unwrap_or_default(),
-        };
+        let name = host_name(host);
         let is_named = self
             .hosts
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(name));
-        is_named || name.parse::<IpAddr>().is_ok() || is_loopback_host(host)
+        is_named || name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
     }
 }
 

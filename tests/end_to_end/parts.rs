@@ -39,6 +39,16 @@ impl Drop for Part {
     }
 }
 
+/// Waits until a part's log has this text.
+pub(crate) fn wait_for_log(log: &Path, text: &str) {
+    wait_for(text, PATIENCE, || {
+        fs::read_to_string(log)
+            .unwrap()
+            .contains(text)
+            .then_some(())
+    });
+}
+
 #[test]
 fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
     let temporary = tempfile::tempdir().unwrap();
@@ -92,10 +102,7 @@ fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
         .concat(),
         &log,
     );
-    wait_for("the recorder", PATIENCE, || {
-        let text = fs::read_to_string(&log).unwrap();
-        text.contains("recording").then_some(())
-    });
+    wait_for_log(&log, "recording");
     let uuid = uuid_of(&measure(&address, "upload"));
     server.end();
     recorder.end();
@@ -185,10 +192,7 @@ fn the_recorder_takes_m_labs_flags_without_any_privilege() {
         .spawn()
         .unwrap();
     let recorder = Part(child);
-    wait_for("the recorder", PATIENCE, || {
-        let text = fs::read_to_string(&log).unwrap();
-        text.contains("recording").then_some(())
-    });
+    wait_for_log(&log, "recording");
 
     // Asking for its metrics is a connection: its server's end is excluded by port, the client's is recorded.
     let inside = format!("--net=/proc/{}/ns/net", recorder.0.id());

@@ -8,18 +8,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::groma::{command, groma, program, run, told, wait_for};
 use crate::lab::PATIENCE;
-use crate::parts::Part;
+use crate::parts::{Part, wait_for_log};
 
 const NDT7: [&str; 4] = ["ndt7", "--ndt7_addr_cleartext", "127.0.0.1:0", "--datadir"];
-
-fn wait_for_log(log: &Path, text: &str) {
-    wait_for(text, PATIENCE, || {
-        fs::read_to_string(log)
-            .unwrap()
-            .contains(text)
-            .then_some(())
-    });
-}
 
 #[test]
 fn an_idle_server_stops_at_once() {
