@@ -7,7 +7,8 @@ use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use groma_lake::{are_keys_of, keys_path};
+use groma_lake::are_keys_of;
+use groma_lake_layout::keys_path;
 use groma_lake_store::{LakeFile, LakeStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::bloom_filter::Sbbf;

@@ -245,7 +245,7 @@ fn sealed(lab: &Path, numbers: impl Iterator<Item = usize>) -> (PathBuf, PathBuf
     let later = "2024-05-08T00:00:00Z".parse().unwrap();
     groma_lake::seal(lab.join("lake"), later, &settings, None).unwrap();
     let part = lab.join("lake/lab/probe1/sealed/date=2024-05-06/part-000000-0.parquet");
-    let keys = groma_lake::keys_path(&part).unwrap();
+    let keys = groma_lake_layout::keys_path(&part).unwrap();
     (part, keys)
 }
 

@@ -5,12 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use groma_lake_layout::TEMPORARY_DIR;
 use groma_spool::{RENAME_LOCK, sync_dir};
 
 use crate::{Inner, LakeStore, digest, directory};
-
-/// Where files of a directory are while they are written.
-const DIR: &str = ".tmp";
 
 /// A file that is being written: in the lake's `.tmp`, locked while its writer lives, or in this machine's temporary
 /// directory until a bucket gets it. Dropped without a commit, it vanishes.
@@ -36,7 +34,7 @@ impl LakeStore {
     pub fn new_file(&self, target: PathBuf) -> io::Result<NewFile> {
         let temporary = match &self.0 {
             Inner::Directory(root) => {
-                let temporary = root.join(DIR).join(temporary_name());
+                let temporary = root.join(TEMPORARY_DIR).join(temporary_name());
                 directory::create_parent(root, &temporary)?;
                 temporary
             }
@@ -62,7 +60,7 @@ impl LakeStore {
         if self.is_bucket() {
             return Ok(0);
         }
-        let dir = self.root().join(DIR);
+        let dir = self.root().join(TEMPORARY_DIR);
         let mut cleared = 0;
         for name in directory::list(self.root(), &dir)? {
             // Another loader may be about to lock it.

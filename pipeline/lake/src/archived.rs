@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 
 use crate::LakeError;
 use crate::log::{self, Log, Part, Source};
-use crate::names::{PartPath, Stem};
 use crate::table::Table;
+use groma_lake_layout::{PartPath, Stem};
 
 /// Experiment, datatype and date.
 type Key = (String, String, Date);

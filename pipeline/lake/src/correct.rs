@@ -15,24 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::archived::Archived;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::merge::{Input, merge};
-use crate::names::{Sha256Hex, Stem};
 use crate::rebuild;
 use crate::seal::{finish, remove, source};
 use crate::staged::{self, Staged};
-use crate::table::{Kind, Table, list, parquet_stems};
+use crate::table::{Table, stems};
 use crate::{LakeError, Pass, Settings};
-
-/// Where the loader puts the rows of an object that correct those in a part.
-pub fn correction_path(table: &Table, date: Date, stem: &str) -> PathBuf {
-    table
-        .day(Kind::Corrections, date)
-        .join(format!("{stem}.parquet"))
-}
-
-/// Where the record of an object is that was removed on purpose.
-pub fn removal_path(table: &Table, date: Date, stem: &str) -> PathBuf {
-    table.day(Kind::Removed, date).join(format!("{stem}.json"))
-}
+use groma_lake_layout::{Kind, Sha256Hex, Stem};
 
 /// An object that was removed on purpose. Its rows never come back from the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +58,7 @@ pub fn remove_object(
     reason: &str,
     settings: &Settings,
 ) -> Result<Removal, LakeError> {
-    let name = PathBuf::from(format!("{stem}.parquet"));
+    let name = PathBuf::from(Kind::Live.file_name(stem));
     Stem::try_from(stem.to_owned()).map_err(LakeError::name(&name))?;
     let log = Log::read(table, date)?;
     let unknown = || LakeError::Unknown {
@@ -81,7 +69,7 @@ pub fn remove_object(
         let source = &part.sources[at];
         source.object_bytes.zip(source.object_sha256.clone())
     } else {
-        let path = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
+        let path = table.file(Kind::Live, date, stem);
         let input = Input::open(table.store(), path, None).map_err(|error| match error {
             error if error.is_gone() => unknown(),
             error => error,
@@ -97,7 +85,7 @@ pub fn remove_object(
         reason: reason.to_owned(),
         at: Timestamp::now(),
     };
-    let path = removal_path(table, date, stem);
+    let path = table.file(Kind::Removed, date, stem);
     let text = serde_json::to_vec(&removal).expect("a removal is JSON");
     let written = table.store().replace(&path, &text);
     written.map_err(LakeError::io("write", &path))?;
@@ -115,13 +103,12 @@ pub(crate) fn apply(
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
     let mut failed = rebuild::rebuild(table, date, settings, pass).err();
-    let removed = list(table.store(), &table.day(Kind::Removed, date))?;
-    for stem in removed.iter().filter_map(|name| name.strip_suffix(".json")) {
-        if let Err(error) = remove_rows(table, date, settings, archived, stem, pass) {
+    for stem in stems(table, Kind::Removed, date)? {
+        if let Err(error) = remove_rows(table, date, settings, archived, &stem, pass) {
             failed.get_or_insert(error);
         }
     }
-    for stem in parquet_stems(table.store(), &table.day(Kind::Corrections, date))? {
+    for stem in stems(table, Kind::Corrections, date)? {
         if let Err(error) = replace_rows(table, date, settings, archived, &stem, pass) {
             failed.get_or_insert(error);
         }
@@ -150,7 +137,7 @@ pub(crate) fn is_late(
     if !is_better(&input, held) {
         return Ok(false);
     }
-    let correction = correction_path(table, date, stem);
+    let correction = table.file(Kind::Corrections, date, stem);
     let placed = table.store().place_over(path, &correction);
     placed.map_err(LakeError::io("move", path))?;
     Ok(true)
@@ -173,7 +160,7 @@ fn replace_rows(
     stem: &str,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
-    let path = correction_path(table, date, stem);
+    let path = table.file(Kind::Corrections, date, stem);
     let input = match Input::open(table.store(), path.clone(), None) {
         Ok(input) => input,
         Err(error) if error.is_gone() => return Ok(()),
@@ -187,7 +174,7 @@ fn replace_rows(
     finish(table, date, &log)?;
     let Some((part, at)) = log.holder(stem) else {
         // Its part is gone: the rows become live ones.
-        let live = table.day(Kind::Live, date).join(format!("{stem}.parquet"));
+        let live = table.file(Kind::Live, date, stem);
         let placed = table.store().place(&path, &live);
         return placed.map_err(LakeError::io("place", live));
     };
@@ -222,12 +209,12 @@ fn remove_rows(
     stem: &str,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
-    let Some(removal) = read_removal(table.store(), &removal_path(table, date, stem))? else {
+    let Some(removal) = read_removal(table.store(), &table.file(Kind::Removed, date, stem))? else {
         return Ok(());
     };
     let is_it = |sha256: Option<&str>| sha256 == Some(&*removal.object_sha256);
     for kind in [Kind::Live, Kind::Corrections] {
-        let path = table.day(kind, date).join(format!("{stem}.parquet"));
+        let path = table.file(kind, date, stem);
         match Input::open(table.store(), path.clone(), None) {
             Ok(input) => {
                 let sha256 = input

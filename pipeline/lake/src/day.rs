@@ -1,5 +1,6 @@
 //! What is in force of a date: the one rule for every reader of live and sealed rows.
 
+use groma_lake_layout::Kind;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use jiff::civil::Date;
 
 use crate::LakeError;
 use crate::log::{Act, Entry, Log, Part, Source};
-use crate::table::{Kind, Table, parquet_stems};
+use crate::table::{Table, stems};
 
 /// A date of a table at one moment. Its files hold every row exactly once, however many sealers are at work.
 #[derive(Debug)]
@@ -26,8 +27,7 @@ impl Day {
     ///
     /// The live files are listed first: one that is removed after that has its rows in a part that is in place by then.
     pub fn read(table: &Table, date: Date) -> Result<Day, LakeError> {
-        let live_dir = table.day(Kind::Live, date);
-        let live = parquet_stems(table.store(), &live_dir)?;
+        let live = stems(table, Kind::Live, date)?;
         let log = Log::read(table, date)?;
         let mut placed: Vec<&Part> = Vec::new();
         for part in log.parts() {
@@ -47,7 +47,7 @@ impl Day {
             .filter(|part| !void.contains(part.path.stem()))
             .map(|part| table.dir().join(&part.path))
             .collect();
-        files.extend(small.map(|stem| live_dir.join(format!("{stem}.parquet"))));
+        files.extend(small.map(|stem| table.file(Kind::Live, date, stem)));
         let is_seal = |entry: &Entry| entry.act == Act::Seal;
         Ok(Day {
             date,
@@ -59,7 +59,7 @@ impl Day {
 
     /// The SHA-256 of a part in hexadecimal, as its log says; none for a live file that no sealer wrote.
     pub fn sha256(&self, file: &Path) -> Option<&str> {
-        let name = file.file_name()?.to_str()?.strip_suffix(".parquet")?;
+        let name = Kind::Live.stem_of(file.file_name()?.to_str()?)?;
         let part = self.log.parts().find(|part| part.path.stem() == name)?;
         Some(&part.sha256)
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::names::FieldError;
+use groma_lake_layout::FieldError;
 
 /// A pass over a table that could not be finished; what it had done stays right, and the next one goes on.
 #[derive(Debug, thiserror::Error)]

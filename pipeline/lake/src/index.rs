@@ -4,6 +4,7 @@
 //! also every file in force, and `<lake>/index.html` shows the first to people. With them a plain web server or a bucket
 //! serves the whole lake to anonymous readers. They are derived: whoever writes last is right.
 
+use groma_lake_layout::{INDEX_JSON, INDEX_PAGE, Kind};
 use std::path::Path;
 
 use arrow_schema::{DataType, Field, Fields};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::day::Day;
 use crate::log::Source;
 use crate::seal::count_lines;
-use crate::table::{Kind, Table, list};
+use crate::table::{Table, list};
 use crate::{LICENCE, LakeError};
 
 mod page;
@@ -80,16 +81,16 @@ pub fn publish_index(lake: impl Into<LakeStore>) -> Result<(), LakeError> {
         if dataset.dates.is_empty() {
             continue;
         }
-        put(&lake, &table.dir().join("index.json"), &to_json(&dataset))?;
+        put(&lake, &table.dir().join(INDEX_JSON), &to_json(&dataset))?;
         for figures in &mut dataset.dates {
             figures.files.clear();
         }
         index.datasets.push(dataset);
     }
     let root = lake.root();
-    put(&lake, &root.join("index.json"), &to_json(&index))?;
+    put(&lake, &root.join(INDEX_JSON), &to_json(&index))?;
     let page = page::html(&index);
-    put(&lake, &root.join("index.html"), page.as_bytes())
+    put(&lake, &root.join(INDEX_PAGE), page.as_bytes())
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

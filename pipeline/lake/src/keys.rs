@@ -6,8 +6,9 @@
 //! the table has. They follow from the parts, and say in their metadata ([`PART_SHA256`]) from which bytes: who finds none, or
 //! those of another part, reads the part. Whatever is wrong with keys stops nothing.
 
+use groma_lake_layout::{Kind, keys_path};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
@@ -24,7 +25,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::LakeError;
 use crate::log::{Log, Part};
-use crate::table::{Kind, Table};
+use crate::table::{Table, stems};
 
 /// Keys of a row group, which is what a look-up decodes.
 const GROUP_ROWS: usize = 8192;
@@ -36,15 +37,6 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// An `id` and the number of its row.
 type Key = (Box<str>, i64);
-
-/// Where the keys of this table file are, if it has any: `live/date=…/x.parquet` or `sealed/…` becomes `keys/date=…/x.keys`.
-pub fn keys_path(file: &Path) -> Option<PathBuf> {
-    let day = file.parent()?;
-    let table = day.parent()?.parent()?;
-    let keys = table.join(Kind::Keys.as_str());
-    let name = Path::new(file.file_name()?).with_extension("keys");
-    Some(keys.join(day.file_name()?).join(name))
-}
 
 /// Whether a file of keys was made from the part with this SHA-256.
 pub fn are_keys_of(keys: &ParquetMetaData, part_sha256: &str) -> bool {
@@ -72,29 +64,20 @@ pub(crate) fn publish(table: &Table, log: &Log) {
     }
 }
 
-/// Removes the keys of parts that are gone, and gives whether a sealed part has none.
+/// Removes the key files of data files that are gone. Returns whether a sealed data file has no key file.
 pub(crate) fn sweep(table: &Table, date: Date) -> Result<bool, LakeError> {
-    let store = table.store();
-    let stems = |dir: &Path, suffix: &str| -> Result<HashSet<String>, LakeError> {
-        let names = store.list(dir).map_err(LakeError::io("list", dir))?;
-        let stem = |name: &String| name.strip_suffix(suffix).map(str::to_owned);
-        Ok(names.iter().filter_map(stem).collect())
-    };
-    // Before the parts, which are in place before their keys.
-    let dir = table.day(Kind::Keys, date);
-    let keys = stems(&dir, ".keys")?;
-    let sealed = stems(&table.day(Kind::Sealed, date), ".parquet")?;
-    let live = stems(&table.day(Kind::Live, date), ".parquet")?;
-    for orphan in keys
-        .iter()
-        .filter(|stem| !sealed.contains(*stem) && !live.contains(*stem))
-    {
-        let path = dir.join(format!("{orphan}.keys"));
-        store
-            .remove(&path)
-            .map_err(LakeError::io("remove", &path))?;
+    // Key files are listed before the data files, because a data file is in place before its key file.
+    let keys = stems(table, Kind::Keys, date)?;
+    let sealed: HashSet<String> = stems(table, Kind::Sealed, date)?.into_iter().collect();
+    let live: HashSet<String> = stems(table, Kind::Live, date)?.into_iter().collect();
+    for orphan in &keys {
+        if !sealed.contains(orphan) && !live.contains(orphan) {
+            let path = table.file(Kind::Keys, date, orphan);
+            let removed = table.store().remove(&path);
+            removed.map_err(LakeError::io("remove", path))?;
+        }
     }
-    Ok(!sealed.is_subset(&keys))
+    Ok(sealed.iter().any(|stem| !keys.contains(stem)))
 }
 
 fn is_written(table: &Table, part: &Part, keys: &Path) -> bool {

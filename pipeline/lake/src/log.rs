@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
 
 use groma_archive::hex;
 use groma_lake_store::Held;
@@ -15,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
-use crate::names::{PartPath, Sha256Hex, StagedPath, Stem};
-use crate::table::{Kind, Table};
+use crate::table::Table;
+use groma_lake_layout::{PartPath, Sha256Hex, StagedPath, Stem};
 
 /// The version of the format that this crate writes.
 const VERSION: u32 = 1;
@@ -168,7 +167,7 @@ impl Entry {
             if part.path.date() != date {
                 return wrong("path", &part.path, "date");
             }
-            if !part.staged.is_of(table, date, number) {
+            if !part.staged.is_of(table.paths(), date, number) {
                 return wrong("staged", &part.staged, "table, date or entry");
             }
         }
@@ -268,7 +267,7 @@ impl Log {
         entry: Entry,
     ) -> Result<bool, LakeError> {
         let number = self.entries.len();
-        let path = path(table, date, number);
+        let path = table.paths().log_entry(date, number);
         let text = entry.to_bytes();
         let is_ours = match table.store().create(&path, &text) {
             Ok(()) => true,
@@ -285,12 +284,8 @@ impl Log {
     }
 }
 
-fn path(table: &Table, date: Date, number: usize) -> PathBuf {
-    table.day(Kind::Log, date).join(format!("{number:06}.json"))
-}
-
 fn read_entry(table: &Table, date: Date, number: usize) -> Result<Option<Entry>, LakeError> {
-    let path = path(table, date, number);
+    let path = table.paths().log_entry(date, number);
     match table.store().read(&path) {
         Ok(text) => Entry::parse(&text, table, date, number)
             .map(Some)
@@ -300,13 +295,7 @@ fn read_entry(table: &Table, date: Date, number: usize) -> Result<Option<Entry>,
     }
 }
 
-/// The number of the entry with this file name.
-pub(crate) fn number(name: &str) -> Option<usize> {
-    let number = name.strip_suffix(".json")?.parse().ok()?;
-    (format!("{number:06}.json") == name).then_some(number)
-}
-
 /// Whether the log of a date has an entry of this number.
 pub(crate) fn has(table: &Table, date: Date, number: usize) -> Result<bool, LakeError> {
-    table.has(&path(table, date, number))
+    table.has(&table.paths().log_entry(date, number))
 }

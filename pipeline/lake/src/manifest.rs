@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::LakeError;
 use crate::log::{Act, Log, Part, Source};
-use crate::table::{Kind, Table};
+use crate::table::Table;
 
 /// The licence of everything in a lake.
 pub const LICENCE: &str = "CC0-1.0";
@@ -77,7 +77,6 @@ struct Object<'a> {
 
 /// Writes the manifests of all sealing entries that have none, and those again whose parts were corrected.
 pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
-    let dir = table.day(Kind::Sealed, date);
     let is_corrected = log.entries.iter().any(|entry| entry.act == Act::Correct);
     let current: HashMap<&str, &Part> = log.parts().map(|part| (&*part.path, part)).collect();
     let (mut objects_so_far, mut is_whole) = (0, true);
@@ -92,7 +91,7 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
         let objects = sources().filter(|source| !source.removed).count() as u64;
         objects_so_far += sources().count() as u64;
         is_whole &= sources().all(Source::is_whole);
-        let path = dir.join(file_name(number));
+        let path = table.paths().manifest(date, number);
         if !is_corrected && table.has(&path)? {
             continue;
         }
@@ -167,25 +166,6 @@ fn corrections<'a>(log: &'a Log, parts: &'a [Part]) -> Vec<Correction<'a>> {
         }
     }
     corrections
-}
-
-/// `_manifest.json`, then `_manifest.1.json` and so on.
-fn file_name(number: usize) -> String {
-    match number {
-        0 => "_manifest.json".to_owned(),
-        number => format!("_manifest.{number}.json"),
-    }
-}
-
-/// Whether a file of a sealed date is a manifest, by its name.
-pub(crate) fn is_manifest(name: &str) -> bool {
-    let number = name
-        .strip_prefix("_manifest")
-        .and_then(|rest| rest.strip_suffix(".json"));
-    number.is_some_and(|number| match number.strip_prefix('.') {
-        Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
-        None => number.is_empty(),
-    })
 }
 
 fn file(part: &Part) -> File<'_> {

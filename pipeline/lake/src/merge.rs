@@ -19,8 +19,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
 
-use crate::names::Sha256Hex;
 use crate::{LakeError, Settings};
+use groma_lake_layout::Sha256Hex;
 
 /// Named in every file; a fixed text, so that the same inputs are the same bytes.
 const CREATED_BY: &str = "groma-lake";

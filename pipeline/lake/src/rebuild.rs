@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 
 use crate::archived::Archived;
-use crate::correct::{Removal, correction_path, read_removal, removal_path, replace};
+use crate::correct::{Removal, read_removal, replace};
 use crate::log::{Log, Part, Source};
 use crate::merge::Input;
-use crate::names::PartPath;
 use crate::seal::{finish, remove, source};
-use crate::table::{Kind, Table, parquet_stems};
+use crate::table::{Table, stems};
 use crate::{LakeError, Pass, Settings};
+use groma_lake_layout::{Kind, PartPath};
 
 /// Whether the archive has all objects of a part that were not removed on purpose.
 pub(crate) fn is_possible(
@@ -49,9 +49,7 @@ pub(crate) fn set_aside(
 }
 
 fn aside_path(table: &Table, date: Date, stem: &str) -> PathBuf {
-    table
-        .day(Kind::Damaged, date)
-        .join(format!("{stem}.parquet"))
+    table.file(Kind::Damaged, date, stem)
 }
 
 /// Whether a part was moved to `damaged/` and is not rebuilt yet, so that its objects have to be loaded again. A part that is
@@ -68,7 +66,7 @@ pub(crate) fn rebuild(
     settings: &Settings,
     pass: &mut Pass,
 ) -> Result<(), LakeError> {
-    let stems = parquet_stems(table.store(), &table.day(Kind::Damaged, date))?;
+    let stems = stems(table, Kind::Damaged, date)?;
     if stems.is_empty() {
         return Ok(());
     }
@@ -117,7 +115,7 @@ fn loaded_again(table: &Table, date: Date, part: &Part) -> Result<Option<Content
             sources.push(old.clone());
             continue;
         }
-        let path = correction_path(table, date, &old.stem);
+        let path = table.file(Kind::Corrections, date, &old.stem);
         match Input::open(table.store(), path.clone(), None) {
             Ok(input) => {
                 sources.push(source(table, date, &input, old.stem.clone())?);
@@ -140,7 +138,10 @@ fn loaded_again(table: &Table, date: Date, part: &Part) -> Result<Option<Content
 }
 
 fn is_removed(table: &Table, date: Date, source: &Source) -> Result<bool, LakeError> {
-    let removal = read_removal(table.store(), &removal_path(table, date, &source.stem))?;
+    let removal = read_removal(
+        table.store(),
+        &table.file(Kind::Removed, date, &source.stem),
+    )?;
     let same = |removal: &Removal| source.object_sha256.as_ref() == Some(&removal.object_sha256);
     Ok(removal.as_ref().is_some_and(same))
 }

@@ -16,11 +16,11 @@ use crate::keys;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::manifest;
 use crate::merge::{Input, merge};
-use crate::names::{PartPath, Sha256Hex, Stem};
 use crate::rebuild;
 use crate::staged::{self, Staged};
-use crate::table::{Kind, Table, parquet_stems};
+use crate::table::{Table, stems};
 use crate::{LakeError, Settings};
+use groma_lake_layout::{Kind, PartPath, Sha256Hex, Stem, keys_path};
 
 /// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn tend_live(
     pass: &mut Pass,
     lacks_keys: bool,
 ) -> Result<(), LakeError> {
-    let live = parquet_stems(table.store(), &table.day(Kind::Live, date))?;
+    let live = stems(table, Kind::Live, date)?;
     if live.is_empty() {
         // Its rows are sealed, and nothing came since: parts and manifests are older than the removal of live files.
         if lacks_keys {
@@ -205,7 +205,7 @@ fn due(
         .ages(&dir)
         .map_err(LakeError::io("list", &dir))?;
     let is_old = |stem: &String| {
-        let age = ages.get(&format!("{stem}.parquet"));
+        let age = ages.get(&Kind::Live.file_name(stem));
         age.is_some_and(|age| *age >= settings.compact_after)
     };
     let is_due = small.len() >= settings.compact_files.max(2)
@@ -230,24 +230,23 @@ pub(crate) fn clear(
     linger: Duration,
     late: Late,
 ) -> Result<usize, LakeError> {
-    let dir = table.day(Kind::Live, date);
     let settled = log.parts().filter(|part| {
         let in_place = table.store().age(&table.dir().join(&part.path));
         in_place.is_some_and(|age| age >= linger)
     });
     let void: HashSet<&str> = settled.flat_map(Part::replaced).collect();
     let mut removed = 0;
-    for stem in parquet_stems(table.store(), &dir)? {
+    for stem in stems(table, Kind::Live, date)? {
         if !void.contains(stem.as_str()) {
             continue;
         }
-        let path = dir.join(format!("{stem}.parquet"));
+        let path = table.file(Kind::Live, date, &stem);
         if late == Late::Correct && correct::is_late(table, date, log, &stem, &path)? {
             continue;
         }
         removed += usize::from(remove(table, &path)?);
         // Only a compacted file has keys.
-        if let Some(Err(error)) = keys::keys_path(&path).map(|keys| remove(table, &keys)) {
+        if let Some(Err(error)) = keys_path(&path).map(|keys| remove(table, &keys)) {
             tracing::warn!(%error, "keys of a replaced file stay until the next pass");
         }
     }
@@ -323,12 +322,11 @@ impl Work<'_> {
         log: &Log,
         pass: &mut Pass,
     ) -> Result<Vec<Vec<Input>>, LakeError> {
-        let dir = self.table.day(Kind::Live, self.date);
         let mut groups: Vec<Vec<Input>> = Vec::new();
         for stem in stems {
             let part = log.parts().find(|part| part.path.stem() == stem);
             let sha256 = part.map(|part| &*part.sha256);
-            let path = dir.join(format!("{stem}.parquet"));
+            let path = self.table.file(Kind::Live, self.date, &stem);
             let input = match Input::open(self.table.store(), path.clone(), sha256) {
                 Ok(input) => input,
                 Err(error) if error.is_damage() => {
@@ -401,7 +399,7 @@ pub(crate) fn source(
     let errors = if let Some(origin) = &input.origin {
         origin.errors
     } else {
-        let errors = table.day(Kind::Errors, date).join(format!("{stem}.jsonl"));
+        let errors = table.file(Kind::Errors, date, &stem);
         count_lines(table.store(), &errors)?
     };
     let origin = input.origin.as_ref();

@@ -17,13 +17,8 @@ use tempfile::TempPath;
 
 use crate::LakeError;
 use crate::log::{Log, Part};
-use crate::names::StagedPath;
 use crate::table::{Table, list};
-
-/// Where parts wait in a directory, and in a bucket, whose names are not hidden by a dot. Neither is an experiment's name.
-const DIR: &str = ".staged";
-const DIR_OF_BUCKET: &str = "staged-parts";
-pub(crate) const DIRS: [&str; 2] = [DIR, DIR_OF_BUCKET];
+use groma_lake_layout::{STAGED_DIR, STAGED_DIR_IN_BUCKET, StagedPath};
 
 /// In a bucket a writer gives up after so long, and leftovers are older than twice that.
 const WRITER_LIVES: Duration = Duration::from_hours(12);
@@ -43,9 +38,9 @@ pub(crate) struct Staged {
 
 fn dir(store: &LakeStore) -> &'static str {
     if store.is_bucket() {
-        DIR_OF_BUCKET
+        STAGED_DIR_IN_BUCKET
     } else {
-        DIR
+        STAGED_DIR
     }
 }
 
@@ -76,7 +71,7 @@ impl Staged {
             let (file, local) = temporary.into_parts();
             return Ok(staged(file, local.to_path_buf(), Some(local)));
         }
-        let dir = table.lake().join(DIR);
+        let dir = table.lake().join(STAGED_DIR);
         create_dirs_durable(table.lake(), &dir).map_err(LakeError::io("create", &dir))?;
         let path = dir.join(&name);
         loop {
@@ -115,7 +110,7 @@ impl Drop for Staged {
 /// Makes these files durable where others find them.
 pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError> {
     if !table.store().is_bucket() {
-        let dir = table.lake().join(DIR);
+        let dir = table.lake().join(STAGED_DIR);
         return sync_dir(&dir).map_err(LakeError::io("sync", dir));
     }
     for file in staged {

@@ -12,11 +12,10 @@ use parquet::file::reader::ChunkReader as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
-use crate::log::{self, Act, Entry, Log, Part};
-use crate::manifest;
-use crate::names::is_file_name;
+use crate::log::{Act, Entry, Log, Part};
 use crate::seal::{Late, clear};
-use crate::table::{Kind, Table};
+use crate::table::Table;
+use groma_lake_layout::{Kind, TablePath, date_of, is_file_name};
 
 use super::Mirrored;
 
@@ -38,7 +37,7 @@ pub(super) fn dates(table: &Table) -> Result<BTreeMap<Date, Files>, LakeError> {
         let dir = table.dir().join(kind.as_str());
         let folders = table.store().sizes_by_folder(&dir);
         for (folder, sizes) in folders.map_err(LakeError::io("list", &dir))? {
-            if let Some(date) = crate::table::date_of(&folder)
+            if let Some(date) = date_of(&folder)
                 && !sizes.is_empty()
             {
                 let files = sizes.into_iter().filter(|(name, _)| is_file_name(name));
@@ -153,7 +152,7 @@ impl Listed<'_> {
         let void: HashSet<&str> = parts.flat_map(Part::replaced).collect();
         for kind in [Kind::Live, Kind::Sealed] {
             for name in self.of(kind) {
-                let rows = name.strip_suffix(".parquet");
+                let rows = Kind::Live.stem_of(name);
                 if rows.is_some_and(|stem| !void.contains(stem)) {
                     let sha256 = part_of(kind, name).map(|part| &*part.sha256);
                     self.copy_file(kind, name, sha256, is_corrected, mirrored)?;
@@ -163,11 +162,14 @@ impl Listed<'_> {
         // Manifests say that the parts are there.
         for name in self
             .of(Kind::Sealed)
-            .filter(|name| manifest::is_manifest(name))
+            .filter(|name| TablePath::is_manifest(name))
         {
             self.copy_file(Kind::Sealed, name, None, is_corrected, mirrored)?;
         }
-        for name in self.of(Kind::Keys).filter(|name| name.ends_with(".keys")) {
+        for name in self
+            .of(Kind::Keys)
+            .filter(|name| Kind::Keys.stem_of(name).is_some())
+        {
             self.copy_file(Kind::Keys, name, None, is_corrected, mirrored)?;
         }
         mirrored.removed += clear(copied, *date, &log, linger, Late::Remove)?;
@@ -207,7 +209,7 @@ impl Listed<'_> {
             path: from.clone(),
             reason,
         };
-        let number = log::number(name)
+        let number = TablePath::log_number(name)
             .ok_or_else(|| wrong("its name is not the number of an entry".to_owned()))?;
         let to = copied.day(Kind::Log, *date).join(name);
         let size_bytes = self.files.get(&(Kind::Log, name.to_owned())).copied();
@@ -296,7 +298,7 @@ impl Listed<'_> {
             return Err(LakeError::Damaged { path: from });
         }
         // Other table files have their checksum in themselves.
-        if sha256.is_none() && name.ends_with(".parquet") {
+        if sha256.is_none() && Kind::Live.stem_of(name).is_some() {
             source.verify().map_err(LakeError::io("read", &from))?;
         }
         target.commit_over().map_err(write)?;

@@ -320,7 +320,7 @@ fn keys_stand_beside_parts() {
 
     let table = lab.table().dir();
     let part = table.join(format!("sealed/date={OPEN}/part-000001-0.parquet"));
-    let keys = groma_lake::keys_path(&part).unwrap();
+    let keys = groma_lake_layout::keys_path(&part).unwrap();
     let [Some(id), Some(row)] = columns(&keys, ["id", "row"]) else {
         panic!("the columns are there");
     };

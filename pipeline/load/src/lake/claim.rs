@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use groma_archive::hex;
+use groma_lake_layout::Kind;
 use groma_lake_store::Committed;
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
@@ -60,7 +61,7 @@ impl Lake {
     /// The date of an object that was loaded before there were claims. Only who asked for another date than that of the name
     /// left a file then; the name may have been the bare one.
     fn date_before_claims(&self, object: &Object) -> Result<Option<Date>, LoadError> {
-        let moved = self.table(object).join("moved").join(&object.stem);
+        let moved = self.table_of(object).moved(&object.stem);
         if let Some(claim) = self.read_claim(moved)? {
             return Ok(Some(claim.date));
         }
@@ -83,19 +84,12 @@ impl Lake {
         let live = self.live_path(experiment, datatype, date, stem);
         // The account stands before the rows do, so that nobody can come between the two looks.
         let account = self.account_path(experiment, datatype, date, stem);
-        Ok(self.stands(&live)? || self.stands(&account)?)
+        Ok(self.is_there(&live)? || self.is_there(&account)?)
     }
 
     fn claim_path(&self, object: &Object) -> PathBuf {
-        let day = format!("date={}", object.bundled);
-        let claims = self.table(object).join("claims").join(day);
-        claims.join(&object.stem)
-    }
-
-    fn table(&self, object: &Object) -> PathBuf {
-        self.root()
-            .join(object.experiment.as_str())
-            .join(object.datatype.as_str())
+        self.table_of(object)
+            .file(Kind::Claims, object.bundled, &object.stem)
     }
 
     fn read_claim(&self, path: PathBuf) -> Result<Option<Claim>, LoadError> {

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use groma_lake::{
-    Removal, Sources, Table, correction_path, is_set_aside, read_removal, removal_path,
-};
+use groma_lake::{Removal, Sources, Table, is_set_aside, read_removal};
+use groma_lake_layout::Kind;
 use groma_lake_store::{Held, Origin, guarded};
 use jiff::civil::Date;
 use parquet::errors::ParquetError;
@@ -52,7 +51,7 @@ impl Lake {
         let is_live = self.exists(&self.live_path(experiment, datatype, date, stem))?;
         if let Some((source, part)) = sources.get(experiment, datatype, date, stem)? {
             if let Some(pending) =
-                self.origin(correction_path(&self.lake_table(object), date, stem))?
+                self.origin(self.table_of(object).file(Kind::Corrections, date, stem))?
             {
                 return Ok(Some(pending));
             }
@@ -150,13 +149,16 @@ impl Lake {
         object: &Object,
         date: Date,
     ) -> Result<Option<Removal>, LoadError> {
-        let path = removal_path(&self.lake_table(object), date, &object.stem);
+        let path = self
+            .table_of(object)
+            .file(Kind::Removed, date, &object.stem);
         Ok(read_removal(self.store(), &path)?)
     }
 
     /// Where the rows are put that correct those in a part.
     pub(crate) fn correction_path(&self, object: &Object, date: Date) -> PathBuf {
-        correction_path(&self.lake_table(object), date, &object.stem)
+        self.table_of(object)
+            .file(Kind::Corrections, date, &object.stem)
     }
 
     fn lake_table(&self, object: &Object) -> Table {

@@ -1,8 +1,7 @@
-//! The lake: where tables stand, and how a file comes to stand there.
+//! The lake: the files of each archive object, and how a file appears under its name.
 //!
-//! `<root>/<experiment>/<datatype>/live/date=YYYY-MM-DD/<stem>.parquet` holds the rows of one archive object, and
-//! `…/errors/date=…/<stem>.jsonl` what could not be made a row, and `…/account/date=…/<stem>.json` what became of how many. In a directory files
-//! being written are in `<root>/.tmp`.
+//! `live/` has the rows of one archive object, `errors/` the members that could not become rows, and `account/` the counts of
+//! both; [`groma_lake_layout`] defines the paths. In a directory, unfinished files are in `<lake>/.tmp`.
 
 mod account;
 mod claim;
@@ -21,13 +20,15 @@ pub use parquet::writer_properties;
 
 use std::path::{Path, PathBuf};
 
+use groma_lake_layout::{Kind, TablePath};
 use groma_lake_store::LakeStore;
 use groma_spool::Name;
 use jiff::civil::Date;
 
 use crate::LoadError;
+use crate::object::Object;
 
-/// Before each step that another loader may see, or by which it is seen; where tests let one loader wait for another.
+/// Called before each step that another loader can observe; tests make one loader wait here for another.
 #[inline]
 fn step() {
     #[cfg(test)]
@@ -41,42 +42,42 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// The lake at this place; a directory is created by the first load.
+    /// Returns the lake at this location; the first load creates its directory.
     pub fn new(place: impl Into<LakeStore>) -> Lake {
         Lake {
             store: place.into(),
         }
     }
 
-    /// Where it is.
+    /// Returns its storage.
     pub fn store(&self) -> &LakeStore {
         &self.store
     }
 
-    /// Whether a file of the lake stands already; a lake that does not say is an error, which may pass.
+    /// Reports whether a file of the lake exists. If the lake does not answer, the error may be temporary.
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, LoadError> {
         step();
-        self.stands(path)
+        self.is_there(path)
     }
 
-    fn stands(&self, path: &Path) -> Result<bool, LoadError> {
+    fn is_there(&self, path: &Path) -> Result<bool, LoadError> {
         self.store
             .try_exists(path)
             .map_err(LoadError::lake("look for", path))
     }
 
-    /// What all its paths begin with: its directory, or nothing for a bucket.
+    /// Returns the beginning of all its paths: its directory, or nothing for a bucket.
     pub fn root(&self) -> &Path {
         self.store.root()
     }
 
-    /// Where the rows of the archive object with this stem stand.
+    /// Returns the file with the rows of the archive object with this name without extension.
     pub fn live_path(&self, experiment: &Name, datatype: &Name, date: Date, stem: &str) -> PathBuf {
-        self.day(experiment, datatype, "live", date)
-            .join(format!("{stem}.parquet"))
+        self.table(experiment, datatype)
+            .file(Kind::Live, date, stem)
     }
 
-    /// Where the error list of the archive object with this stem stands; there is none when all its members are rows.
+    /// Returns the error list of an archive object. The file does not exist if all members of the object are rows.
     pub fn errors_path(
         &self,
         experiment: &Name,
@@ -84,11 +85,11 @@ impl Lake {
         date: Date,
         stem: &str,
     ) -> PathBuf {
-        self.day(experiment, datatype, "errors", date)
-            .join(format!("{stem}.jsonl"))
+        self.table(experiment, datatype)
+            .file(Kind::Errors, date, stem)
     }
 
-    /// Where the account of the archive object with this stem stands: one JSON object with the keys `object`, `members`,
+    /// Returns the account of an archive object: one JSON object with the keys `object`, `members`,
     /// `loaded`, `failed`, `skipped`, `rows`, `errors`, `damaged` and `unknown_fields`; `members = loaded + failed + skipped`.
     pub fn account_path(
         &self,
@@ -97,19 +98,19 @@ impl Lake {
         date: Date,
         stem: &str,
     ) -> PathBuf {
-        self.day(experiment, datatype, "account", date)
-            .join(format!("{stem}.json"))
+        self.table(experiment, datatype)
+            .file(Kind::Account, date, stem)
     }
 
-    fn day(&self, experiment: &Name, datatype: &Name, kind: &str, date: Date) -> PathBuf {
-        self.root()
-            .join(experiment.as_str())
-            .join(datatype.as_str())
-            .join(kind)
-            .join(format!("date={date}"))
+    fn table(&self, experiment: &Name, datatype: &Name) -> TablePath {
+        TablePath::new(self.root(), experiment.clone(), datatype.clone())
     }
 
-    /// Removes unfinished files of loaders that died and returns how many; a living loader holds a lock on its own.
+    fn table_of(&self, object: &Object) -> TablePath {
+        self.table(&object.experiment, &object.datatype)
+    }
+
+    /// Removes unfinished files of loaders that died and returns their number. A running loader holds a lock on each of its files.
     pub fn clear_abandoned(&self) -> Result<usize, LoadError> {
         self.store
             .clear_abandoned()

@@ -1,4 +1,4 @@
-//! The names that a log entry may hold. Each is parsed into a type that cannot leave its directory.
+//! The names that a log entry may contain. Each is parsed into a type that cannot lead out of its directory.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,12 +7,16 @@ use std::path::Path;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Kind, Table};
+use crate::{Kind, STAGED_DIR, STAGED_DIR_IN_BUCKET, TablePath, date_dir, date_of};
 
 /// Longest file name of Linux file systems, in bytes.
 const NAME_BYTES: usize = 255;
 
-/// A name in a log entry that breaks the rules of its field.
+/// How the names of data files begin: of compacted live dates, and of sealed dates.
+const COMPACTED: &str = "compact-";
+const SEALED: &str = "part-";
+
+/// A name in a log entry that violates the rules of its field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field {field}: {text:?} {rule}")]
 pub struct FieldError {
@@ -31,7 +35,7 @@ impl FieldError {
     }
 }
 
-/// The file name of a table file without its extension: one path component that is not hidden.
+/// The file name of a data file without its extension: one path component that is not hidden.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Stem(String);
@@ -56,8 +60,8 @@ pub struct StagedPath(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256Hex(String);
 
-/// Whether a text is one visible component of a path.
-pub(crate) fn is_file_name(text: &str) -> bool {
+/// Reports whether a text is one visible component of a path.
+pub fn is_file_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= NAME_BYTES
         && !text.starts_with('.')
@@ -82,66 +86,63 @@ impl TryFrom<String> for Stem {
 }
 
 impl PartPath {
-    pub(crate) fn new(kind: Kind, date: Date, number: usize, index: usize) -> PartPath {
-        let name = if kind == Kind::Sealed {
-            "part"
+    /// Returns the path of a data file of the log entry `number`; `index` counts the data files of that entry. `kind` is
+    /// [`Kind::Sealed`] or [`Kind::Live`].
+    pub fn new(kind: Kind, date: Date, number: usize, index: usize) -> PartPath {
+        let (kind, name) = if kind == Kind::Sealed {
+            (kind, SEALED)
         } else {
-            "compact"
+            (Kind::Live, COMPACTED)
         };
-        let text = format!(
-            "{}/date={date}/{name}-{number:06}-{index}.parquet",
-            kind.as_str()
-        );
+        let file = kind.file_name(&format!("{name}{number:06}-{index}"));
+        let text = format!("{}/{}/{file}", kind.as_str(), date_dir(date));
         PartPath { text, date }
     }
 
     fn parse(text: &str) -> Option<Date> {
         let (kind, rest) = text.split_once('/')?;
         let (day, file) = rest.split_once('/')?;
-        let date: Date = day.strip_prefix("date=")?.parse().ok()?;
-        let name = match kind {
-            "live" => "compact-",
-            "sealed" => "part-",
-            _ => return None,
-        };
-        let numbers = file.strip_prefix(name)?.strip_suffix(".parquet")?;
+        let date = date_of(day)?;
+        let (kind, name) = [(Kind::Live, COMPACTED), (Kind::Sealed, SEALED)]
+            .into_iter()
+            .find(|(known, _)| known.as_str() == kind)?;
+        let numbers = kind.stem_of(file)?.strip_prefix(name)?;
         let (number, index) = numbers.split_once('-')?;
         let is_number =
             |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        // The date as this program writes it, not another spelling that means the same day.
-        let is_plain = format!("date={date}") == day;
-        (is_plain && number.len() >= 6 && is_number(number) && is_number(index)).then_some(date)
+        (number.len() >= 6 && is_number(number) && is_number(index)).then_some(date)
     }
 
-    pub(crate) fn date(&self) -> Date {
+    /// Returns the date of the rows.
+    pub fn date(&self) -> Date {
         self.date
     }
 
-    /// The path as text.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is a part of a sealed date.
-    pub(crate) fn is_sealed(&self) -> bool {
-        self.text.starts_with("sealed/")
+    /// Reports whether the file belongs to a sealed date.
+    pub fn is_sealed(&self) -> bool {
+        Path::new(&self.text).starts_with(Kind::Sealed.as_str())
     }
 
-    /// The file name.
+    /// Returns the file name.
     pub fn file_name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The file name without its extension.
+    /// Returns the file name without its extension.
     pub fn stem(&self) -> &str {
         let name = self.file_name();
-        name.strip_suffix(".parquet").unwrap_or(name)
+        Kind::Live.stem_of(name).unwrap_or(name)
     }
 }
 
 impl Stem {
-    /// Reads the name of a file without its extension.
-    pub(crate) fn of(path: &Path) -> Result<Stem, FieldError> {
+    /// Returns the name of a file without its extension.
+    pub fn of(path: &Path) -> Result<Stem, FieldError> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Stem::try_from(stem.into_owned())
     }
@@ -160,18 +161,18 @@ impl TryFrom<String> for PartPath {
 }
 
 impl StagedPath {
-    /// The path of the staged file `name` in the staging directory `dir`.
-    pub(crate) fn new(dir: &str, name: &str) -> StagedPath {
+    /// Returns the path of the staged file `name` in the staging directory `dir`.
+    pub fn new(dir: &str, name: &str) -> StagedPath {
         StagedPath(format!("{dir}/{name}"))
     }
 
-    /// The path as text.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the file was staged for this entry of this log.
-    pub(crate) fn is_of(&self, table: &Table, date: Date, number: usize) -> bool {
+    /// Reports whether the file was staged for the entry `number` of the log of this table and date.
+    pub fn is_of(&self, table: &TablePath, date: Date, number: usize) -> bool {
         let (experiment, datatype) = (table.experiment(), table.datatype());
         let begin = format!("{experiment}.{datatype}.{date}.{number}.");
         self.0
@@ -184,9 +185,9 @@ impl TryFrom<String> for StagedPath {
     type Error = FieldError;
 
     fn try_from(text: String) -> Result<StagedPath, FieldError> {
-        let is_staged = text
-            .split_once('/')
-            .is_some_and(|(dir, name)| crate::staged::DIRS.contains(&dir) && is_file_name(name));
+        let is_staged = text.split_once('/').is_some_and(|(dir, name)| {
+            [STAGED_DIR, STAGED_DIR_IN_BUCKET].contains(&dir) && is_file_name(name)
+        });
         if is_staged {
             Ok(StagedPath(text))
         } else {
@@ -197,8 +198,11 @@ impl TryFrom<String> for StagedPath {
 }
 
 impl Sha256Hex {
-    pub(crate) fn of(digest: &[u8; 32]) -> Sha256Hex {
-        Sha256Hex(groma_archive::hex(digest))
+    /// Returns the hexadecimal form of a digest.
+    pub fn of(digest: &[u8; 32]) -> Sha256Hex {
+        let digit = |nibble| char::from_digit(u32::from(nibble), 16);
+        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Sha256Hex(digits.filter_map(digit).collect())
     }
 }
 
@@ -216,7 +220,7 @@ impl TryFrom<String> for Sha256Hex {
     }
 }
 
-/// Makes a name print as it was written and serve as a path and as text.
+/// Implements the conversions of a name to text and to a path.
 macro_rules! as_text {
     ($($name:ident . $text:tt),+) => {$(
         impl fmt::Display for $name {
