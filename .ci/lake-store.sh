@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lake-store.sh CACHE: tests of lakes in buckets against a store of other people, when their code or this script changed.
+# lake-store.sh CACHE: tests of lakes in buckets against a third-party store, when their code or this script changed.
 # .ci/sql.sh ran before it and built groma-sql.
 set -euo pipefail
 cache=$1
@@ -10,7 +10,7 @@ if [[ $(cat "$stamp" 2>/dev/null) == "$hash" ]]; then
     echo "as tested before"
     exit 0
 fi
-# An environment of its own: others are made anew when their lists change.
+# This environment is separate: the others are rebuilt when their package lists change.
 if [[ $(cat "$cache/lake-store/installed" 2>/dev/null) != "${stores[*]}" ]]; then
     python3 -m venv "$cache/lake-store"
     "$cache/lake-store/bin/pip" install --quiet "${stores[@]}"
@@ -21,5 +21,5 @@ cargo clippy -p groma-lake-store -p groma-lake --all-targets --features groma-la
 cargo test -p groma-lake --features s3 --test lake -- kill:: dates:: mirror::a_copy_follows_a_bucket
 cargo build -p groma --features s3
 sql/tests/bucket.py "${CARGO_TARGET_DIR:-target}/debug/groma" "$cache/sql-target/debug/groma-sql" \
-    "$GROMA_STORES/bin/moto_server"
+    "$GROMA_STORES/bin/python"
 echo "$hash" >"$stamp"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """A lake in a bucket from the first test to the last question, by every program that reads it.
 
-    sql/tests/bucket.py GROMA GROMA_SQL MOTO_SERVER
+    sql/tests/bucket.py GROMA GROMA_SQL PYTHON
 
-GROMA is built with the feature s3; MOTO_SERVER is another one's S3. Prints what was done; fails with the first thing that
-is wrong.
+GROMA is built with the feature s3; PYTHON is an interpreter that has the package moto. Prints each step; fails with the
+first one that goes wrong.
 """
 
 import json
@@ -19,7 +19,8 @@ import time
 import urllib.error
 import urllib.request
 
-groma, groma_sql, moto = sys.argv[1:]
+groma, groma_sql, python = sys.argv[1:]
+s3_server = os.path.join(os.path.dirname(__file__), "../../tests/src/s3_server.py")
 
 
 def free_port():
@@ -110,7 +111,7 @@ def main():
     port = free_port()
     os.environ.update(AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}", AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
                       AWS_REGION="us-east-1")
-    store = subprocess.Popen([moto, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = subprocess.Popen([python, s3_server, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         put = urllib.request.Request(f"http://127.0.0.1:{port}/archive", method="PUT")
         until(lambda: urllib.request.urlopen(put).status == 200)

