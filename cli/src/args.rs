@@ -1,12 +1,12 @@
-//! The command line as a whole; each command's own flags stand with the command.
+//! The command line; each command defines its own flags.
 
 use clap::{Parser, Subcommand};
 use groma_service::LogFormat;
 use tracing::Level;
 
 use crate::command::{
-    completions, demo, export, find, load, measure, mirror, ndt7, publish, quarantine, seal, show,
-    tcp_info, up,
+    completions, demo, export, find, load, manifest, measure, mirror, ndt7, publish, quarantine,
+    seal, show, tcp_info, up,
 };
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
@@ -16,14 +16,14 @@ use crate::command::{
     version,
     propagate_version = true,
     after_help = "\
-Begin with `groma demo`: a test, its data on their way, and the row that they become.
+Begin with `groma demo`: it runs a test, follows the data, and shows the row.
 `groma up` keeps the same lab running; `groma measure` tests against any ndt7 server.
 
 Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage or no consent.
 Logs go to standard error; GROMA_LOG=debug shows more."
 )]
 pub(crate) struct Groma {
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(
         long,
         global = true,
@@ -33,14 +33,14 @@ pub(crate) struct Groma {
     )]
     log_format: LogFormat,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Groma {
-    /// The chosen log format, and the level that suits the command: services tell
-    /// what they do, commands for people only what is wrong.
+    /// Returns the chosen log format and the level of the command: services log their steps, commands for people only
+    /// warnings and errors.
     pub(crate) fn logging(&self) -> (LogFormat, Level) {
         let level = match &self.command {
             Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => Level::INFO,
@@ -53,7 +53,7 @@ impl Groma {
     }
 }
 
-/// The commands, in the order in which a newcomer meets them. Each is described where its flags are.
+/// The commands, in the order in which a newcomer uses them. The help of each is beside its flags.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::Args),
@@ -70,5 +70,6 @@ pub(crate) enum Command {
     Find(find::Args),
     Mirror(mirror::Args),
     TcpInfo(tcp_info::Args),
+    Manifest(manifest::Args),
     Completions(completions::Args),
 }

@@ -1,4 +1,4 @@
-//! What the program says about itself: a change of it is seen in a review.
+//! The help of every command, in snapshots, so that a review sees each change.
 
 use std::process::Command;
 
@@ -30,6 +30,7 @@ fn help_teaches() {
         "seal",
         "find",
         "mirror",
+        "manifest",
         "tcp-info",
         "completions",
     ];

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod load;
+pub(crate) mod manifest;
 pub(crate) mod measure;
 pub(crate) mod mirror;
 pub(crate) mod ndt7;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use crate::args::Command;
 
-/// Runs a command to its end and gives the exit code.
+/// Runs a command and returns the exit code.
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(&args),
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Find(args) => find::run(&args),
         Command::Mirror(args) => mirror::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
+        Command::Manifest(args) => manifest::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use groma_schema::{Field, Privacy, Schema};
-use serde::Deserialize;
 
+use crate::document::ConsentEntry;
 use crate::{Manifest, ManifestError, Sidecar};
 
 /// The longest version, in bytes.
@@ -26,27 +26,6 @@ pub struct Consent {
     tags: Vec<String>,
 }
 
-/// The table `[consent]` of a manifest.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConsentEntry {
-    policy_url: String,
-    policy_version: String,
-    /// Why the data are collected, as the end of a sentence.
-    #[serde(default)]
-    purpose: Option<String>,
-    /// For how long results are kept; without it, without limit.
-    #[serde(default)]
-    retention: Option<String>,
-    /// How to have an address anonymised; without it, by a mail to the owner.
-    #[serde(default)]
-    anonymize: Option<String>,
-    /// Older manifests have a policy of their own here. It is read and not shown, because it cannot know what sidecars
-    /// keep.
-    #[serde(default, rename = "text")]
-    _text: Option<String>,
-}
-
 impl Consent {
     /// Whether a client that sends this version has agreed to at least this policy: it names the same version of the
     /// manifest, and all sidecars that are attached, perhaps others too.
@@ -63,15 +42,14 @@ impl Consent {
             && self.tags.iter().all(|tag| sent.contains(&tag.as_str()))
     }
 
-    pub(crate) fn new(own: ConsentEntry) -> Result<Self, ManifestError> {
-        check_version(&own.policy_version)?;
-        Ok(Self {
+    pub(crate) fn new(own: ConsentEntry) -> Self {
+        Self {
             policy_url: own.policy_url.clone(),
             policy_version: own.policy_version.clone(),
             text: String::new(),
             own,
             tags: Vec::new(),
-        })
+        }
     }
 }
 
@@ -87,7 +65,10 @@ impl Manifest {
             version.push('-');
             version.push_str(tag);
         }
-        check_version(&version)?;
+        check_version(&version).map_err(|reason| ManifestError::Value {
+            key: "consent.policy_version".to_owned(),
+            reason,
+        })?;
         self.consent.text = policy(&self, sidecars);
         self.consent.policy_version = version;
         self.consent.tags = tags;
@@ -96,7 +77,7 @@ impl Manifest {
 }
 
 /// The version becomes part of every result, and a client sends it in a query.
-fn check_version(version: &str) -> Result<(), ManifestError> {
+pub(crate) fn check_version(version: &str) -> Result<(), String> {
     let well_formed = (1..=VERSION_BYTES).contains(&version.len())
         && version
             .bytes()
@@ -104,12 +85,9 @@ fn check_version(version: &str) -> Result<(), ManifestError> {
     if well_formed && version != "not-sent" {
         return Ok(());
     }
-    Err(ManifestError::Value {
-        key: "consent.policy_version".to_owned(),
-        reason: format!(
-            "{version:?}, with the tags of the sidecars, must be 1 to {VERSION_BYTES} of A-Z a-z 0-9 . _ -, and not the word `not-sent`"
-        ),
-    })
+    Err(format!(
+        "{version:?}, with the tags of the sidecars, must be 1 to {VERSION_BYTES} of A-Z a-z 0-9 . _ -, and not the word `not-sent`"
+    ))
 }
 
 fn policy(manifest: &Manifest, sidecars: &[Sidecar]) -> String {

@@ -1,41 +1,74 @@
-//! `experiment.toml`: everything about an experiment that a machine can check.
+//! `experiment.toml`: the properties of an experiment that a machine can check.
 //!
-//! The manifest is what an experiment promises and what the platform holds it
-//! to: its name and ports, its datatypes with their schemas, what it may keep
-//! of what a client says about itself, what a person consents to, and the names
-//! of its metrics. Unknown keys are refused, so that a
-//! misspelt rule is never silently no rule.
+//! The manifest states what an experiment does and what the platform holds it to: its name and ports, how its server is
+//! started, its datatypes with their schemas and purposes, the metadata of clients that it may store, the policy to which a
+//! person consents, and the names of its metrics. Unknown keys are errors, so that a misspelt rule is never ignored. All
+//! problems of a manifest are reported at once, each with its line. `docs/manifest.md` is the reference.
 
+mod check;
 mod consent;
+mod document;
 mod metadata;
 mod parse;
+mod problem;
+mod read;
+#[cfg(test)]
+mod reference;
 mod sidecar;
 
 pub use consent::Consent;
+pub use document::{
+    Admission, Allocation, BundleForm, Contacts, Egress, Embargo, Metrics, Owner, Port, Probes,
+    Repository, Run, Source, Transport,
+};
 pub use metadata::MetadataRule;
-pub use parse::ManifestError;
+pub use problem::{ManifestError, Problem, Problems};
 pub use sidecar::{Sidecar, UnadmittedPolicy};
+
+use std::collections::BTreeMap;
 
 use groma_schema::Schema;
 use groma_spool::Name;
-use serde::Deserialize;
+use jiff::civil::Date;
 
-/// The version of the manifest format that this crate reads.
-pub const FORMAT: u32 = 1;
+/// The newest version of the manifest format; this crate also reads format 1.
+pub const FORMAT: u32 = 2;
 
-/// One experiment, as it describes itself.
+/// The description of one experiment. Fields that format 1 does not have are `None` or empty there.
 #[derive(Debug, Clone)]
 pub struct Manifest {
+    /// The format of the file.
+    pub format: u32,
     /// Its name: the directory in the spool and the first part of every object name.
     pub name: Name,
     /// The version of the experiment's code.
     pub version: String,
     /// One line for people.
     pub title: String,
-    /// The organisation that answers for it.
+    /// The web page that documents the experiment.
+    pub documentation_url: Option<String>,
+    /// The first day on which the experiment takes tests of the public.
+    pub launch_date: Option<Date>,
+    /// The largest number of bytes that one test transfers, both directions together.
+    pub max_test_bytes: Option<u64>,
+    /// The file with the service level objectives, relative to the manifest.
+    pub objectives: Option<String>,
+    /// The organisation that runs it.
     pub owner: Owner,
-    /// Where its code lives and under which licences.
+    /// The people to write to.
+    pub contacts: Option<Contacts>,
+    /// The code and its licences.
     pub source: Source,
+    /// How the server is started.
+    pub run: Option<Run>,
+    /// How a node finds out whether the server takes tests.
+    pub probes: Option<Probes>,
+    /// The resources that the server may use.
+    pub allocation: Option<Allocation>,
+    /// The hosts that the server contacts by itself.
+    pub egress: Vec<Egress>,
+    /// The period in which data are not public.
+    pub embargo: Option<Embargo>,
     /// Sockets on which clients reach it.
     pub ports: Vec<Port>,
     /// The datatypes that it records.
@@ -55,49 +88,7 @@ pub struct Manifest {
     pub metrics: Metrics,
 }
 
-/// The organisation that answers for an experiment.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Owner {
-    /// The organisation.
-    pub organization: String,
-    /// An address that is read.
-    pub email: String,
-}
-
-/// Where the code lives.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// SPDX id of the code's licence.
-    pub license: String,
-    /// SPDX id of the data's licence.
-    pub data_license: String,
-}
-
-/// A socket on which clients reach the experiment.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// The protocol, for instance `ndt7+wss`.
-    pub service: String,
-    /// Transport.
-    pub protocol: Transport,
-    /// The port number on the node.
-    pub port: u16,
-}
-
-/// The transport of a [`Port`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// Something that an experiment records: one file per test.
+/// A kind of files that an experiment writes: one file per test.
 #[derive(Debug, Clone)]
 pub struct Datatype {
     /// Its name: a directory in the spool and a table.
@@ -108,44 +99,8 @@ pub struct Datatype {
     pub schema_text: String,
     /// How its files are bundled for the archive.
     pub bundle: BundleForm,
-}
-
-/// How files travel to the archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BundleForm {
-    /// A gzipped tar archive of the files as they are.
-    Tgz,
-    /// Gzipped JSON lines with standard columns, and an index.
-    Jsonl,
-}
-
-/// How a recorder of connections learns which of them belong to admitted tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Admission {
-    /// The experiment announces them over the event socket, as the SDK does.
-    #[default]
-    Announced,
-    /// A connection counts as admitted from the first payload byte that its client sends. For programs that cannot
-    /// announce.
-    FirstPayload,
-}
-
-/// Names of metrics on the experiment's `/metrics`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// Counter of runs with the label `result`.
-    pub runs: String,
-    /// Counter of work done.
-    pub traffic: String,
-    /// Counter of errors.
-    pub errors: String,
-    /// Histogram of how long a test takes.
-    pub duration: String,
-    /// Gauge of how full the service is.
-    pub saturation: String,
+    /// The reason for storing each field, by the path of the field; empty in format 1.
+    pub purposes: BTreeMap<String, String>,
 }
 
 impl Manifest {

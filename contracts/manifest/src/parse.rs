@@ -1,228 +1,108 @@
-//! Reading and checking `experiment.toml`.
+//! Reads and checks `experiment.toml`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use groma_schema::{Pattern, Schema, SchemaError};
-use groma_spool::Name;
-use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 
-use crate::consent::ConsentEntry;
-use crate::{
-    Admission, BundleForm, Consent, Datatype, FORMAT, Manifest, MetadataRule, Metrics, Owner, Port,
-    Source,
-};
-
-/// The most payload that a connection may declare to carry without becoming a test.
-const MOST_UNADMITTED_BYTES: u64 = 4096;
-
-/// A manifest that cannot be used, with the place.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// A file could not be read.
-    #[error("read {path}: {source}")]
-    Read {
-        /// The manifest or a schema file.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// It is not TOML of this format; the message names line and key.
-    #[error("experiment manifest: {0}")]
-    Toml(#[from] toml::de::Error),
-    /// A schema file is wrong.
-    #[error("experiment manifest: datatype {datatype}: schema {path}: {source}")]
-    Schema {
-        /// Whose schema.
-        datatype: Name,
-        /// The file as named in the manifest.
-        path: String,
-        /// The defect.
-        source: SchemaError,
-    },
-    /// A value breaks a rule.
-    #[error("experiment manifest: {key}: {reason}")]
-    Value {
-        /// Where, for instance `client_metadata[2].pattern`.
-        key: String,
-        /// The rule.
-        reason: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    manifest: u32,
-    name: Name,
-    version: String,
-    title: String,
-    owner: Owner,
-    source: Source,
-    results: Vec<String>,
-    #[serde(rename = "port")]
-    ports: Vec<Port>,
-    #[serde(rename = "datatype")]
-    datatypes: Vec<DatatypeEntry>,
-    #[serde(default)]
-    client_metadata: Vec<RuleEntry>,
-    #[serde(default)]
-    admission: Admission,
-    #[serde(default = "most_unadmitted_bytes")]
-    unadmitted_bytes: u64,
-    consent: ConsentEntry,
-    metrics: Metrics,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DatatypeEntry {
-    name: Name,
-    schema: String,
-    bundle: BundleForm,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleEntry {
-    key: String,
-    max_length: usize,
-    pattern: String,
-}
+use crate::check::{MOST_UNADMITTED_BYTES, Rules};
+use crate::document::Document;
+use crate::read::Check;
+use crate::{Admission, Consent, FORMAT, Manifest, ManifestError, Problems};
 
 impl Manifest {
-    /// Reads `experiment.toml` and the schema files that it names, with paths
-    /// relative to it.
+    /// Reads `experiment.toml` and the files that it names, with paths relative to it.
+    ///
+    /// Errors: the file cannot be read, or it has problems, which the error lists all.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
-        let failed = |path: PathBuf| move |source| ManifestError::Read { path, source };
-        let text = fs::read_to_string(path).map_err(failed(path.to_owned()))?;
+        let text = fs::read_to_string(path).map_err(|source| ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         Self::parse(&text, |name| fs::read_to_string(dir.join(name)))
     }
 
-    /// Reads a manifest from text; `read_schema` gives the text of a schema file.
+    /// Reads a manifest from text; `read_file` returns the text of a file beside it.
     pub fn parse(
         text: &str,
-        read_schema: impl Fn(&str) -> io::Result<String>,
+        read_file: impl Fn(&str) -> io::Result<String>,
     ) -> Result<Self, ManifestError> {
-        let document: Document = toml::from_str(text)?;
-        if document.manifest != FORMAT {
-            return Err(wrong(
-                "manifest",
-                format!("this program reads format {FORMAT}"),
-            ));
+        let mut check = Check::new(text);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            check.add(&error.span().unwrap_or(0..0), "", error.message());
         }
-        check_results(&document.results)?;
-        if document.unadmitted_bytes > MOST_UNADMITTED_BYTES {
-            let reason = format!("at most {MOST_UNADMITTED_BYTES}");
-            return Err(wrong("unadmitted_bytes", reason));
-        }
-        let datatypes = document
-            .datatypes
-            .into_iter()
-            .map(|entry| read_datatype(entry, &read_schema))
-            .collect::<Result<Vec<_>, _>>()?;
-        unique(
-            "datatype.name",
-            datatypes.iter().map(|datatype| datatype.name.as_str()),
-        )?;
-        let client_metadata = read_rules(document.client_metadata)?;
-        let manifest = Self {
-            name: document.name,
-            version: document.version,
-            title: document.title,
-            owner: document.owner,
-            source: document.source,
-            ports: document.ports,
-            datatypes,
-            results: document.results,
-            client_metadata,
-            admission: document.admission,
-            unadmitted_bytes: document.unadmitted_bytes,
-            consent: Consent::new(document.consent)?,
-            metrics: document.metrics,
+        let manifest = if errors.is_empty() {
+            read(&root, &mut check, read_file)
+        } else {
+            None
         };
-        manifest.attach(&[])
+        match manifest {
+            Some(manifest) if check.problems.is_empty() => manifest.attach(&[]),
+            _ => {
+                let mut problems = check.problems;
+                problems.sort_by_key(|problem| problem.line);
+                Err(ManifestError::Problems(Problems(problems)))
+            }
+        }
     }
 }
 
-fn most_unadmitted_bytes() -> u64 {
-    MOST_UNADMITTED_BYTES
-}
-
-fn read_datatype(
-    entry: DatatypeEntry,
-    read_schema: &impl Fn(&str) -> io::Result<String>,
-) -> Result<Datatype, ManifestError> {
-    let schema_text = read_schema(&entry.schema).map_err(|source| ManifestError::Read {
-        path: PathBuf::from(&entry.schema),
-        source,
-    })?;
-    let schema = Schema::parse(&schema_text).map_err(|source| ManifestError::Schema {
-        datatype: entry.name.clone(),
-        path: entry.schema,
-        source,
-    })?;
-    Ok(Datatype {
-        name: entry.name,
-        schema,
-        schema_text,
-        bundle: entry.bundle,
+fn read(
+    root: &toml::Spanned<DeTable<'_>>,
+    check: &mut Check<'_>,
+    read_file: impl Fn(&str) -> io::Result<String>,
+) -> Option<Manifest> {
+    if let Some(value) = root.get_ref().get("manifest") {
+        let Some(format) = format_of(value.get_ref()) else {
+            let reason = format!("this program reads format 1 and format {FORMAT}");
+            check.add(&value.span(), "manifest", reason);
+            return None;
+        };
+        check.format = format;
+    }
+    let document = Document::read_root(root, check);
+    check.begin_rules();
+    let mut rules = Rules {
+        root,
+        check,
+        read_file,
+    };
+    let (datatypes, client_metadata) = rules.apply(&document);
+    Some(Manifest {
+        format: document.manifest,
+        name: document.name,
+        version: document.version,
+        title: document.title,
+        documentation_url: document.documentation_url,
+        launch_date: document.launch_date,
+        max_test_bytes: document.max_test_bytes,
+        objectives: document.objectives,
+        owner: document.owner,
+        contacts: document.contacts,
+        source: document.source,
+        run: document.run,
+        probes: document.probes,
+        allocation: document.allocation,
+        egress: document.egress,
+        embargo: document.embargo,
+        ports: document.port,
+        datatypes,
+        results: document.results,
+        client_metadata,
+        admission: document.admission.unwrap_or(Admission::Announced),
+        unadmitted_bytes: document.unadmitted_bytes.unwrap_or(MOST_UNADMITTED_BYTES),
+        consent: Consent::new(document.consent),
+        metrics: document.metrics,
     })
 }
 
-fn read_rules(entries: Vec<RuleEntry>) -> Result<Vec<MetadataRule>, ManifestError> {
-    unique(
-        "client_metadata.key",
-        entries.iter().map(|entry| entry.key.as_str()),
-    )?;
-    entries
-        .into_iter()
-        .enumerate()
-        .map(|(index, entry)| {
-            let place = |key: &str| format!("client_metadata[{index}].{key}");
-            // A bearer token in a public row would let anyone who reads it act as the client.
-            if entry.key == "access_token" || entry.key.starts_with("server_") {
-                return Err(wrong(
-                    place("key"),
-                    format!("{} can never be kept", entry.key),
-                ));
-            }
-            if !(1..=512).contains(&entry.max_length) {
-                return Err(wrong(place("max_length"), "1 to 512 bytes".into()));
-            }
-            let pattern = Pattern::new(&entry.pattern)
-                .map_err(|error| wrong(place("pattern"), error.to_string()))?;
-            Ok(MetadataRule::new(entry.key, entry.max_length, pattern))
-        })
-        .collect()
-}
-
-fn check_results(results: &[String]) -> Result<(), ManifestError> {
-    if results.is_empty() || results.len() > 20 {
-        return Err(wrong(
-            "results",
-            "1 to 20 values of the run counter's label".into(),
-        ));
-    }
-    unique("results", results.iter().map(String::as_str))
-}
-
-fn unique<'a>(key: &str, values: impl Iterator<Item = &'a str>) -> Result<(), ManifestError> {
-    let mut seen = BTreeSet::new();
-    for value in values {
-        if !seen.insert(value) {
-            return Err(wrong(key, format!("{value} stands there twice")));
-        }
-    }
-    Ok(())
-}
-
-fn wrong(key: impl Into<String>, reason: String) -> ManifestError {
-    ManifestError::Value {
-        key: key.into(),
-        reason,
-    }
+fn format_of(value: &DeValue<'_>) -> Option<u32> {
+    let DeValue::Integer(number) = value else {
+        return None;
+    };
+    let format = u32::from_str_radix(number.as_str(), number.radix()).ok()?;
+    (1..=FORMAT).contains(&format).then_some(format)
 }

@@ -1,8 +1,8 @@
 //! The manifest that ships, and ways to get one wrong.
 
-use groma_manifest::{Admission, BundleForm, Manifest, Sidecar};
+use groma_manifest::{Admission, BundleForm, Manifest, ManifestError, Problem, Sidecar};
 
-const NDT: &str = include_str!("../../../experiments/ndt7/experiment.toml");
+const NDT: &str = include_str!("format1.toml");
 const SCHEMA: &str = r#"[{"name": "UUID", "type": "STRING", "mode": "NULLABLE"}]"#;
 
 fn parse(text: &str) -> Result<Manifest, String> {
@@ -134,7 +134,11 @@ fn a_program_that_cannot_announce_says_so() {
 #[test]
 fn a_wrong_manifest_says_where() {
     let cases = [
-        ("manifest = 1", "manifest = 9", "reads format 1"),
+        (
+            "manifest = 1",
+            "manifest = 9",
+            "reads format 1 and format 2",
+        ),
         ("name = \"ndt\"", "name = \"NDT\"", "NDT"),
         ("[consent]", "[consent]\nsurprise = 1", "surprise"),
         ("bundle = \"tgz\"", "bundle = \"zip\"", "zip"),
@@ -177,4 +181,142 @@ fn a_wrong_manifest_says_where() {
 fn a_missing_schema_file_is_named() {
     let error = Manifest::parse(NDT, |_| Err(std::io::ErrorKind::NotFound.into())).unwrap_err();
     assert!(error.to_string().contains("schema/ndt7.json"), "{error}");
+}
+
+/// A manifest of format 2 with every table.
+const FULL: &str = include_str!("format2.toml");
+const FULL_SCHEMA: &str = r#"[
+    {"name": "UUID", "type": "STRING"},
+    {"name": "Client", "type": "RECORD", "fields": [
+        {"name": "IP", "type": "STRING", "privacy": "client_ip"},
+        {"name": "Port", "type": "INTEGER"}]}]"#;
+
+fn problems(text: &str) -> Vec<Problem> {
+    let files = |name: &str| match name {
+        "schema/echo.json" => Ok(FULL_SCHEMA.to_owned()),
+        "Containerfile" | "objectives.yaml" => Ok(String::new()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    match Manifest::parse(text, files) {
+        Ok(_) => Vec::new(),
+        Err(ManifestError::Problems(problems)) => problems.0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_whole_manifest_of_format_2_is_read() {
+    assert_eq!(problems(FULL), []);
+    // Format 1 has none of its tables.
+    let old = problems(&FULL.replacen("manifest = 2", "manifest = 1", 1));
+    let keys: Vec<&str> = old.iter().map(|problem| problem.key.as_str()).collect();
+    for key in ["run", "contacts", "port[0].name", "max_test_bytes"] {
+        assert!(keys.contains(&key), "{key} is not in {keys:?}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let changes = [
+        ("version = \"0.3.0\"", "version = 3", "version"),
+        (
+            "launch_date = 2027-01-15",
+            "launch_date = \"soon\"",
+            "launch_date",
+        ),
+        (
+            "max_test_bytes = 100000",
+            "max_test_bytes = -1",
+            "max_test_bytes",
+        ),
+        (
+            "support = \"help@echo.example\"",
+            "support = \"help\"",
+            "contacts.support",
+        ),
+        (
+            "protocol = \"udp\"",
+            "protocol = \"sctp\"",
+            "egress[0].protocol",
+        ),
+        ("name = \"echo\" #port", "name = \"Echo\"", "port[0].name"),
+        (
+            "ready_port = \"control\"",
+            "ready_port = \"echo\"",
+            "probes.ready_port",
+        ),
+        ("cpu_percent = 100", "cpus = 1", "allocation.cpus"),
+        (
+            "objectives = \"objectives.yaml\"",
+            "objectives = \"none.yaml\"",
+            "objectives",
+        ),
+        ("until = 2027-06-30", "until = 2029-06-30", "embargo.until"),
+        (
+            "UUID = \"to join\"",
+            "Uuid = \"to join\"",
+            "datatype[0].purpose",
+        ),
+        (
+            "policy_version = \"1\"",
+            "policy_version = \"not-sent\"",
+            "consent.policy_version",
+        ),
+        ("[owner]", "surprise = 1\n[owner]", "surprise"),
+    ];
+    let mut text = FULL.to_owned();
+    for (from, to, _) in changes {
+        assert!(text.contains(from), "{from} is not in the manifest");
+        text = text.replacen(from, to, 1);
+    }
+    let found = problems(&text);
+    for (_, to, key) in changes {
+        let at = found.iter().find(|problem| problem.key == key);
+        // The embargo cannot be compared with a launch date that is not one.
+        if key == "embargo.until" {
+            assert!(at.is_none(), "{found:?}");
+            continue;
+        }
+        let line = at
+            .unwrap_or_else(|| panic!("{key} is not in {found:?}"))
+            .line;
+        let shown = text.lines().nth(line - 1).unwrap();
+        let word = to.lines().next().unwrap();
+        let is_table = key == "datatype[0].purpose";
+        assert!(
+            is_table || shown.contains(word),
+            "{key}: line {line} is {shown:?}"
+        );
+    }
+    assert!(
+        found
+            .iter()
+            .any(|it| it.key == "allocation.cpu_percent" && it.reason.contains("missing"))
+    );
+    let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
+    assert!(lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn an_empty_manifest_lists_every_key_that_it_needs() {
+    let found = problems("");
+    for key in [
+        "manifest", "name", "owner", "contacts", "run", "port", "datatype", "metrics",
+    ] {
+        assert!(found.iter().any(|it| it.key == key), "{key}: {found:?}");
+    }
+    assert!(
+        found.iter().all(|it| it.reason.contains("missing")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_syntax_error_has_its_line() {
+    let found = problems("manifest = 2\nname = \ntitle = 'x'\n");
+    assert_eq!(
+        found.iter().map(|it| it.line).collect::<Vec<_>>(),
+        [2],
+        "{found:?}"
+    );
 }
