@@ -1,4 +1,4 @@
-//! What is in force of a date: the one rule for every reader of live and sealed rows.
+//! The current files of a date: the one rule for every reader of live and sealed rows.
 
 use groma_lake_layout::Kind;
 use std::collections::HashSet;
@@ -10,12 +10,12 @@ use crate::LakeError;
 use crate::log::{Act, Entry, Log, Part, Source};
 use crate::table::{Table, stems};
 
-/// A date of a table at one moment. Its files hold every row exactly once, however many sealers are at work.
+/// A date of a table at one moment. Its files contain every row exactly once, also while sealers are working.
 #[derive(Debug)]
 pub struct Day {
     /// The date.
     pub date: Date,
-    /// The Parquet files in force. One may be gone when it is opened: then the date is to be read again.
+    /// The current Parquet files. If one is gone when it is opened, read the date again.
     pub files: Vec<PathBuf>,
     /// Whether the date has been sealed. Rows of late objects may still be live.
     pub is_sealed: bool,
@@ -23,9 +23,10 @@ pub struct Day {
 }
 
 impl Day {
-    /// Reads what is in force.
+    /// Reads the current files.
     ///
-    /// The live files are listed first: one that is removed after that has its rows in a part that is in place by then.
+    /// The function lists live files first. The rows of a live file that is removed later are in a data file that is already in
+    /// place.
     pub fn read(table: &Table, date: Date) -> Result<Day, LakeError> {
         let live = stems(table, Kind::Live, date)?;
         let log = Log::read(table, date)?;

@@ -1,11 +1,11 @@
-//! Why work on the lake failed.
+//! The error type of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use groma_lake_layout::FieldError;
 
-/// A pass over a table that could not be finished; what it had done stays right, and the next one goes on.
+/// The error of a run that could not finish. The completed steps stay valid, and the next run continues.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
     /// A file or directory operation failed.
@@ -25,7 +25,7 @@ pub enum LakeError {
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the Parquet library said.
+        /// The error of the Parquet library.
         source: parquet::errors::ParquetError,
     },
     /// An entry of a log is not what this version writes.
@@ -41,35 +41,35 @@ pub enum LakeError {
     Name {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the name.
+        /// The rule that the name violates.
         source: FieldError,
     },
     /// A copy would be larger than it may be.
     #[error(
-        "what is asked for has {size_bytes} bytes and the copy may have {most_bytes}: ask for fewer tables or dates, or allow more"
+        "the requested tables and dates have {size_bytes} bytes, the copy may have {most_bytes}: select fewer tables or dates, or allow more"
     )]
     TooLarge {
-        /// Bytes of all that is asked for.
+        /// Bytes of all requested files.
         size_bytes: u64,
         /// The most that was allowed.
         most_bytes: u64,
     },
-    /// A lake that is not a copy of that one stands where the copy is to be.
-    #[error("{path} holds a lake that is no copy of {lake}; name another directory")]
+    /// The directory of the copy contains another lake.
+    #[error("{path} contains a lake that is not a copy of {lake}; name another directory")]
     NotACopy {
-        /// Where the copy was to be.
+        /// The directory of the copy.
         path: PathBuf,
-        /// What was to be copied.
+        /// The lake to copy.
         lake: String,
     },
-    /// A copy was to stand in the lake, or the lake stands in it.
+    /// The directory of the copy is inside the lake, or the lake is inside the copy.
     #[error(
         "{path} and the lake {lake} are not apart; name a directory for the copy beside the lake"
     )]
     Overlaps {
-        /// Where the copy was to be.
+        /// The directory of the copy.
         path: PathBuf,
-        /// What was to be copied.
+        /// The lake to copy.
         lake: String,
     },
     /// A lake that was copied before has no table at all.

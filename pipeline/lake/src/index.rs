@@ -1,8 +1,8 @@
-//! What a lake holds, for people and programs that can read files but not list folders.
+//! The index of a lake, for people and programs that can read files but cannot list directories.
 //!
 //! `<lake>/index.json` names every dataset and date with its figures and columns, `<lake>/<experiment>/<datatype>/index.json`
-//! also every file in force, and `<lake>/index.html` shows the first to people. With them a plain web server or a bucket
-//! serves the whole lake to anonymous readers. They are derived: whoever writes last is right.
+//! lists every current file, and `<lake>/index.html` shows the first to people. With them a plain web server or a bucket
+//! serves the whole lake to anonymous readers. The index is derived from the lake, so the last writer is right.
 
 use groma_lake_layout::{INDEX_JSON, INDEX_PAGE, Kind};
 use std::path::Path;
@@ -55,7 +55,7 @@ struct Figures {
     licence: &'static str,
     /// Archive objects whose rows are here.
     objects: u64,
-    /// Archive objects that there were when the date was sealed last; none when nobody looked.
+    /// Archive objects of the date when it was last sealed; none if the archive was not listed.
     objects_archived: Option<u64>,
     /// Whether all of them are sealed; none when that is not known.
     complete: Option<bool>,

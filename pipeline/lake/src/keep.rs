@@ -13,8 +13,8 @@ use crate::{LakeError, Pass, Settings, publish_index, seal};
 /// How soon a stop is noticed.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// Seals, compacts and writes the index every so often until told to stop. What fails is logged and tried again by the
-/// next pass; nothing is lost by it. `on_pass` gets the result of each.
+/// Seals, compacts and writes the index at an interval until `stop` is set. A failure is logged, and the next run tries again.
+/// `on_pass` gets the result of each run.
 pub fn keep(
     lake: impl Into<LakeStore>,
     settings: &Settings,

@@ -1,10 +1,9 @@
-//! Which row of a part has which `id`, in a file beside it that has only that.
+//! Key files: the row number of each `id` of a data file.
 //!
-//! `<table>/keys/date=YYYY-MM-DD/<the part's stem>.keys` is Parquet with the columns `id` and `row` (from 0), sorted by `id`;
-//! not named so, lest somebody's pattern takes it for rows. Finding
-//! a row by reading the parts costs a footer of all columns for each of them; these files cost the same however many columns
-//! the table has. They follow from the parts, and say in their metadata ([`PART_SHA256`]) from which bytes: who finds none, or
-//! those of another part, reads the part. Whatever is wrong with keys stops nothing.
+//! A key file is Parquet with the columns `id` and `row` (from 0), sorted by `id`. A look-up without it reads the footer of
+//! every data file, whose size grows with the number of columns; the cost of a key file does not. Its metadata contains the
+//! SHA-256 of the data file ([`PART_SHA256`]). A reader ignores a key file that is missing or does not match, and reads the data
+//! file. A broken key file never blocks other work.
 
 use groma_lake_layout::{Kind, keys_path};
 use std::collections::HashSet;
@@ -45,8 +44,7 @@ pub fn are_keys_of(keys: &ParquetMetaData, part_sha256: &str) -> bool {
     values.any(|entry| entry.key == PART_SHA256 && entry.value.as_deref() == Some(part_sha256))
 }
 
-/// Writes the keys of all parts of the log that are in place and have none of their own. What cannot be written is left for
-/// the next pass.
+/// Writes the missing key files of all data files that are in place. The next run retries those that cannot be written.
 pub(crate) fn publish(table: &Table, log: &Log) {
     for part in log.parts() {
         let file = table.dir().join(&part.path);
@@ -93,7 +91,7 @@ fn write(table: &Table, part: &Part, file: &Path, keys: &Path) -> Result<(), Lak
     };
     sorted.sort_unstable();
     let bytes = encode(&sorted, part).map_err(LakeError::parquet("write", keys))?;
-    // What stands there under this name is of another part.
+    // An existing file of this name belongs to an earlier data file.
     let written = table.store().replace(keys, &bytes);
     written.map_err(LakeError::io("write", keys))
 }

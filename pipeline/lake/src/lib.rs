@@ -1,13 +1,13 @@
-//! Keeps a lake: compacts live dates, seals closed ones, and says what is in force.
+//! Maintains a lake: compacts live dates, seals closed ones, and reports the current files.
 //!
-//! Invariants, whatever dies when:
+//! Invariants, whichever process dies at any time:
 //!
-//! - A row that was once in force stays in force, exactly once ([`Day::read`] is the rule).
-//! - `sealed/` never holds a row twice, and a date's `_manifest.json` stands only beside complete parts.
-//! - Nothing is rewritten: late objects add parts and `_manifest.N.json`.
+//! - A current row stays current, exactly once ([`Day::read`] is the rule).
+//! - `sealed/` never contains a row twice, and the `_manifest.json` of a date exists only beside complete data files.
+//! - Nothing is rewritten: late objects add data files and `_manifest.N.json`.
 //!
-//! How: parts are written aside; one entry of a [log](Entry) that is created once decides; the parts move into place; the
-//! manifest appears; after a while the small files go. Every step can be repeated by anyone.
+//! A sealer writes data files to a staging directory. It then creates an [entry](Entry) of the log, which only one sealer can,
+//! moves the data files into place, writes the manifest, and later removes the small files. Any process can repeat any step.
 
 mod archived;
 mod correct;

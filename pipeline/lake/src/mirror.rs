@@ -1,7 +1,7 @@
-//! A copy of a lake, or of some of its tables and dates, in a directory: for engines that read no bucket.
+//! A copy of a lake, or of some of its tables and dates, in a directory: for engines that cannot read a bucket.
 //!
-//! What is in force in the copy is in force in the lake, at every moment of copying: files are listed before the log that
-//! says what they replace, the log is copied before them, and what they replaced goes last.
+//! At every moment of copying, the current files of the copy are current files of the lake. The function lists the data files
+//! before it reads the log that says which files they replace. It copies the log first and removes replaced files last.
 
 mod date;
 mod place;
@@ -19,7 +19,7 @@ use crate::table::Table;
 
 use date::{Day, dates};
 
-/// What is copied.
+/// The tables and dates to copy.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Experiments and datatypes; all when there are none.
@@ -47,7 +47,7 @@ impl Wanted {
     }
 }
 
-/// What was done.
+/// The result of copying.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mirrored {
     /// Files copied.
@@ -60,9 +60,9 @@ pub struct Mirrored {
     pub removed: usize,
 }
 
-/// Makes the tables that are wanted in the directory `copy` what they are in `lake`; other dates of them, and what the lake
-/// has no more, leave the copy. Nothing is changed when all of it would be too large. Of several passes into one copy, one
-/// works and the others wait.
+/// Updates the wanted tables in the directory `copy` from `lake`. Other dates of these tables, and files that the lake no longer
+/// has, are removed from the copy. If the copy would be too large, nothing changes. Only one process updates a copy at a time;
+/// others wait.
 ///
 /// A date that fails does not stop the others; the first failure is the result, after all were tried.
 pub fn mirror(lake: &LakeStore, copy: &Path, wanted: &Wanted) -> Result<Mirrored, LakeError> {
@@ -91,7 +91,7 @@ pub fn mirror(lake: &LakeStore, copy: &Path, wanted: &Wanted) -> Result<Mirrored
     failed.map_or(Ok(mirrored), Err)
 }
 
-/// What a pass has to do.
+/// The dates to copy and to remove.
 #[derive(Default)]
 struct Days {
     /// Dates that are to leave the copy.

@@ -1,9 +1,9 @@
-//! Parts that are written but not yet in place.
+//! Data files that are written but not yet in place.
 //!
-//! They wait beside the tables under a name that says for which entry of which log they are. In a directory they are locked
-//! while their writer lives. When the writer dies, the log says what becomes of them: named by that entry, they belong in
-//! place; else they go. A bucket knows no locks: there a part that no entry names goes when the entry's number was taken by
-//! another, or else when it is older than any writer may be.
+//! Their names contain the table, the date and the number of the log entry that they belong to. In a directory, the writer
+//! holds a lock on each of them. After the writer dies, the log decides: files that the entry lists are moved into place, others
+//! are removed. A bucket has no locks. There, a file that no entry lists is removed when another sealer has taken the number of
+//! the entry, or when the file is older than the longest time that a writer may run.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::log::{Log, Part};
 use crate::table::{Table, list};
 use groma_lake_layout::{STAGED_DIR, STAGED_DIR_IN_BUCKET, StagedPath};
 
-/// In a bucket a writer gives up after so long, and leftovers are older than twice that.
+/// A writer gives up after this time in a bucket. Files older than twice this time are abandoned.
 const WRITER_LIVES: Duration = Duration::from_hours(12);
 
 /// A staged file of this process. Dropped before its entry is in the log, it vanishes.
@@ -117,7 +117,7 @@ pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError>
         let target = PathBuf::from(file.below_lake().as_str());
         let uploaded = fs::read(&file.path).and_then(|bytes| table.store().create(&target, &bytes));
         match uploaded {
-            // Its answer was lost: nobody else has this name.
+            // An earlier answer was lost: only this process uses the name.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             result => result.map_err(LakeError::io("write", target))?,
         }
@@ -134,7 +134,7 @@ pub(crate) fn publish(table: &Table, staged: &[Staged]) -> Result<(), LakeError>
     Ok(())
 }
 
-/// Puts a part of a durable entry in place, unless somebody did.
+/// Moves a data file of a durable entry into place, unless that was done before.
 pub(crate) fn place(table: &Table, log: &Log, part: &Part) -> Result<(), LakeError> {
     let staged = table.lake().join(&part.staged);
     let target = table.dir().join(&part.path);
@@ -156,7 +156,7 @@ pub(crate) fn recover(lake: &LakeStore) -> Result<(usize, usize), LakeError> {
         // Held until the file was seen to.
         let mut _locked = None;
         if !lake.is_bucket() {
-            // Whoever finishes meanwhile takes the file away, which is as good.
+            // Another sealer may move the file into place meanwhile.
             let Ok(file) = File::open(&path) else {
                 continue;
             };
@@ -190,7 +190,7 @@ enum Owner {
     Part(Table, Log, Box<Part>),
     /// Its entry may still be made.
     Undecided,
-    /// Another sealer was faster, or it is no file of ours.
+    /// Another sealer was faster, or Groma did not write the file.
     Nobody,
 }
 

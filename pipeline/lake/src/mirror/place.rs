@@ -1,4 +1,4 @@
-//! Where a copy stands: marked as one of its lake, and held by one pass at a time.
+//! The directory of a copy: marked with the identity of its lake, and locked by one process at a time.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,7 @@ use groma_lake_store::LakeStore;
 use crate::LakeError;
 use crate::table::Table;
 
-/// The file of a copy that says of what; who copies has it locked.
+/// The file of a copy that contains the identity of its lake. The copying process locks it.
 const MARK: &str = ".mirror-of";
 
 /// A copy that this pass alone works on.
@@ -19,8 +19,8 @@ pub(super) struct Place {
     _mark: File,
 }
 
-/// Marks the copy as one of this lake, lest a lake of its own loses what the other one has not, and waits until no other
-/// pass works on it.
+/// Marks the directory as a copy of this lake, so that no other lake is overwritten, and waits until no other process works on
+/// it.
 pub(super) fn claim(lake: &LakeStore, copy: &Path) -> Result<Place, LakeError> {
     let identity = lake
         .identity()
@@ -32,7 +32,7 @@ pub(super) fn claim(lake: &LakeStore, copy: &Path) -> Result<Place, LakeError> {
         .map_err(LakeError::io("look for", copy))?;
     if overlaps(lake, &root) {
         if is_new {
-            // Only an empty folder that was no name of the lake's.
+            // This call created the directory, and it is empty.
             let _ = fs::remove_dir(&root);
         }
         return Err(LakeError::Overlaps {

@@ -297,7 +297,7 @@ fn every_changed_bit_of_a_log_entry_is_found() {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, bytes).unwrap();
-        // A changed name of the checksum's field is no change of what the entry records.
+        // A changed name of the checksum field does not change the recorded values.
         if let Ok(day) = Day::read(&lab.table(), CLOSED.parse().unwrap()) {
             assert_eq!(format!("{day:?}"), format!("{intact:?}"), "bit {bit}");
         }

@@ -1,4 +1,4 @@
-//! A lake that somebody else may have written: nothing outside it is moved, read, copied or removed.
+//! A lake that an attacker may have written: nothing outside it is moved, read, copied or removed.
 
 use std::fs;
 use std::os::unix::fs::symlink;

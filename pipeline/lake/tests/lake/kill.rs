@@ -17,7 +17,7 @@ const ROOT: &str = "GROMA_LAKE_TEST_ROOT";
 const PLACE: &str = "GROMA_LAKE_TEST_PLACE";
 const ROWS: usize = 3;
 
-/// Not a test of its own: the processes that are killed are this program, told by their environment what to do for ever.
+/// Not a test of its own: the killed processes run this function in an endless loop. The environment sets their role.
 #[test]
 fn child() {
     let Ok(role) = std::env::var(ROLE) else {
@@ -30,7 +30,7 @@ fn child() {
     loop {
         if role == "seal" {
             let archive = lab.archive();
-            // What the other processes do meanwhile must never make a pass fail.
+            // The other processes must never make a run fail.
             seal(lab.place.clone(), now(), &eager(), Some(&archive)).unwrap();
         } else {
             let swept = lab.loader().sweep("").unwrap();
@@ -60,7 +60,7 @@ fn row_ids(date: &str, object: usize) -> Vec<String> {
         .collect()
 }
 
-/// Archives objects of both dates until it is told to stop; gives the ids of each.
+/// Archives objects of both dates until `done` is set. Returns the ids of each date.
 fn write(lab: &Lab, done: &AtomicBool, pause_ms: u64) -> BTreeMap<String, Vec<String>> {
     let mut written: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for number in 0.. {
@@ -126,7 +126,7 @@ fn killed_on_a_bucket_no_row_is_lost_or_doubled() {
     kill(&lab, &bucket.variables, kills, 50..900);
 }
 
-/// Two sealers and two loaders, one of them killed and started again after so many milliseconds, `kills` times.
+/// Runs two sealers and two loaders. Kills and restarts one of them after `pause_ms` milliseconds, `kills` times.
 fn kill(lab: &Lab, variables: &[(String, String)], kills: usize, pause_ms: Range<u64>) {
     let done = AtomicBool::new(false);
     let (writer, reader) = std::thread::scope(|scope| {
@@ -168,7 +168,7 @@ fn kill(lab: &Lab, variables: &[(String, String)], kills: usize, pause_ms: Range
     check_with_pyarrow(lab, &writer);
 }
 
-/// What the next processes would do.
+/// Does the work that the next processes would do.
 fn settle(lab: &Lab) {
     let swept = lab.loader().sweep("").unwrap();
     assert!(swept.failed.is_empty(), "{:?}", swept.failed);

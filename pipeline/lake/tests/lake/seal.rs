@@ -96,7 +96,7 @@ fn a_late_object_adds_a_manifest_and_changes_nothing_else() {
         .map(|name| fs::read(dir.join(name)).unwrap())
         .collect();
     lab.put(CLOSED, 7, &ids(50, 2));
-    // The archive has an object more, and nobody loaded it yet.
+    // The archive has one more object, which is not loaded yet.
     assert_eq!(run(&lab, &eager()).sealed, 0);
     assert_eq!(
         lab.loader().sweep("").unwrap().rows,
@@ -295,7 +295,7 @@ fn large_dates_become_several_parts() {
     check_with_pyarrow(&lab, &BTreeMap::from([(CLOSED.to_owned(), ids(0, 12))]));
 }
 
-/// What look-ups read: every key of a part with the number of its row, and nothing of a part that is gone.
+/// Key files contain every key of a data file with its row number, and those of removed data files are removed.
 #[test]
 fn keys_stand_beside_parts() {
     use arrow_array::Array as _;

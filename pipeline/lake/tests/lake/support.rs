@@ -55,7 +55,7 @@ pub(crate) struct InBucket {
     _server: ObjectStore,
 }
 
-/// Starts a store with a lake's place; `None`, after saying so, where there is no such store.
+/// Starts an object store with an empty lake. Returns `None` and prints the reason if the machine has none.
 #[cfg(feature = "s3")]
 pub(crate) fn in_bucket(dir: &Path) -> Option<InBucket> {
     let server = ObjectStore::start(Kind::Moto, &dir.join("store"))?;
