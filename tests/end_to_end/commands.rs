@@ -148,5 +148,9 @@ fn tests_are_found_in_a_lake_and_in_its_copy() {
     assert_eq!(shown["row"]["id"], uuid);
     let refused = run(&mut groma(["mirror", "--lake", copy, "--to", lake]));
     assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
-    assert!(told(&refused).contains("no copy of"), "{}", told(&refused));
+    assert!(
+        told(&refused).contains("not a copy of"),
+        "{}",
+        told(&refused)
+    );
 }

@@ -1,9 +1,9 @@
 //! The archive: a flat set of objects, each created once and never changed.
 //!
-//! A publisher puts, a loader lists and opens. Both see the same [`Store`], whether the archive is a directory
-//! ([`LocalStore`]) or a bucket; [`open`] tells by its URL. All calls block.
+//! A publisher puts objects, a loader lists and opens them. Both use the same [`Store`]: [`open`] chooses a directory
+//! ([`LocalStore`]) or a bucket by the URL. All calls block.
 //!
-//! Buckets are behind cargo features: `s3` and `gcs`.
+//! The cargo features `s3` and `gcs` contain the buckets.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,17 +11,23 @@ use std::time::Duration;
 
 pub mod disk;
 mod local;
+mod location;
 mod name;
 mod open;
+mod opening;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod temporary;
+mod url;
 
 pub use local::LocalStore;
+pub use location::{Location, Provider};
 pub use name::{NameError, check_name};
-pub use open::{Kind, Location, Opening, open, open_to_put, shown};
+pub use open::{open, open_to_put};
+pub use opening::Opening;
+pub use url::shown;
 
-/// The answer of [`Store::put_new`].
+/// The result of [`Store::put_new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// The object did not exist; it does now, durably.
@@ -30,25 +36,25 @@ pub enum Put {
     Exists,
 }
 
-/// Whether an object is still being written.
+/// The state of the writer of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
-    /// The object is whole: the store shows no other.
+    /// The object is complete: the store shows only complete objects.
     Done,
     /// Some process has the file open for writing.
     Open,
-    /// No process of this machine has the file open for writing; it changed so long ago.
+    /// No process of this machine has the file open for writing. The value is the time since its last change.
     Closed(Duration),
-    /// The file system does not say who has the file open; it changed so long ago.
+    /// The file system cannot report writers. The value is the time since the last change of the file.
     Unknown(Duration),
 }
 
-/// What an object holds.
+/// Size and checksum of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Size of the object in bytes.
     pub size_bytes: u64,
-    /// SHA-256 of the object, where the store can tell. Without it the caller reads the object.
+    /// SHA-256 of the object, if the store knows it. Otherwise the caller must read the object.
     pub sha256: Option<[u8; 32]>,
 }
 
@@ -73,10 +79,10 @@ pub enum StoreError {
         /// The reason of the system.
         source: io::Error,
     },
-    /// What was given is no place of an archive.
+    /// The URL is not the location of an archive.
     #[error("archive {url}: {reason}")]
     Url {
-        /// As it was given, without user, password and query.
+        /// The URL without user, password and query.
         url: String,
         /// The reason.
         reason: String,
@@ -88,35 +94,35 @@ pub enum StoreError {
     NotBuilt {
         /// The scheme of the URL.
         scheme: &'static str,
-        /// What to build with.
+        /// The cargo feature that contains the store.
         feature: &'static str,
     },
-    /// The store replaces an object although it was told not to.
+    /// The store replaces an object in spite of the condition not to.
     #[error(
-        "{store} overwrites objects although it is told not to (If-None-Match, ifGenerationMatch): a publisher that \
-         shares names with another would destroy data. Use a store that keeps to it, or accept the risk with --weak-store"
+        "{store} ignores the condition not to overwrite objects (If-None-Match, ifGenerationMatch): a publisher that \
+         shares names with another would destroy data. Use another store, or accept the risk with --weak-store"
     )]
     Overwrites {
         /// The URL of the store.
         store: String,
     },
-    /// A store that is not a directory failed; also what tests inject.
+    /// A bucket or web server failed; tests inject this error too.
     #[error("{operation} {name}: {reason}")]
     Remote {
         /// The operation that failed, as a verb phrase.
         operation: &'static str,
         /// The object.
         name: String,
-        /// What the store answered.
+        /// The answer of the store.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// What was given is no place of an archive; of a URL only what is no secret is kept.
+    /// Returns the error of a URL that is not the location of an archive. The error contains no secret of the URL.
     pub fn url(url: &str, reason: &str) -> StoreError {
         StoreError::Url {
-            url: open::shown(url),
+            url: url::shown(url),
             reason: reason.to_owned(),
         }
     }
@@ -131,7 +137,7 @@ impl StoreError {
     }
 }
 
-/// Lower-case hexadecimal digits, in which checksums are told.
+/// Returns the lower-case hexadecimal digits of a checksum.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
@@ -143,31 +149,31 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// An archive. Names are `/`-separated paths without a leading slash (see [`check_name`]).
 pub trait Store: Send + Sync {
-    /// Asks, where that has to be asked, whether the store keeps its promise never to overwrite. Not needed before
-    /// [`Store::put_new`], which sees to it; but who begins with it can tell a person in time.
+    /// Checks that the store never overwrites an object, if that is not certain. [`Store::put_new`] does it before the first
+    /// put; a caller that does it at the start can report the error early.
     fn probe(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Stores the file `body` under `name` unless that name is taken. When it answers, the object is durable and
-    /// complete; when it fails, the object may or may not exist, and calling again with the same body is right.
+    /// Stores the file `body` under `name` unless that name is taken. After success the object is durable and complete. After an
+    /// error it may or may not exist, and the caller may call again with the same body.
     fn put_new(&self, name: &str, body: &Path) -> Result<Put, StoreError>;
 
-    /// Size and checksum of an object, `None` when there is none.
+    /// Returns size and checksum of an object, `None` if it does not exist.
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError>;
 
-    /// The size of an object in bytes, `None` when there is none: [`Store::stat`], where that reads no object for its checksum.
+    /// Returns the size of an object in bytes, `None` if it does not exist. Unlike [`Store::stat`], it never reads the object.
     fn size(&self, name: &str) -> Result<Option<u64>, StoreError> {
         Ok(self.stat(name)?.map(|stat| stat.size_bytes))
     }
 
-    /// A text that changes when the object does, where the store has one at the cost of a look at a directory: size, inode and
-    /// time of the last change. `None` where it has none.
+    /// Returns a text that changes when the object changes: size, inode and time of the last change. Returns `None` if the store
+    /// has no such text at the cost of one directory look-up.
     fn version(&self, _name: &str) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
 
-    /// What a writer may still do to an object. Buckets have whole objects only.
+    /// Returns the state of the writer of an object. Buckets contain complete objects only.
     fn writing(&self, _name: &str) -> Result<Writing, StoreError> {
         Ok(Writing::Done)
     }
@@ -175,9 +181,9 @@ pub trait Store: Send + Sync {
     /// Opens an object for reading from its start.
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, StoreError>;
 
-    /// All object names that begin with `prefix` (plain text, not a directory; `""` is everything), sorted.
+    /// Returns all object names that begin with `prefix` (plain text, not a directory; `""` is everything), sorted.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Where the object is, or will be, for people and for `ArchiveURL`: `file:///…`, `gs://…`.
+    /// Returns the URL of an object, which need not exist yet, for people and for `ArchiveURL`: `file:///…`, `gs://…`.
     fn url(&self, name: &str) -> String;
 }

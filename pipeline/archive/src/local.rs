@@ -1,6 +1,5 @@
 //! The archive as a directory: object names are paths below its root.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
@@ -15,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::{Dir, Disk, Place, Taken};
 use crate::temporary::{Temporary, clear_abandoned};
+use crate::url::encode_file_path;
 use crate::{Put, Stat, Store, StoreError, Writing, check_name};
 
 const TEMPORARY_DIR: &str = ".tmp";
@@ -304,15 +304,8 @@ impl Store for LocalStore {
     }
 
     fn url(&self, name: &str) -> String {
-        let mut url = String::from("file://");
-        for &byte in self.root.join(name).as_os_str().as_bytes() {
-            if byte.is_ascii_alphanumeric() || b"/-._~:".contains(&byte) {
-                url.push(char::from(byte));
-            } else {
-                write!(url, "%{byte:02X}").expect("writing to a string cannot fail");
-            }
-        }
-        url
+        let path = self.root.join(name);
+        format!("file://{}", encode_file_path(path.as_os_str().as_bytes()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which object names an archive accepts.
 
-/// What is wrong with an object name.
+/// The rule that an object name violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing to name, or an empty part: a leading, doubled or trailing slash.

@@ -68,13 +68,13 @@ fn put_once_never_replaced() {
             assert_eq!(store.put_new("a/b/c", &first).unwrap(), Put::Created);
             let stat = store.stat("a/b/c").unwrap().unwrap();
             assert_eq!(stat.size_bytes, 5);
-            // It told the MD5 of what it took, so that nothing needs to be read back.
+            // The bucket confirmed the MD5 of the object, so that it need not be read again.
             assert_eq!(stat.sha256, Some(Sha256::digest(b"first").into()));
             assert_eq!(store.put_new("a/b/c", &second).unwrap(), Put::Exists);
             assert_eq!(read(&*store, "a/b/c"), b"first");
             let other = peer.open(below);
             assert_eq!(other.put_new("a/b/c", &first).unwrap(), Put::Exists);
-            // Of what another one has put only the size is known.
+            // For an object of another process only the size is known.
             let sha256 = other.stat("a/b/c").unwrap().map(|stat| stat.sha256);
             assert_eq!(sha256, Some(None));
             assert_eq!(other.list("").unwrap(), ["a/b/c"], "the probe is not seen");

@@ -1,4 +1,4 @@
-//! Credentials that nobody wrote down: those of the role of an instance or of a container, asked for over HTTP.
+//! Credentials of the role of an instance or of a container, requested over HTTP.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ const KEY: &str = "ASIAROLE";
 const ROLES: &str = "/latest/meta-data/iam/security-credentials";
 const SESSION: &str = "session-of-the-role";
 
-/// A keeper of roles and a store in one, which has no object; it remembers with what the store was asked.
+/// A metadata service and an empty store in one. It records the credentials of requests to the store.
 struct Keeper {
     address: SocketAddr,
     /// `authorization` and `x-amz-security-token` of each request to the store.
@@ -27,7 +27,7 @@ impl Keeper {
         // Ends with the program.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                // Whoever asked may have gone.
+                // The client may be gone.
                 let _ = answer(&stream.unwrap(), &of_thread);
             }
         });

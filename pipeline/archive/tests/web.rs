@@ -1,4 +1,4 @@
-//! Objects on a web server: presigned URLs, redirects, and answers that nobody asked for.
+//! Objects on a web server: presigned URLs, redirects, and unsolicited answers.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -41,8 +41,8 @@ impl Bucket {
     }
 
     pub(crate) fn identity(&self) -> String {
-        match &self.0.keeper {
-            Some(keeper) => format!("{self} at {keeper}"),
+        match &self.0.endpoint {
+            Some(endpoint) => format!("{self} at {endpoint}"),
             None => self.to_string(),
         }
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 #[cfg(feature = "s3")]
 use groma_archive::Opening;
-use groma_archive::{Kind, Location, StoreError};
+use groma_archive::{Location, Provider, StoreError};
 
 pub use digest::{CREATED_BY, FILE_SHA256, NO_SHA256, is_damage};
 pub use file::LakeFile;
@@ -71,7 +71,10 @@ impl LakeStore {
     pub fn open_with(location: &str, opening: &Opening) -> Result<LakeStore, StoreError> {
         match Location::parse(location)? {
             Location::Directory(root) => Ok(LakeStore::from(root)),
-            Location::Bucket { kind: Kind::S3, .. } => {
+            Location::Bucket {
+                provider: Provider::S3,
+                ..
+            } => {
                 let bucket = groma_archive::remote::s3::bucket(location, opening)?;
                 Ok(LakeStore(Inner::Bucket(bucket::Bucket::new(bucket))))
             }
@@ -84,7 +87,10 @@ impl LakeStore {
     pub fn open(location: &str) -> Result<LakeStore, StoreError> {
         match Location::parse(location)? {
             Location::Directory(root) => Ok(LakeStore::from(root)),
-            Location::Bucket { kind: Kind::S3, .. } => Err(StoreError::NotBuilt {
+            Location::Bucket {
+                provider: Provider::S3,
+                ..
+            } => Err(StoreError::NotBuilt {
                 scheme: "s3",
                 feature: "s3",
             }),

@@ -36,10 +36,10 @@ pub(super) fn objects(text: &str) -> anyhow::Result<Found> {
     match Location::parse(text)? {
         Location::Directory(path) => in_directory(&path),
         Location::Bucket {
-            kind,
+            provider,
             bucket,
             prefix,
-        } => in_bucket(&format!("{}://{bucket}", kind.scheme()), &prefix),
+        } => in_bucket(&format!("{}://{bucket}", provider.scheme()), &prefix),
         Location::Web(url) => {
             let from = url.find("://").map_or(0, |at| at + 3);
             let plain = url.split_once('#').map_or(&*url, |(plain, _)| plain);

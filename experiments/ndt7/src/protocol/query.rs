@@ -1,9 +1,16 @@
 //! The query string: client metadata in, client metadata out.
 
-use std::fmt::Write;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Longest query that a server must accept and the longest that we do, in bytes.
+/// The longest query that a server must accept, and the longest that this one does, in bytes.
 const LONGEST_BYTES: usize = 4096;
+
+/// All bytes except the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Decodes a query as the specification asks: `None` when it is longer than 4096 bytes or not URL-encoded UTF-8; of
 /// duplicate keys the first wins; a key without value has an empty one.
@@ -22,21 +29,18 @@ pub(crate) fn parse(query: &str) -> Option<Vec<(String, String)>> {
     Some(pairs)
 }
 
+/// Decodes one key or value (WHATWG URL, section 5.1); `None` for a broken escape or bytes that are not UTF-8.
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = char::from(rest.next()?).to_digit(16)?;
-                let low = char::from(rest.next()?).to_digit(16)?;
-                (high * 16 + low) as u8
-            }
-            byte => byte,
-        });
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 /// Encodes metadata as a query without the question mark.
@@ -46,21 +50,11 @@ pub(crate) fn format<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) ->
         if !query.is_empty() {
             query.push('&');
         }
-        encode(key, &mut query);
+        query.extend(utf8_percent_encode(key, RESERVED));
         query.push('=');
-        encode(value, &mut query);
+        query.extend(utf8_percent_encode(value, RESERVED));
     }
     query
-}
-
-fn encode(text: &str, query: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            query.push(char::from(byte));
-        } else {
-            write!(query, "%{byte:02X}").expect("writing to a String cannot fail");
-        }
-    }
 }
 
 #[cfg(test)]

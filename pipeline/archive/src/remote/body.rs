@@ -1,4 +1,4 @@
-//! What is put: read once for its checksums, and streamed as often as it is sent.
+//! The body of a put: read once for its checksums, and streamed for each attempt.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -89,8 +89,8 @@ impl Body {
         })
     }
 
-    /// The bytes as a stream that holds one chunk, and tells when it moves. It fails, and with it the request, when the
-    /// file is not as long as it was.
+    /// Returns the bytes as a stream that holds one chunk and reports its progress. The stream fails, and with it the request, if
+    /// the length of the file has changed.
     pub(crate) fn send(&self) -> Sent {
         let progress = Progress::begin();
         let moved = progress.clone();

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::Failure;
 
-/// Chunks that are read ahead of whoever reads a body.
+/// Chunks that are read ahead of the reader of a body.
 const AHEAD_CHUNKS: usize = 4;
 
 static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ pub fn wait<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let (sender, receiver) = sync_channel(1);
     runtime()?.spawn(async move {
-        // Whoever waits cannot have gone.
+        // The receiver is still waiting.
         let _ = sender.send(future.await);
     });
     receiver
@@ -54,7 +54,7 @@ pub(crate) fn reader(
     let of_task = Arc::clone(&room);
     runtime()?.spawn(async move {
         let mut stream = std::pin::pin!(stream);
-        // Closed when nobody reads any more.
+        // Closed when the reader is dropped.
         while let Ok(place) = of_task.acquire().await {
             place.forget();
             let chunk = match tokio::time::timeout(stall, stream.next()).await {
@@ -98,7 +98,7 @@ impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() && !self.is_done {
             let next = self.receiver.recv();
-            // Whoever brings the chunks died before their end.
+            // The task that reads the body died before its end.
             let next = next.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
             self.room.add_permits(1);
             match next? {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::open::shown;
+use crate::url::shown;
 
 /// The reason of a failure. It never has a URL's query, a header or a whole answer in it, for these may hold signatures
 /// and tokens.
@@ -35,7 +35,7 @@ impl Failure {
         self.is_lasting
     }
 
-    /// What the client says, with its causes, and without the URL.
+    /// Returns the client's error with its causes, without the URL.
     pub(crate) fn of_client(error: reqwest::Error) -> Failure {
         let is_lasting = error.is_builder();
         Failure {
@@ -44,7 +44,7 @@ impl Failure {
         }
     }
 
-    /// What the library says, with the answers of the server cut down to their codes, and URLs to what may be shown.
+    /// Returns the library's error. Answers of the server are reduced to their codes, URLs to the form that messages may show.
     pub fn of_library(error: &object_store::Error) -> Failure {
         if matches!(error, object_store::Error::NotModified { .. }) {
             return Failure::not_modified();
@@ -64,7 +64,10 @@ impl Failure {
         if status == http::StatusCode::NOT_MODIFIED {
             return Failure::not_modified();
         }
-        Failure::new(format!("the store answers {status}{}", told(body)))
+        Failure::new(format!(
+            "the store answers {status}{}",
+            code_and_message(body)
+        ))
     }
 }
 
@@ -110,8 +113,8 @@ fn json_message(body: &str) -> Option<&str> {
     Some(rest.split_once('"')?.0)
 }
 
-/// What an answer tells of itself: `: code: message`, as far as it has them.
-fn told(body: &str) -> String {
+/// Returns code and message of an answer as `: code: message`, without the missing ones.
+fn code_and_message(body: &str) -> String {
     let code = between(body, "<Code>", "</Code>");
     let message = between(body, "<Message>", "</Message>").or_else(|| json_message(body));
     let mut told = String::new();
@@ -122,7 +125,7 @@ fn told(body: &str) -> String {
     told
 }
 
-/// A text of the library, in which an answer stands whole behind its status or alone: cut down to what it tells of itself.
+/// Returns an error text of the library with each complete answer of the server replaced by its code and message.
 fn without_answers(text: &str) -> String {
     const STATUS: &str = "status code: ";
     const ALONE: &str = "error response: ";
@@ -132,13 +135,13 @@ fn without_answers(text: &str) -> String {
     match status.into_iter().chain(alone).min() {
         Some(end) => {
             let (plain, body) = text.split_at(end);
-            format!("{plain}{}", told(body))
+            format!("{plain}{}", code_and_message(body))
         }
         None => text.to_owned(),
     }
 }
 
-/// A text with its URLs as they may be shown.
+/// Returns a text whose URLs have the form that messages may show.
 fn without_secrets(text: &str) -> String {
     let words = text.split_inclusive(|c: char| c.is_whitespace() || "\"'()<>`".contains(c));
     words

@@ -17,6 +17,7 @@ use super::body::Sent;
 use super::google::Google;
 use super::protocol::Protocol;
 use super::{Answer, BucketStore, Failure, Held, http as client};
+use crate::url::encode;
 use crate::{Opening, Store, StoreError};
 
 const HOST: &str = "https://storage.googleapis.com";
@@ -52,7 +53,7 @@ struct Gcs {
     bucket: String,
 }
 
-/// What the API tells of an object; numbers come as text.
+/// The API's description of an object. Numbers are text.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Object {
@@ -77,10 +78,7 @@ struct Named {
 impl Gcs {
     fn object(&self, key: &str) -> String {
         let (host, bucket) = (&self.google.host, &self.bucket);
-        format!(
-            "{host}/storage/v1/b/{bucket}/o/{}",
-            client::escaped(key, "")
-        )
+        format!("{host}/storage/v1/b/{bucket}/o/{}", encode(key))
     }
 }
 
@@ -151,7 +149,7 @@ impl Protocol for Gcs {
         let (host, bucket) = (&self.google.host, &self.bucket);
         let first = format!(
             "{host}/storage/v1/b/{bucket}/o?fields=items(name),nextPageToken&prefix={}",
-            client::escaped(prefix, "")
+            encode(prefix)
         );
         let mut url = first.clone();
         let mut keys = Vec::new();
@@ -165,7 +163,7 @@ impl Protocol for Gcs {
             let Some(token) = page.next_page_token.filter(|token| !token.is_empty()) else {
                 return Ok(keys);
             };
-            url = format!("{first}&pageToken={}", client::escaped(&token, ""));
+            url = format!("{first}&pageToken={}", encode(&token));
         }
     }
 

@@ -18,14 +18,14 @@ use serde_json::Value;
 
 use super::body::{Body, Sent};
 use super::{Failure, bridge, http as client};
-use crate::open::shown;
+use crate::url::shown;
 use crate::{Opening, hex};
 
 /// One of the APIs, at its host.
 pub(crate) struct Google {
     pub(crate) host: String,
     pub(crate) http: Client,
-    /// None where nobody asks for them.
+    /// None for a store without authentication.
     credentials: Option<GcpCredentialProvider>,
     pub(crate) stall: Duration,
 }
@@ -81,7 +81,7 @@ impl Google {
         content_type: &str,
         body: Sent,
     ) -> Result<Response, Failure> {
-        // It cannot stand in the bytes by accident: it has their checksum in it.
+        // The body cannot contain the boundary by accident, because the boundary contains the checksum of the body.
         let boundary = format!("groma-{}", hex(&body.sha256));
         let before = format!(
             "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{description}\r\n\
@@ -133,7 +133,7 @@ fn credentials(bucket: &str, opening: &Opening) -> Result<Option<GcpCredentialPr
         return Ok(None);
     }
     let options = ClientOptions::new().with_timeout(Duration::from_secs(30));
-    // Who asks us tries again by itself.
+    // The caller retries.
     let retry = RetryConfig {
         max_retries: 2,
         retry_timeout: opening.stall,
@@ -148,12 +148,12 @@ fn credentials(bucket: &str, opening: &Opening) -> Result<Option<GcpCredentialPr
     Ok(Some(Arc::clone(built.credentials())))
 }
 
-/// What an API answered, whatever it is.
+/// The answer of an API, also if it is an error.
 #[derive(Debug)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// The body; null where it is no JSON.
+    /// The body; null if it is not JSON.
     pub body: Value,
 }
 
@@ -171,7 +171,7 @@ impl Api {
         Ok(Api(Arc::new(google)))
     }
 
-    /// Asks for what stands at `path`; an answer that may pass is asked for up to three times.
+    /// Gets the resource at `path`. After a temporary error it tries again, up to three times in all.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
         let (google, url) = (Arc::clone(&self.0), format!("{}{path}", self.0.host));
         bridge::wait(async move { google.reply(google.ask(&url).await?).await })?
@@ -182,7 +182,7 @@ impl Api {
         self.send(Method::POST, path, None, body)
     }
 
-    /// Changes what stands at `path` by JSON, once, if it still has this entity tag (RFC 9110, section 13.1.1).
+    /// Patches the resource at `path` with JSON, once, if it still has this entity tag (RFC 9110, section 13.1.1).
     pub fn patch(&self, path: &str, tag: &str, body: &Value) -> Result<Reply, Failure> {
         let tag = HeaderValue::try_from(tag);
         let tag = tag.map_err(|_| Failure::lasting("the entity tag is no header"))?;

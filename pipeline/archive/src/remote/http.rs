@@ -1,6 +1,5 @@
 //! The client, and requests that end when nothing moves.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -10,7 +9,7 @@ use reqwest::{Client, Request, Response};
 
 use super::Failure;
 use super::body::Progress;
-use crate::open::unescaped;
+use crate::url::decode;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -62,7 +61,7 @@ fn client_with(redirect: Policy) -> Result<Client, Failure> {
         .map_err(Failure::of_client)
 }
 
-/// After so many milliseconds each an answer that may pass is asked for again.
+/// The pauses before the second and the third attempt after a temporary error, in milliseconds.
 const AGAIN_MS: [u64; 2] = [100, 400];
 
 /// Sends a request without a body, and again while the answer is one that passes (408, 429, 5xx) or none came; a third time
@@ -93,8 +92,8 @@ fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || limited.contains(&status)
 }
 
-/// Sends a request whose body tells its progress, and waits for the head of the answer. It fails when neither a byte was
-/// taken nor the answer came for `stall`, which begins now.
+/// Sends a request whose body reports its progress, and waits for the head of the answer. Fails if no byte moves and no answer
+/// arrives for `stall`.
 pub(crate) async fn send(
     client: &Client,
     mut request: Request,
@@ -126,7 +125,7 @@ fn hide_password(request: &mut Request) -> Result<(), Failure> {
         return Ok(());
     }
     let plain = |text: &str| {
-        unescaped(text).ok_or_else(|| {
+        decode(text).ok_or_else(|| {
             Failure::lasting("the user or password of the URL is not percent-encoded")
         })
     };
@@ -161,7 +160,7 @@ pub(crate) async fn text(
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
-/// What an answer that is none of those expected says.
+/// Returns the failure for an unexpected answer.
 pub(crate) async fn refusal(answer: Response, stall: Duration) -> Failure {
     let status = answer.status();
     let body = text(answer, REFUSAL_BYTES, stall).await;
@@ -175,23 +174,6 @@ pub(crate) fn content_type(key: &str) -> &'static str {
         Some((_, "json")) => "application/json",
         _ => "application/octet-stream",
     }
-}
-
-/// A key as a part of a URL: everything but unreserved letters and those of `kept` is escaped, as Amazon's signatures
-/// want it.
-pub(crate) fn escaped(key: &str, kept: &str) -> String {
-    let mut path = String::with_capacity(key.len());
-    for &byte in key.as_bytes() {
-        if byte.is_ascii_alphanumeric()
-            || b"-._~".contains(&byte)
-            || kept.as_bytes().contains(&byte)
-        {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").expect("writing to a string cannot fail");
-        }
-    }
-    path
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! A page of a bucket's names, as S3 tells it.
+//! A page of the object list of S3.
 //!
-//! Read here and not by `object_store`, for which one key that is no path, as other programs put them, makes the whole page
-//! a failure.
+//! `object_store` rejects the whole page if one key is not a valid path, and other programs create such keys. This module reads
+//! all of them.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
 
 use quick_xml::Reader;
@@ -10,7 +10,7 @@ use quick_xml::events::{BytesRef, Event};
 
 use super::Failure;
 
-/// Keys as they are, also those that are no names of an archive.
+/// Keys as the bucket has them, also those that are not valid object names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) keys: Vec<String>,

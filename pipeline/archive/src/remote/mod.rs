@@ -1,7 +1,7 @@
 //! Archives in buckets.
 //!
-//! What is the same for every keeper stands here: names, the check that the store refuses to overwrite, and what it
-//! means when an answer is lost. How each is spoken to stands in its own module, behind `Remote`.
+//! This module contains the common behaviour of all providers: object names, the check that the store refuses to overwrite, and
+//! the recovery from lost answers. Each provider's protocol is in a module of its own, behind `Remote`.
 
 mod body;
 mod bridge;
@@ -29,20 +29,20 @@ use body::Body;
 pub use bridge::wait;
 pub use failure::{Failure, one_line};
 
-/// What of a bucket's answers to a put counts.
+/// The answer of a bucket to a put.
 enum Answer {
-    /// With a tag that names this content of this object, where the keeper has told that its own checksum is that of the
-    /// body.
+    /// The object was created. The tag identifies this content of this object; none if the provider did not confirm the
+    /// checksum of the body.
     Created(Option<String>),
-    /// There is one, and it was not touched: the answer to the condition, and nothing else.
+    /// The object exists and was not touched. Only the answer to the condition means this.
     Exists,
-    /// The request as such is refused, as it is by keepers that know no conditions.
+    /// The bucket refuses the request itself. Providers without conditional puts do.
     Unknown(Failure),
 }
 
 impl Answer {
-    /// What an answer that is not "created" means. One of 409 is a failure that passes: somebody else's request for this
-    /// name is on its way, and may come to nothing.
+    /// Returns the meaning of an answer other than "created". Status 409 is a temporary failure: another request for this name is
+    /// in progress and may fail.
     fn of_refusal(status: StatusCode, failure: Failure) -> Result<Answer, Failure> {
         match status {
             StatusCode::PRECONDITION_FAILED => Ok(Answer::Exists),
@@ -52,29 +52,29 @@ impl Answer {
     }
 }
 
-/// What a bucket does when it is told to create and never to replace.
+/// A bucket's behaviour if a put has the condition not to replace an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
-    /// So it does.
+    /// The bucket honours the condition.
     CreateOnly,
-    /// It replaces.
+    /// The bucket replaces the object.
     Overwrites,
-    /// It refuses, so that it must not be told.
+    /// The bucket refuses the condition, so that puts must not have it.
     Refuses,
 }
 
-/// What a bucket says of an object.
+/// A bucket's description of an object.
 struct Held {
     size_bytes: u64,
-    /// Names this content of this object, so that it changes with it.
+    /// Identifies this content of this object.
     tag: Option<String>,
-    /// Where the keeper computes it.
+    /// None if the provider does not compute it.
     sha256: Option<[u8; 32]>,
 }
 
-/// A bucket, as one keeper's protocol offers it. Keys are whole, with the prefix.
+/// A bucket in one provider's protocol. Keys include the prefix.
 trait Remote: Send + Sync {
-    /// Puts an object; with the `condition`, only a new one.
+    /// Puts an object; with `condition`, only if the key is free.
     fn put(&self, key: &str, body: &Body, condition: bool) -> Result<Answer, Failure>;
     fn head(&self, key: &str) -> Result<Option<Held>, Failure>;
     fn get(&self, key: &str) -> Result<Box<dyn Read + Send>, Failure>;
@@ -82,13 +82,13 @@ trait Remote: Send + Sync {
     fn url(&self, key: &str) -> String;
 }
 
-/// Stands below the prefix and is the same for every program that asks. Its first part is hidden, so that it is no name
-/// of the archive: no list has it, and nothing can be put there.
+/// The key of the probe below the prefix, the same for all programs. Its first component is hidden, so that it is not a valid
+/// object name: lists omit it, and no object can have its name.
 const PROBE: &str = ".groma/create-only";
 const PROBE_BODY: &[u8] =
     b"Groma tries to put this object a second time to see that the bucket refuses it.\n";
 
-/// So many objects that were just put are remembered, each until it is asked for.
+/// The largest number of recent puts whose checksum is remembered until the first look-up.
 const REMEMBERED: usize = 64;
 
 /// A bucket as an archive.
@@ -97,9 +97,9 @@ struct BucketStore<R> {
     /// Empty, or ends with a slash.
     prefix: String,
     allow_weak: bool,
-    /// Once it is known.
+    /// None until it is known.
     strength: Mutex<Option<Strength>>,
-    /// Of objects that were just put: the tag, and the SHA-256 of what it stands for.
+    /// Tag and SHA-256 of each object that was just put.
     put: Mutex<HashMap<String, (String, [u8; 32])>>,
 }
 
@@ -125,7 +125,7 @@ impl<R: Remote> BucketStore<R> {
         Ok(format!("{}{name}", self.prefix))
     }
 
-    /// Whether the bucket keeps to create-only: asked once, the other threads wait for the answer.
+    /// Checks once whether the bucket honours the condition not to replace; other threads wait for the answer.
     fn strength(&self) -> Result<Strength, StoreError> {
         let mut known = self.strength.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(strength) = *known {
@@ -151,7 +151,7 @@ impl<R: Remote> BucketStore<R> {
                         "{failure} (if it knows no If-None-Match or ifGenerationMatch, --weak-store does without)"
                     )));
                 }
-                // It is the condition only if it takes the same without.
+                // The condition is the cause only if the same put succeeds without it.
                 Answer::Unknown(failure) => match self.remote.put(key, &body, false)? {
                     Answer::Created(_) => strength = Strength::Refuses,
                     _ => return Err(failure),
@@ -169,7 +169,7 @@ impl<R: Remote> BucketStore<R> {
         put.insert(key.to_owned(), (tag, sha256));
     }
 
-    /// The SHA-256 of what was put, if that is what the bucket holds.
+    /// Returns the SHA-256 of the last put, if the bucket still has that object.
     fn recall(&self, key: &str, held: &Held) -> Option<[u8; 32]> {
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         let (tag, sha256) = put.remove(key)?;

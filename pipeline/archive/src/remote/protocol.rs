@@ -1,4 +1,4 @@
-//! What a keeper's own module writes: requests that are futures. Whoever uses a bucket blocks on them.
+//! The requests that each provider's module implements as futures. Callers of a bucket block on them.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use super::body::{Body, Sent};
 use super::{Answer, Failure, Held, Remote, bridge};
 
-/// The requests of one keeper's protocol, as futures.
+/// The requests of one provider's protocol, as futures.
 pub(super) trait Protocol: Send + Sync + 'static {
     fn put(
         &self,
@@ -27,7 +27,7 @@ pub(super) trait Protocol: Send + Sync + 'static {
     > + Send;
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
     fn url(&self, key: &str) -> String;
-    /// A body that brings nothing for so long has failed.
+    /// Returns the time without a byte after which a body has failed.
     fn stall(&self) -> Duration;
 }
 

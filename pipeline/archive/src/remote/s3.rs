@@ -23,10 +23,10 @@ use super::body::Sent;
 use super::listing::Page;
 use super::protocol::Protocol;
 use super::{Answer, BucketStore, Failure, Held, http as client};
-use crate::open::shown;
-use crate::{Kind, Location, Opening, Store, StoreError, hex};
+use crate::url::{encode, encode_path, shown};
+use crate::{Location, Opening, Provider, Store, StoreError, hex};
 
-/// One request puts at most so much; larger objects would need several, which are not create-only everywhere.
+/// The largest object of one request. Larger objects need several requests, for which not every provider has the condition.
 const PUT_MAX_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
 /// A bucket of `object_store`, configured as every bucket of Groma is, for what [`Store`] does not offer.
@@ -36,10 +36,10 @@ pub struct S3Bucket {
     pub client: Arc<AmazonS3>,
     /// The bucket.
     pub bucket: String,
-    /// What stands before every name, without slashes at its ends.
+    /// The prefix of every name, without slashes at its ends.
     pub prefix: String,
-    /// Where the bucket is, without credentials, if its keeper is not Amazon.
-    pub keeper: Option<String>,
+    /// The endpoint without credentials, if the provider is not Amazon.
+    pub endpoint: Option<String>,
 }
 
 impl fmt::Debug for S3Bucket {
@@ -53,7 +53,7 @@ impl fmt::Debug for S3Bucket {
 /// asked of it yet.
 pub fn bucket(url: &str, opening: &Opening) -> Result<S3Bucket, StoreError> {
     let Location::Bucket {
-        kind: Kind::S3,
+        provider: Provider::S3,
         bucket,
         prefix,
     } = Location::parse(url)?
@@ -65,7 +65,7 @@ pub fn bucket(url: &str, opening: &Opening) -> Result<S3Bucket, StoreError> {
         client: Arc::new(client),
         bucket,
         prefix,
-        keeper: (!settings.is_amazon).then_some(settings.base),
+        endpoint: (!settings.is_amazon).then_some(settings.base),
     })
 }
 
@@ -95,14 +95,14 @@ fn build(bucket: &str, opening: &Opening) -> Result<(AmazonS3, Settings), StoreE
     Ok((client, settings))
 }
 
-/// What our own requests need to know of the environment.
+/// The values of the environment that this module's own requests need.
 struct Settings {
     region: String,
     /// URL of the bucket, without a slash at its end.
     base: String,
     /// Nobody signs.
     anonymous: bool,
-    /// The keeper is Amazon itself, whose SHA-256 of an object is checked against its bytes.
+    /// The provider is Amazon, whose SHA-256 of an object is checked against its bytes.
     is_amazon: bool,
     /// Encryption at rest that the environment asks for.
     encryption: HeaderMap,
@@ -167,7 +167,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
         base,
         region: region.clone(),
     };
-    // Who writes http:// in the endpoint means it.
+    // An http:// endpoint allows plain HTTP.
     let allow_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"))
         || is_set(Key::Client(ClientConfigKey::AllowHttp));
     let options = ClientOptions::new()
@@ -175,7 +175,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
         .with_connect_timeout(Duration::from_secs(10))
         .with_timeout_disabled()
         .with_read_timeout(opening.stall);
-    // Who asks us tries again by itself, and knows for how long.
+    // The caller retries, and knows for how long.
     let retry = RetryConfig {
         max_retries: 2,
         retry_timeout: opening.stall,
@@ -192,7 +192,7 @@ fn configure(bucket: &str, opening: &Opening) -> Result<(AmazonS3Builder, Settin
 const INSTANCE_ROLE: &str = "GROMA_S3_INSTANCE_ROLE";
 
 /// Refuses an environment without credentials. The library would ask the metadata service of a cloud instance for some, at an
-/// address that on other machines is nobody's or somebody else's.
+/// address that on other machines is unused or belongs to another service.
 fn check_credentials(opening: &Opening) -> Result<(), Failure> {
     let has = |wanted: &str| {
         let mut variables = opening.variables.iter();
@@ -233,7 +233,7 @@ impl S3 {
         headers: HeaderMap,
         sha256: Option<[u8; 32]>,
     ) -> Result<reqwest::Request, Failure> {
-        let url = format!("{}/{}", self.settings.base, client::escaped(key, "/"));
+        let url = format!("{}/{}", self.settings.base, encode_path(key));
         self.signed(method, &url, headers, sha256).await
     }
 
@@ -315,7 +315,7 @@ impl Protocol for S3 {
         match answer.status() {
             StatusCode::OK => {
                 let tag = header_text(&answer, "etag").map(str::to_owned);
-                // Of an object put at once the ETag is its MD5, except where a key of the customer encrypts it.
+                // The ETag of an object from a single put is its MD5, unless a customer key encrypts the object.
                 let is_ours = tag.as_deref() == Some(&format!("\"{}\"", hex(&body.md5)));
                 Ok(Answer::Created(tag.filter(|_| is_ours)))
             }
@@ -367,7 +367,7 @@ impl Protocol for S3 {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
-        let (base, prefix) = (&self.settings.base, client::escaped(prefix, ""));
+        let (base, prefix) = (&self.settings.base, encode(prefix));
         let mut token = String::new();
         let mut keys = Vec::new();
         loop {
@@ -382,7 +382,7 @@ impl Protocol for S3 {
             let Some(next) = page.next else {
                 return Ok(keys);
             };
-            token = format!("&continuation-token={}", client::escaped(&next, ""));
+            token = format!("&continuation-token={}", encode(&next));
         }
     }
 

@@ -1,11 +1,11 @@
-//! What a bucket's answers mean, whoever keeps it.
+//! The meaning of a bucket's answers, for every provider.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use super::*;
 
-/// A keeper that answers puts with a condition in its own way.
+/// A provider that answers conditional puts in its own way.
 struct Keeper {
     /// The status of such a put, by the number of those before; 200 replaces.
     status: fn(usize) -> u16,

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Request, Response};
 
 use super::{Failure, bridge, failed, http as client};
-use crate::open::shown;
+use crate::url::{encode_path, shown};
 use crate::{Opening, Put, Stat, Store, StoreError, check_name};
 
 /// A web server whose paths below `base` are names of objects.
@@ -18,13 +18,13 @@ pub(crate) struct Web(Arc<Inner>);
 
 struct Inner {
     base: String,
-    /// What follows the path of every object: the signature of a presigned URL. It is never shown.
+    /// The query of every URL: the signature of a presigned URL. Messages never contain it.
     query: Option<String>,
     http: Client,
     stall: Duration,
 }
 
-/// Opens what stands below an `http://…` or `https://…`.
+/// Opens the objects below an `http://…` or `https://…`.
 pub(crate) fn open(base: &str, opening: &Opening) -> Result<Web, StoreError> {
     let http = client::web_client().map_err(failed("open", &shown(base)))?;
     let base = base.split_once('#').map_or(base, |(plain, _)| plain);
@@ -52,7 +52,7 @@ impl Web {
             source,
         })?;
         let inner = Arc::clone(&self.0);
-        let mut url = format!("{}/{}", inner.base, client::escaped(name, "/"));
+        let mut url = format!("{}/{}", inner.base, encode_path(name));
         if let Some(query) = &inner.query {
             url = format!("{url}?{query}");
         }
@@ -132,8 +132,8 @@ impl Store for Web {
         Err(Web::refuse("list", prefix))
     }
 
-    /// Without user, password and query, which are nobody's to read in rows and messages.
+    /// Returns the URL without user, password and query, which must not appear in rows and messages.
     fn url(&self, name: &str) -> String {
-        format!("{}/{}", shown(&self.0.base), client::escaped(name, "/"))
+        format!("{}/{}", shown(&self.0.base), encode_path(name))
     }
 }
