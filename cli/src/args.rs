@@ -42,12 +42,10 @@ impl Groma {
     /// Returns the chosen log format and the level of the command: services log their steps, commands for people only
     /// warnings and errors.
     pub(crate) fn logging(&self) -> (LogFormat, Level) {
-        let level = match &self.command {
-            Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => Level::INFO,
-            Command::TcpInfo(args) if args.is_service() => Level::INFO,
-            Command::Load(args) if args.is_service() => Level::INFO,
-            Command::Seal(args) if args.is_service() => Level::INFO,
-            _ => Level::WARN,
+        let level = if self.command.is_service() {
+            Level::INFO
+        } else {
+            Level::WARN
         };
         (self.log_format, level)
     }
@@ -72,4 +70,17 @@ pub(crate) enum Command {
     TcpInfo(tcp_info::Args),
     Manifest(manifest::Args),
     Completions(completions::Args),
+}
+
+impl Command {
+    /// Returns whether the command runs until it is asked to end.
+    pub(crate) fn is_service(&self) -> bool {
+        match self {
+            Command::Up(_) | Command::Ndt7(_) | Command::Publish(_) => true,
+            Command::TcpInfo(args) => args.is_service(),
+            Command::Load(args) => args.is_service(),
+            Command::Seal(args) => args.is_service(),
+            _ => false,
+        }
+    }
 }

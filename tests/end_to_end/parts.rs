@@ -53,12 +53,7 @@ pub(crate) fn wait_for_log(log: &Path, text: &str) {
 fn server_recorder_publisher_and_loader_alone_make_the_same_rows() {
     let temporary = tempfile::tempdir().unwrap();
     let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-    let (spool, archive, state, lake) = (
-        path("spool/ndt"),
-        path("archive"),
-        path("state"),
-        path("lake"),
-    );
+    let (spool, archive, state, lake) = (path("ndt"), path("archive"), path("state"), path("lake"));
 
     let events = path("events.sock");
     let (log, prefix) = (temporary.path().join("ndt7.log"), path("prefix"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -25,6 +25,41 @@ fn an_idle_server_stops_at_once() {
     // The handlers are installed after the port is open.
     wait_for_log(&log, "phase=ready");
     server.end();
+}
+
+#[test]
+fn a_service_that_has_just_begun_stops_gracefully() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
+    let (spool, archive, prefix) = (path("ndt"), path("archive"), path("prefix"));
+    fs::create_dir(&spool).unwrap();
+    fs::write(&prefix, "node_1700000000").unwrap();
+    let (lab, results) = (path("lab"), path("results"));
+    let (state, trace_state) = (path("state"), path("trace"));
+    let up = ["up", "--dir", &lab, "--ws-port", "0", "--wss-port", "0"];
+    let up = [&up[..], &["--admin-port", "0"]].concat();
+    let publish = ["publish", "--directory", &spool, "--archive", &archive];
+    let publish = [&publish[..], &["--state", &state]].concat();
+    let record = ["tcp-info", "--directory", &spool, "--state", &trace_state];
+    let record = [&record[..], &["--uuid-prefix-file", &prefix, "--port", "1"]].concat();
+    for (arguments, first) in [
+        (up, &lab),
+        ([&NDT7[..], &[&results]].concat(), &results),
+        (publish, &state),
+        (record, &trace_state),
+    ] {
+        let log = fs::File::create(temporary.path().join("log")).unwrap();
+        let mut command = groma(arguments.iter().copied());
+        if arguments[0] != "up" {
+            command.args(["--prometheusx.listen-address", "127.0.0.1:0"]);
+        }
+        let service = Part(command.stderr(log).stdout(Stdio::null()).spawn().unwrap());
+        // The signal comes as soon as the service has created anything.
+        while !Path::new(first).exists() {
+            std::thread::yield_now();
+        }
+        service.end();
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Where the archive is, for the commands that put into one.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use groma_archive::{Store, StoreError, open_to_put};
+use groma_archive::{Store, open_to_put};
+
+use super::place::check_above;
 
 /// The archive that is put into.
 #[derive(Debug, clap::Args)]
@@ -21,8 +24,11 @@ pub(crate) struct ArchiveArgs {
 }
 
 impl ArchiveArgs {
-    /// Opens it.
-    pub(crate) fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        open_to_put(&self.archive, self.weak_store)
+    /// Opens it. A local archive is created, unless the directory above it does not exist.
+    pub(crate) fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+        if !self.archive.contains("://") {
+            check_above(Path::new(&self.archive), "--archive")?;
+        }
+        Ok(open_to_put(&self.archive, self.weak_store)?)
     }
 }

@@ -26,6 +26,10 @@ use crate::args::Command;
 
 /// Runs a command and returns the exit code.
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if command.is_service() {
+        // Before anything is opened, so that a stop right after the start is a graceful one too.
+        groma_service::install_signal_handlers();
+    }
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Up(args) => up::run(args),

@@ -13,6 +13,7 @@ use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
 use super::node::{Admin, COMMIT, ManifestArgs, PrefixArgs};
+use super::place::check_above;
 use crate::listen::Listen;
 
 /// Run only the ndt7 measurement server, as a node does.
@@ -117,7 +118,6 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    groma_service::install_signal_handlers();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     let lifecycle = Lifecycle::new();
     let mut registry = Registry::default();
@@ -176,6 +176,7 @@ fn experiment(
     lifecycle: &Lifecycle,
     registry: &mut Registry,
 ) -> anyhow::Result<Experiment> {
+    check_above(&args.datadir, "--datadir")?;
     let prefix = match &args.prefix.uuid_prefix_file {
         Some(path) => Prefix::read(path)?,
         None => Prefix::fallback(),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,12 +61,26 @@ impl ExperimentArgs {
         Ok(given.map(Manifest::load).transpose()?)
     }
 
-    /// The manifest, and the directory of the experiment that it names.
+    /// Returns the manifest, and the directory of the experiment that it names.
     pub(crate) fn open(&self) -> anyhow::Result<(Manifest, ExperimentDir)> {
         let manifest = self.manifest.read()?;
-        let spool = ExperimentDir::open(&self.directory, manifest.name.clone())?;
+        let spool = open_spool(&self.directory, &manifest)?;
         Ok((manifest, spool))
     }
+}
+
+/// Opens an experiment's directory in the spool (`--directory`).
+///
+/// # Errors
+///
+/// If the directory does not exist: the experiment creates it, and a part with a mistyped path would wait for results in vain.
+pub(crate) fn open_spool(directory: &Path, manifest: &Manifest) -> anyhow::Result<ExperimentDir> {
+    anyhow::ensure!(
+        directory.is_dir(),
+        "cannot open the spool directory {}: it does not exist; start the experiment first, or correct --directory",
+        directory.display()
+    );
+    Ok(ExperimentDir::open(directory, manifest.name.clone())?)
 }
 
 /// Which file holds the UUIDs' prefix.

@@ -1,6 +1,6 @@
 //! Where a command looks: a lab, or a lake that is not the lab's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use groma_lake_store::LakeStore;
@@ -68,17 +68,23 @@ pub(crate) fn check_lake(lake: &LakeStore, flags: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a directory that a command would create in a directory that does not exist: the path is mistyped. `flag` names it.
+pub(crate) fn check_above(dir: &Path, flag: &str) -> anyhow::Result<()> {
+    let above = std::path::absolute(dir)?;
+    anyhow::ensure!(
+        dir.is_dir() || above.parent().is_none_or(Path::is_dir),
+        "cannot create {}: the directory above it does not exist; create it or correct {flag}",
+        dir.display()
+    );
+    Ok(())
+}
+
 /// Refuses to create a lake in a directory that is not there or has other files, and reports a lake that is created.
 pub(crate) fn check_new_lake(lake: &LakeStore) -> anyhow::Result<()> {
     if lake.is_bucket() || lake.root().is_dir() {
         return check_lake(lake, "--lake");
     }
-    let above = std::path::absolute(lake.root())?;
-    let above = above.parent().filter(|above| above.is_dir());
-    anyhow::ensure!(
-        above.is_some(),
-        "cannot create the lake {lake}: the directory above it does not exist; create it or correct --lake"
-    );
+    check_above(lake.root(), "--lake")?;
     crate::output::complain!("groma: {lake} is a new lake");
     Ok(())
 }

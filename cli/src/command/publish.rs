@@ -25,6 +25,7 @@ pub(crate) use self::compat::Notation;
 use self::compat::Plan;
 use super::archive::ArchiveArgs;
 use super::node::{Admin, ExperimentArgs};
+use super::place::check_above;
 
 /// Bundle closed files of one experiment and put them into the archive.
 ///
@@ -204,6 +205,7 @@ fn access(token_file: Option<&Path>) -> anyhow::Result<Access> {
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
+    check_above(&args.state, "--state")?;
     let (manifest, spool) = args.experiment.open()?;
     let mut config = Config::new(spool, &args.state, args.node.node().clone());
     config.organization.clone_from(&args.organization);

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use groma_publish::{Quarantine, Quarantined};
-use groma_spool::ExperimentDir;
 
-use super::node::ManifestArgs;
+use super::node::{ManifestArgs, open_spool};
 use crate::output::{self, say};
 
 /// Look at files that were refused, give them back, or delete them.
@@ -56,6 +55,11 @@ enum Action {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.state.is_dir(),
+        "cannot open the state directory {}: it does not exist; correct --state",
+        args.state.display()
+    );
     let quarantine = Quarantine::open(&args.state);
     match &args.action {
         Action::List { json } => list(&quarantine.list()?, *json)?,
@@ -73,7 +77,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             directory,
             manifest,
         } => {
-            let spool = ExperimentDir::open(directory, manifest.read()?.name)?;
+            let spool = open_spool(directory, &manifest.read()?)?;
             let path = quarantine.release(&find(&quarantine, id)?, &spool, &operator())?;
             say!("{}", spool.file_path(&path).display());
         }

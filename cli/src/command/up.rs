@@ -124,7 +124,6 @@ pub(crate) struct Args {
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    groma_service::install_signal_handlers();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
         let json = args.json;

@@ -203,8 +203,8 @@ impl Shared {
         }
     }
 
-    /// Counts claimed files as dropped that are gone although the publisher did not remove them. Only the thread that claims
-    /// files may call this, so that nothing is claimed meanwhile.
+    /// Counts claimed files as dropped, and puts on record, that are gone although the publisher did not remove them. Only the
+    /// thread that claims files may call this, so that nothing is claimed meanwhile.
     pub(crate) fn drop_missing_claimed(&self, lane: &Lane) {
         if lane.metrics.pending() == 0 || !lane.backlog.is_idle() {
             return;
@@ -213,8 +213,11 @@ impl Shared {
             Ok(there) => {
                 let missing = lane.metrics.pending().saturating_sub(there);
                 if missing > 0 {
-                    let datatype = &lane.datatype.name;
-                    tracing::warn!(%datatype, missing, "claimed files were deleted by another program before they were archived");
+                    // Their names are not known any more.
+                    let detail = format!(
+                        "{missing} claimed files were deleted by another program before they were archived"
+                    );
+                    self.breach(Breach::Deleted, lane.datatype.name.as_str(), &detail);
                 }
                 for _ in 0..missing {
                     lane.metrics.dropped();

@@ -118,6 +118,8 @@ fn claimed_files_that_are_deleted_before_their_bundle_count_as_dropped() {
     assert_eq!(running.metric(pending), 0);
     running.stop().unwrap();
     assert_eq!(lab.arrived().len(), 0);
+    let event = ("deleted".to_owned(), "ndt7".to_owned());
+    assert_eq!(events(&dir.path().join("state")), [event]);
 }
 
 #[test]
@@ -139,8 +141,16 @@ fn what_somebody_else_deletes_is_on_record_and_counted_as_dropped() {
     let dropped = "groma_publish_files_total{datatype=\"ndt7\",state=\"dropped\"}";
     wait_for("the drop", || running.metric(dropped) == 1);
     running.stop().unwrap();
-    let event = ("deleted".to_owned(), format!("{DAY}/z-last"));
-    assert_eq!(events(&dir.path().join("state")), [event]);
+    let recorded = events(&dir.path().join("state"));
+    let [(kind, file)] = &recorded[..] else {
+        panic!("{recorded:?}");
+    };
+    assert_eq!(kind, "deleted");
+    // The bundle names the file if it was deleted after the listing; else it is missing among all that were claimed.
+    assert!(
+        [&format!("{DAY}/z-last"), "ndt7"].contains(&&file[..]),
+        "{file}"
+    );
     lab.assert_exactly_once();
 }
 

@@ -17,6 +17,9 @@ use prometheus_client::registry::Registry;
 
 use crate::command::node::{Admin, ExperimentArgs, PrefixArgs};
 use crate::command::notation::refuse_own;
+use crate::command::place::check_above;
+
+const STATE: &str = "/var/lib/groma/tcp-info";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
@@ -29,7 +32,7 @@ pub(super) struct RecordArgs {
         long,
         env = "GROMA_TCPINFO_STATE",
         value_name = "DIR",
-        default_value = "/var/lib/groma/tcp-info"
+        default_value = STATE
     )]
     state: PathBuf,
 
@@ -213,6 +216,10 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn own_plan(args: &RecordArgs) -> anyhow::Result<Plan> {
+    // The default works on a new machine.
+    if args.state != Path::new(STATE) {
+        check_above(&args.state, "--state")?;
+    }
     let (manifest, spool) = args.experiment.open()?;
     let mut config = Config::new(
         spool,
