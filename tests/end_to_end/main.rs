@@ -13,6 +13,7 @@ mod kill;
 mod lab;
 mod parts;
 mod publish;
+mod python_sdk;
 mod readers;
 mod signals;
 mod stored;

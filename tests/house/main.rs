@@ -6,3 +6,4 @@ mod arrows;
 mod crates;
 mod docs;
 mod files;
+mod vectors;
