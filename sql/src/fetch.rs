@@ -41,7 +41,11 @@ pub struct Copy {
     dir: PathBuf,
 }
 
-/// The directory of the lake that is meant; a bucket is copied first. With the copy, if it is one.
+/// Returns the directory of a lake, and its copy if the lake is in a bucket, which is copied first.
+///
+/// # Errors
+///
+/// If the directory does not exist or is not a lake, or a bucket cannot be copied.
 pub fn directory(lake: &str, args: &CopyArgs) -> anyhow::Result<(PathBuf, Option<Copy>)> {
     if let Some(path) = lake
         .strip_prefix("file://")
@@ -52,6 +56,7 @@ pub fn directory(lake: &str, args: &CopyArgs) -> anyhow::Result<(PathBuf, Option
                 "--since and --until say what is copied of a bucket, and {lake} is a directory: ask it with WHERE date …"
             );
         }
+        crate::root::check(Path::new(path))?;
         return Ok((path.into(), None));
     }
     if !lake.starts_with("s3://") {
@@ -231,7 +236,9 @@ mod tests {
 
     #[test]
     fn dates_are_of_buckets_alone() {
-        assert!(directory("some/lake", &args()).is_ok());
+        let dir = tempfile::tempdir().unwrap();
+        let lake = dir.path().to_str().unwrap();
+        assert!(directory(lake, &args()).is_ok());
         let args = CopyArgs {
             since: Some("2024-05-01".to_owned()),
             ..args()

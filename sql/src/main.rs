@@ -7,6 +7,7 @@ mod engine;
 mod fetch;
 mod format;
 mod numbers;
+mod root;
 mod serve;
 mod views;
 mod worker;

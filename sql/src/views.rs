@@ -5,7 +5,9 @@ use std::path::Path;
 mod names;
 pub mod table;
 
-use names::{has_file, names};
+pub use names::names;
+
+use names::has_file;
 
 const TABLE: &str = include_str!("views/table.sql");
 const ONCE: &str = include_str!("views/once.sql");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// Folders that can be experiments or datatypes, by name: a letter, then letters and digits.
-pub(super) fn names(dir: &Path) -> Vec<String> {
+pub fn names(dir: &Path) -> Vec<String> {
     let is_name = |name: &String| {
         name.starts_with(|c: char| c.is_ascii_lowercase())
             && name

@@ -1,5 +1,7 @@
 //! The rows that views keep and leave out, and their cost.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::support::{Lake, Row, program};
@@ -253,4 +255,38 @@ fn lists_that_nobody_asks_for_cost_nothing() {
     assert!(output.status.success(), "{told}");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found, json!([{"n": 20_000}]));
+}
+
+#[test]
+fn a_directory_of_other_files_is_not_a_lake() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |reason: &str| {
+        for more in [&["SELECT 1"][..], &["serve"]] {
+            let output = program(dir.path(), more);
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                !output.status.success() && message.contains(reason),
+                "{message}"
+            );
+        }
+    };
+    fs::write(dir.path().join("index.html"), "").unwrap();
+    let empty = program(dir.path(), &["--format", "json", "SELECT 1 AS one"]);
+    assert!(empty.status.success(), "a new lake has no tables");
+    // An archive has directories of the same form, without those of a table.
+    fs::create_dir_all(dir.path().join("ndt/ndt7/2024/05/06")).unwrap();
+    refused("is not a lake");
+    fs::remove_dir_all(dir.path().join("ndt")).unwrap();
+    fs::write(dir.path().join("thesis.txt"), "").unwrap();
+    refused("is not a lake");
+    fs::create_dir_all(dir.path().join("ndt/ndt7/live")).unwrap();
+    let lake = program(dir.path(), &["--format", "json", "SELECT 1 AS one"]);
+    assert!(
+        lake.status.success(),
+        "{}",
+        String::from_utf8_lossy(&lake.stderr)
+    );
+    fs::remove_dir_all(dir.path()).unwrap();
+    refused("No such file");
+    fs::create_dir(dir.path()).unwrap();
 }
