@@ -46,6 +46,8 @@ pub(crate) fn tcp_info(
     config.event_socket = Some(socket);
     config.admission = Admission::Announced;
     config.unadmitted.batch_age = lab.flush_age;
+    let tls_ports = server.local_addrs().iter().filter(|local| local.secure);
+    config.unadmitted.tls_ports = tls_ports.map(|local| local.address.port()).collect();
     Ok(Collector::start(config, registry).map_err(|error| Off {
         part: "tcp-info",
         lost: format!("connections are not traced while they are measured ({error})"),

@@ -201,6 +201,9 @@ table! {
         protocol: Transport = Required,
         /// The port number on the node; 0 takes a free one.
         port: u16 = Required,
+        /// Whether clients speak TLS from their first byte; `false` if absent. A recorder then allows an unadmitted
+        /// connection 16 KiB for the handshake, beside `unadmitted_bytes`.
+        tls: bool = OptionalSince2,
     }
 }
 

@@ -235,6 +235,29 @@ impl Value for String {
     }
 }
 
+impl Value for bool {
+    fn read(value: &Spanned<DeValue<'_>>, key: &str, check: &mut Check<'_>) -> Option<Self> {
+        if let DeValue::Boolean(yes) = value.get_ref() {
+            return Some(*yes);
+        }
+        check.add(
+            &value.span(),
+            key,
+            "this must be true or false, without quotes",
+        );
+        None
+    }
+
+    fn replacement() -> Self {
+        false
+    }
+
+    #[cfg(test)]
+    fn kind() -> String {
+        "`true` or `false`".to_owned()
+    }
+}
+
 impl Value for u64 {
     fn read(value: &Spanned<DeValue<'_>>, key: &str, check: &mut Check<'_>) -> Option<Self> {
         let number = match value.get_ref() {

@@ -171,14 +171,22 @@ pub fn write_durable(path: &Path, bytes: &[u8], replace: Replace) -> io::Result<
     sync_dir(parent)
 }
 
-/// A hidden file name that no other writer on this machine uses.
+/// Returns a hidden file name that no other writer on this machine uses.
 pub(crate) fn temporary_name() -> PathBuf {
+    hidden_name(".tmp-")
+}
+
+/// As [`temporary_name`], with another beginning than `.tmp-`.
+pub(crate) fn hidden_name(beginning: &str) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());
     let serial = COUNTER.fetch_add(1, Ordering::Relaxed);
-    PathBuf::from(format!(".tmp-{}-{nanos}-{serial}", std::process::id()))
+    PathBuf::from(format!(
+        "{beginning}{}-{nanos}-{serial}",
+        std::process::id()
+    ))
 }
 
 #[cfg(test)]

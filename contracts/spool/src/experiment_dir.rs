@@ -6,7 +6,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::civil::Date;
 use rustix::fs::OFlags;
@@ -188,7 +187,8 @@ fn clear(dir: &Path) -> Result<usize, SpoolError> {
     let (mut removed, mut strange) = (0, 0_usize);
     for entry in fs::read_dir(dir).map_err(at("list"))? {
         let path = entry.map_err(at("list"))?.path();
-        if is_in_use(&path) {
+        // Nobody holds it between two renames.
+        if path.file_name().is_some_and(|name| name == RENAME_LOCK) {
             continue;
         }
         match clear_one(&path) {
@@ -209,25 +209,15 @@ fn clear(dir: &Path) -> Result<usize, SpoolError> {
     Ok(removed)
 }
 
-enum Cleared {
+/// What became of an unfinished file.
+pub(crate) enum Cleared {
     Removed,
     /// Its writer lives, or has just committed it.
     Used,
 }
 
-/// Whether a file has no lock although its owner may live: the lock of renames, and a probe, which takes milliseconds.
-fn is_in_use(path: &Path) -> bool {
-    const PROBE_TAKES: Duration = Duration::from_mins(1);
-    let name = path.file_name().unwrap_or_default();
-    let is_new = || {
-        let modified = path.symlink_metadata().and_then(|found| found.modified());
-        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-        age.is_none_or(|age| age < PROBE_TAKES)
-    };
-    name == RENAME_LOCK || (name.as_encoded_bytes().starts_with(b".") && is_new())
-}
-
-fn clear_one(path: &Path) -> io::Result<Cleared> {
+/// Removes a file unless it is locked, as the files of living writers and probes are.
+pub(crate) fn clear_one(path: &Path) -> io::Result<Cleared> {
     // Opening a pipe waits for its other end, and a link leads to somebody else's file.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let found = match fs::symlink_metadata(path) {

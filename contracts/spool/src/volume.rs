@@ -4,14 +4,15 @@
 //! be renamed into it from a directory on another volume, and device numbers do not show it: a bind mount has the number of
 //! its source. So a probe makes the steps of a real file: create, write, sync, rename without replacing, remove.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use crate::durable::{create_private_dir, temporary_name};
+use crate::durable::{create_private_dir, hidden_name};
+use crate::experiment_dir::clear_one;
 use crate::rename::{Method, Rivals, rename_new_path};
 
 /// The volume of a datatype's directory.
@@ -82,16 +83,51 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// Makes every step of a file's way, and removes the file wherever it is then. Its name is hidden, so that nobody takes it
-/// for a result.
+/// for a result. First it removes the files of probes that were killed.
 pub(crate) fn try_steps(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Method> {
-    let (first, second) = (temporary_name(), temporary_name());
-    let (from, to) = (from.join(first), to.join(second));
+    clear_probes(from);
+    clear_probes(to);
+    let mut attempts = 3;
+    loop {
+        attempts -= 1;
+        match try_once(from, to, rivals) {
+            // Another probe removed the file before it was locked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts > 0 => {}
+            tried => return tried,
+        }
+    }
+}
+
+/// How the names of probes begin.
+const PROBE: &str = ".probe-";
+
+/// Removes the files of dead probes. A file that cannot be removed stays: it is hidden, and the probe itself finds out what
+/// works.
+fn clear_probes(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PROBE.as_bytes())
+        {
+            let _ = clear_one(&entry.path());
+        }
+    }
+}
+
+fn try_once(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Method> {
+    let (from, to) = (from.join(hidden_name(PROBE)), to.join(hidden_name(PROBE)));
     let steps = || {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&from)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::NotFound.into()),
+            // Where locks do not work, nobody removes the file either.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
         file.write_all(b"groma")?;
         file.sync_all()?;
         let method = rename_new_path(&from, &to, rivals)?;
@@ -175,6 +211,28 @@ mod tests {
             by_numbers(dir.path(), &dir.path().join("ndt7")).unwrap(),
             Volume::Shared
         );
+    }
+
+    #[test]
+    fn a_probe_removes_the_files_of_killed_probes_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ndt7, tmp) = (dir.path().join("ndt7"), dir.path().join(".tmp"));
+        fs::create_dir(&ndt7).unwrap();
+        fs::create_dir(&tmp).unwrap();
+        for dead in [&ndt7, &tmp] {
+            fs::write(dead.join(".probe-1-2-3"), "groma").unwrap();
+        }
+        let living = fs::File::create(ndt7.join(".probe-4-5-6")).unwrap();
+        living.lock().unwrap();
+        fs::write(ndt7.join(".hidden"), "another program's").unwrap();
+        probe(dir.path(), "ndt7", ".tmp", Rivals::Possible, true).unwrap();
+        let mut left: Vec<_> = [&ndt7, &tmp]
+            .iter()
+            .flat_map(|dir| fs::read_dir(dir).unwrap())
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".hidden", ".probe-4-5-6"]);
     }
 
     #[test]

@@ -29,16 +29,35 @@ pub struct Unadmitted {
     pub grace: Duration,
     /// An unadmitted connection with more payload than this, both directions together, is counted as unexplained.
     pub most_bytes: u64,
+    /// Local ports on which clients speak TLS from their first byte: a connection there may have [`HANDSHAKE_BYTES`] more.
+    pub tls_ports: Vec<u16>,
     /// Rows are published when the oldest of them is this old, or earlier when there are many.
     pub batch_age: Duration,
 }
 
+/// Bytes of a TLS handshake and of the framing of the first records, both directions together. A client's hello with a
+/// post-quantum key share has 1.8 kB, a chain of two or three certificates 3 to 6 kB, and session tickets up to 1 kB.
+pub const HANDSHAKE_BYTES: u64 = 16 * 1024;
+
+impl Unadmitted {
+    /// Returns the most payload that a connection to a local port may have without being unexplained.
+    pub(crate) fn most_bytes_at(&self, local_port: u16) -> u64 {
+        let handshake = if self.tls_ports.contains(&local_port) {
+            HANDSHAKE_BYTES
+        } else {
+            0
+        };
+        self.most_bytes.saturating_add(handshake)
+    }
+}
+
 impl Default for Unadmitted {
-    /// 10 s, 4 KiB, one minute.
+    /// 10 s, 4 KiB, no TLS, one minute.
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(10),
             most_bytes: 4096,
+            tls_ports: Vec::new(),
             batch_age: Duration::from_mins(1),
         }
     }

@@ -26,7 +26,7 @@ pub mod record;
 mod scope;
 mod unadmitted;
 
-pub use admission::{Admission, Unadmitted};
+pub use admission::{Admission, HANDSHAKE_BYTES, Unadmitted};
 pub use collector::{Collector, StartError};
 pub use config::{Config, Namespace};
 pub use declaration::sidecar;

@@ -281,6 +281,40 @@ fn by_first_payload_a_connection_without_payload_is_not_admitted() {
 }
 
 #[test]
+fn the_handshake_of_a_refused_tls_client_is_not_unexplained() {
+    let place = Place::new();
+    let listeners = [listen(), listen()];
+    let [plain, tls] = [listeners[0].1.port(), listeners[1].1.port()];
+    let mut config = place.announced(ports(&[plain, tls]));
+    config.unadmitted.tls_ports = vec![tls];
+    let mut registry = prometheus_client::registry::Registry::default();
+    let collector = Collector::start(config, &mut registry).unwrap();
+    // A handshake with a long chain of certificates; a test on a TLS port; a short exchange and a test on a plain one.
+    for (port, there, back) in [
+        (tls, 2500, 8000),
+        (tls, 2500, 80_000),
+        (plain, 500, 3000),
+        (plain, 2500, 8000),
+    ] {
+        let listener = if port == tls {
+            &listeners[1].0
+        } else {
+            &listeners[0].0
+        };
+        let mut pair = connect(listener);
+        pair.exchange(there, back);
+        pair.close();
+    }
+    all_are_decided(&collector, 4);
+    collector.stop();
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let count = |line: &str| text.lines().any(|found| found == line);
+    assert!(count("groma_tcpinfo_flows_unadmitted_total 4"), "{text}");
+    assert!(count("groma_tcpinfo_flows_unexplained_total 2"), "{text}");
+}
+
+#[test]
 fn a_recorder_without_a_socket_for_announcements_does_not_start() {
     let place = Place::new();
     let mut config = place.announced(ports(&[1]));

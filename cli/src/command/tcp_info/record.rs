@@ -244,6 +244,8 @@ fn own_plan(args: &RecordArgs) -> anyhow::Result<Plan> {
 /// Which connections are published in full, as the manifest says.
 fn admission(config: &mut Config, manifest: &Manifest) -> anyhow::Result<()> {
     config.unadmitted.most_bytes = manifest.unadmitted_bytes;
+    let tls_ports = manifest.ports.iter().filter(|port| port.tls);
+    config.unadmitted.tls_ports = tls_ports.map(|port| port.port).collect();
     config.admission = match manifest.admission {
         groma_manifest::Admission::Announced => {
             if config.event_socket.is_none() {

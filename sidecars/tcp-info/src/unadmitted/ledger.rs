@@ -150,10 +150,10 @@ impl Ledger {
         // Addresses first: a connection that is counted has its address in the store. After a death between the two,
         // an address is there twice, which does no harm.
         self.addresses.append(&lines)?;
-        let most_bytes = self.setup.settings.most_bytes;
+        let settings = &self.setup.settings;
         let unexplained = refused
             .iter()
-            .filter(|one| one.bytes() > most_bytes)
+            .filter(|one| one.bytes() > settings.most_bytes_at(one.local_port))
             .count();
         let counted = refused.len();
         self.log.append(refused)?;

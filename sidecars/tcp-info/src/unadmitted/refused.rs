@@ -19,7 +19,7 @@ const SECONDS_OF_AN_HOUR: i64 = 3600;
 pub(super) struct Refused {
     pub(super) uuid: String,
     start: Timestamp,
-    local_port: u16,
+    pub(super) local_port: u16,
     remote: (IpAddr, u16),
     outcome: &'static str,
     bytes_sent: u64,
