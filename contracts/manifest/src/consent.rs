@@ -76,6 +76,32 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// The manifest with the policy that a host generated from it and from the sidecars and the operator's policy that it
+    /// added: the version, whose tags follow that of the manifest, and the text.
+    ///
+    /// Errors: the version is malformed or belongs to another manifest.
+    pub fn with_policy(mut self, version: &str, text: String) -> Result<Self, ManifestError> {
+        let refused = |reason| ManifestError::Value {
+            key: "consent.policy_version".to_owned(),
+            reason,
+        };
+        check_version(version).map_err(refused)?;
+        let own = &self.consent.own.policy_version;
+        let tags = match version.strip_prefix(own.as_str()) {
+            Some("") => Vec::new(),
+            Some(tags) if tags.starts_with('-') => {
+                tags[1..].split('-').map(str::to_owned).collect()
+            }
+            _ => return Err(refused(format!("{version:?} is not a version of {own:?}"))),
+        };
+        self.consent.text = text;
+        version.clone_into(&mut self.consent.policy_version);
+        self.consent.tags = tags;
+        Ok(self)
+    }
+}
+
 /// The version becomes part of every result, and a client sends it in a query.
 pub(crate) fn check_version(version: &str) -> Result<(), String> {
     let well_formed = (1..=VERSION_BYTES).contains(&version.len())

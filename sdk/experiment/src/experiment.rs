@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use groma_events::Announcer;
 use groma_manifest::Manifest;
@@ -11,12 +12,12 @@ use groma_spool::{ExperimentDir, SpoolError};
 use groma_uuid::Prefix;
 use prometheus_client::registry::Registry;
 
-use crate::Test;
 use crate::clock::Clock;
 use crate::datatypes::write_schemas;
 use crate::disk::Disk;
 use crate::metadata::{Consent, Dropped, allows_token, client_metadata};
 use crate::metrics::{Load, Metrics};
+use crate::{Outcome, Test, UndeclaredOutcome};
 
 /// The settings of one installation of an experiment.
 #[derive(Debug, Clone)]
@@ -66,7 +67,8 @@ pub enum SetupError {
 /// Why a test is not admitted. Display is a sentence for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The process is in its last phase, [`Phase::Stopped`]; a lame duck does not refuse.
+    /// The experiment [drains](Experiment::drain), or the process is in its last phase, [`Phase::Stopped`]. A lame duck
+    /// does not refuse.
     #[error("the server has stopped")]
     Draining,
     /// The operator requires consent, and the client did not send the `policy_version`
@@ -134,6 +136,7 @@ pub(crate) struct Shared {
     lifecycle: Lifecycle,
     require_policy: bool,
     max_tests: usize,
+    refuses_all: AtomicBool,
 }
 
 impl Experiment {
@@ -185,6 +188,7 @@ impl Experiment {
             lifecycle,
             require_policy: settings.require_policy,
             max_tests: settings.max_tests,
+            refuses_all: AtomicBool::new(false),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -195,8 +199,8 @@ impl Experiment {
     /// client, in their order. Creates a file, which takes a few system calls.
     ///
     /// A lame duck still admits tests, as M-Lab's servers do, because clients that were sent here before are on
-    /// their way; only a stopped process refuses with [`Refusal::Draining`]. A server that wants no more tests
-    /// closes its listening sockets, as ndt7's does when it drains. Every refusal is counted.
+    /// their way; [`drain`](Experiment::drain) refuses them with [`Refusal::Draining`], and so does a stopped process.
+    /// Every refusal is counted.
     pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         self.check(query).inspect_err(|refusal| {
             self.shared.metrics.refused(refusal.reason());
@@ -205,7 +209,8 @@ impl Experiment {
 
     fn check(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         let shared = &self.shared;
-        if shared.lifecycle.phase() == Phase::Stopped {
+        if shared.refuses_all.load(Ordering::Relaxed) || shared.lifecycle.phase() == Phase::Stopped
+        {
             return Err(Refusal::Draining);
         }
         if let Some(refusal) = shared.disk.refusal() {
@@ -228,6 +233,19 @@ impl Experiment {
         let mut server = vec![consent.entry(&shared.manifest)];
         server.extend(shared.clock.mark());
         Ok(Test::new(Arc::clone(shared), place, rooms, client, server))
+    }
+
+    pub(crate) fn refuse_all(&self) {
+        self.shared.refuses_all.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the outcome that the manifest declares under this name.
+    ///
+    /// # Errors
+    ///
+    /// The manifest declares no such result.
+    pub fn outcome(&self, name: &str) -> Result<Outcome, UndeclaredOutcome> {
+        Outcome::declared(&self.shared.manifest, name)
     }
 
     /// Returns the count of running tests.

@@ -7,11 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use groma_events::{Admission, Announced};
+use groma_manifest::Manifest;
 use groma_service::ActiveGuard;
-use groma_spool::{FileName, Name, SpoolError, SpoolPath};
-use groma_uuid::Uuid;
+use groma_spool::{FileName, Name, NameError, SpoolError, SpoolPath};
+use groma_uuid::{INVALID_UUID, Uuid};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use crate::NameValue;
 use crate::disk::Room;
@@ -27,6 +30,36 @@ const WAITS: [Duration; 5] = [
     Duration::from_millis(800),
     Duration::from_millis(1600),
 ];
+
+/// One of the results that the manifest declares: the `result` of the run counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome(Arc<str>);
+
+/// A result that the manifest does not declare.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the manifest of {experiment} declares no result {name:?}; add it to `results`")]
+pub struct UndeclaredOutcome {
+    experiment: Name,
+    name: String,
+}
+
+impl Outcome {
+    /// Returns the outcome with this name.
+    pub(crate) fn declared(manifest: &Manifest, name: &str) -> Result<Self, UndeclaredOutcome> {
+        if manifest.results.iter().any(|declared| declared == name) {
+            return Ok(Self(name.into()));
+        }
+        Err(UndeclaredOutcome {
+            experiment: manifest.name.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The name in the manifest.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The one file in which a test leaves its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +85,12 @@ pub enum FinishError {
         /// The datatype of the file.
         datatype: Name,
     },
+    /// The row cannot be written as JSON.
+    #[error("write the result as JSON: {0}")]
+    Row(#[source] serde_json::Error),
+    /// The name of the file breaks a rule of the spool.
+    #[error(transparent)]
+    FileName(NameError),
     /// The spool did not take it.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -169,20 +208,18 @@ impl Test {
         self.shared.metrics.error(operation);
     }
 
-    /// Ends the test: counts it under `outcome`, one of the manifest's results, and writes
-    /// its file if it has one. Returns the file's path.
+    /// Ends the test: counts it under `outcome`, and writes its file if it has one. Returns the file's path.
     ///
     /// Blocking (`fsync`): from asynchronous code call it inside `spawn_blocking`.
-    /// An outcome that the manifest does not declare is counted as `undeclared`.
     /// The result goes into the room that admission took for it. Where file descriptors or room are missing all the same, it
     /// is tried again for about 3 s. The experiment logs the error; the SDK counts it, and admits no test until the spool
     /// takes files again.
     pub fn finish(
         mut self,
-        outcome: &str,
+        outcome: &Outcome,
         file: Option<ResultFile>,
     ) -> Result<Option<PathBuf>, FinishError> {
-        self.count(outcome);
+        self.count(outcome.as_str());
         let Some(file) = file else {
             return Ok(None);
         };
@@ -191,6 +228,34 @@ impl Test {
             self.error(WRITE_RESULT);
         }
         written.map(Some)
+    }
+
+    /// Ends the test as [`finish`](Test::finish), with a row in JSON that is filed under today's UTC date. Its file is named
+    /// `<datatype>-<time>.<uuid>.json` after the first connection, which the test must have.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Test::finish), and for a row that cannot be written as JSON.
+    pub fn finish_with(
+        self,
+        outcome: &Outcome,
+        datatype: &Name,
+        row: &impl Serialize,
+    ) -> Result<Option<PathBuf>, FinishError> {
+        let body = serde_json::to_vec(row).map_err(FinishError::Row)?;
+        let now = Timestamp::now();
+        let uuid = self.uuids.first().map_or(INVALID_UUID, Uuid::as_str);
+        let name = format!(
+            "{datatype}-{}.{uuid}.json",
+            now.strftime("%Y%m%dT%H%M%S.%9fZ")
+        );
+        let file = ResultFile {
+            datatype: datatype.clone(),
+            name: name.parse().map_err(FinishError::FileName)?,
+            date: now.to_zoned(TimeZone::UTC).date(),
+            body,
+        };
+        self.finish(outcome, Some(file))
     }
 
     fn write(&mut self, file: ResultFile) -> Result<PathBuf, FinishError> {

@@ -25,6 +25,7 @@ fn a_result_waits_for_descriptors_and_is_given_up_only_when_none_come_back() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
     let mut lab = Lab::new();
     let experiment = lab.experiment();
+    let okay = experiment.outcome("okay").unwrap();
     let (first, second) = (
         experiment.admit(&[]).unwrap(),
         experiment.admit(&[]).unwrap(),
@@ -32,7 +33,7 @@ fn a_result_waits_for_descriptors_and_is_given_up_only_when_none_come_back() {
     // The date directory is there, so that only the writing itself needs descriptors.
     let before = experiment.admit(&[]).unwrap();
     let file = |name| Some(result_file("rows", name, b"{}"));
-    before.finish("okay", file("before.json")).unwrap();
+    before.finish(&okay, file("before.json")).unwrap();
 
     let taken = take_all();
     let (began, begins) = mpsc::channel();
@@ -42,7 +43,7 @@ fn a_result_waits_for_descriptors_and_is_given_up_only_when_none_come_back() {
         drop(taken);
     });
     began.send(()).unwrap();
-    first.finish("okay", file("waited.json")).unwrap();
+    first.finish(&okay, file("waited.json")).unwrap();
     release.join().unwrap();
     let written = lab.data_dir().join("rows/2026/11/22/waited.json");
     assert!(written.exists());
@@ -52,7 +53,7 @@ fn a_result_waits_for_descriptors_and_is_given_up_only_when_none_come_back() {
     );
 
     let taken = take_all();
-    let error = second.finish("okay", file("lost.json")).unwrap_err();
+    let error = second.finish(&okay, file("lost.json")).unwrap_err();
     drop(taken);
     assert!(
         matches!(&error, FinishError::Spool(error) if error.is_out_of_descriptors()),

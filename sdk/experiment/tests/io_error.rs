@@ -60,10 +60,11 @@ fn wait_for_admission(experiment: &Experiment) {
 fn fails_and_recovers(call: i64) {
     let mut lab = Lab::new();
     let experiment = lab.experiment();
+    let okay = experiment.outcome("okay").unwrap();
     let file = |name| Some(result_file("rows", name, b"{}"));
     // The directory of the date exists, so that the error meets the result itself.
     let before = experiment.admit(&[]).unwrap();
-    before.finish("okay", file("row-0.json")).unwrap();
+    before.finish(&okay, file("row-0.json")).unwrap();
 
     let held = hold_descriptors();
     let running = experiment.admit(&[]).unwrap();
@@ -71,7 +72,7 @@ fn fails_and_recovers(call: i64) {
         // The probe runs in a thread that this one starts, so it has the filter too.
         let filtered = scope.spawn(|| {
             inject(call);
-            running.finish("okay", file("row-1.json"))
+            running.finish(&okay, file("row-1.json"))
         });
         filtered.join().unwrap()
     });
@@ -97,7 +98,7 @@ fn fails_and_recovers(call: i64) {
     assert!(lab.lifecycle.faulty_parts().is_empty());
     assert_eq!(lab.sample("spool_failed", ""), "0");
     let after = experiment.admit(&[]).unwrap();
-    let written = after.finish("okay", file("row-2.json")).unwrap().unwrap();
+    let written = after.finish(&okay, file("row-2.json")).unwrap().unwrap();
     assert_eq!(std::fs::read(written).unwrap(), b"{}");
 }
 

@@ -59,7 +59,7 @@ const UPGRADED: &str = "result";
 const NOT_UPGRADED: &str = "websocket-error";
 const WITHOUT_TLS: &str = "ndt7+ws";
 const WITH_TLS: &str = "ndt7+wss";
-const RESULTS: [&str; 4] = [
+pub(super) const RESULTS: [&str; 4] = [
     "okay-with-rate",
     "okay-without-rate",
     "error-with-rate",

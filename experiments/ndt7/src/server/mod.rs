@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use groma_experiment::Experiment;
+use groma_experiment::{Experiment, UndeclaredOutcome};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -90,6 +90,9 @@ pub enum StartError {
     /// A listening socket could not be used.
     #[error("use listening socket: {0}")]
     Socket(#[from] io::Error),
+    /// The manifest does not declare a result that a test may have.
+    #[error(transparent)]
+    Outcome(#[from] UndeclaredOutcome),
 }
 
 /// A socket that a server listens on.
@@ -137,6 +140,9 @@ impl Server {
         experiment: Experiment,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
+        for result in metrics::RESULTS {
+            experiment.outcome(result)?;
+        }
         let max_connections = config.max_connections;
         let shared = Arc::new(Shared {
             experiment,

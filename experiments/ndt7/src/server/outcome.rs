@@ -60,7 +60,7 @@ impl Outcome {
             date: written.to_zoned(TimeZone::UTC).date(),
             body: body.to_json(),
         };
-        let path = test.finish(label, Some(file))?;
+        let path = test.finish(&shared.experiment.outcome(label)?, Some(file))?;
         tracing::debug!(label, rate_mbps, path = ?path, "test ended");
         Ok(())
     }

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use groma_experiment::{Refusal, Settings};
 
-use crate::common::{Lab, query};
+use crate::common::{Lab, okay, query};
 
 #[test]
 fn every_phase_but_the_last_admits() {
@@ -30,7 +32,7 @@ fn places_are_limited_and_given_back() {
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::Busy);
     assert_eq!(lab.sample("active_tests", ""), "2");
     assert_eq!(lab.sample("refusals_total", r#"reason="busy""#), "1");
-    first.finish("okay", None).unwrap();
+    first.finish(&okay(), None).unwrap();
     let third = experiment.admit(&[]).unwrap();
     drop((second, third));
     assert_eq!(lab.sample("active_tests", ""), "0");
@@ -79,4 +81,16 @@ fn a_refusal_has_a_status_that_clients_understand() {
     for (refusal, status) in cases {
         assert_eq!(refusal.http_status(), status);
     }
+}
+
+#[test]
+fn a_drain_refuses_new_tests_and_waits_for_running_ones() {
+    let mut lab = Lab::new();
+    let experiment = lab.experiment();
+    let running = experiment.admit(&[]).unwrap();
+    assert!(!experiment.drain(Duration::ZERO));
+    assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::Draining);
+    let ends = std::thread::spawn(move || drop(running));
+    assert!(experiment.drain(Duration::from_mins(1)));
+    ends.join().unwrap();
 }

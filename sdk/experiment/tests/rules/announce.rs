@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use groma_events::{Admission, Event};
 use groma_experiment::{Experiment, Refusal, Settings};
 
-use crate::common::{Lab, query};
+use crate::common::{Lab, okay, query};
 
 /// A recorder that only listens.
 struct Recorder {
@@ -122,7 +122,7 @@ fn a_recorder_that_is_away_blocks_no_test_and_is_shown() {
     let socket = TcpStream::connect(server.local_addr().unwrap()).unwrap();
     let mut test = experiment.admit(&consent()).unwrap();
     let uuid = test.connection(&socket);
-    test.finish("okay", None).unwrap();
+    test.finish(&okay(), None).unwrap();
     while lab.sample("recorder_connected", "") != "0" {
         std::thread::yield_now();
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use groma_experiment::{Experiment, ResultFile, Settings, SetupError};
+use groma_experiment::{Experiment, Outcome, ResultFile, Settings, SetupError};
 use groma_manifest::Manifest;
 use groma_service::Lifecycle;
 use groma_uuid::Prefix;
@@ -63,6 +63,12 @@ pub(crate) const SCHEMA: &str =
 
 pub(crate) fn manifest() -> Manifest {
     Manifest::parse(MANIFEST, |_| Ok(SCHEMA.to_owned())).unwrap()
+}
+
+/// The outcome of a good test.
+pub(crate) fn okay() -> Outcome {
+    let mut lab = Lab::new();
+    lab.experiment().outcome("okay").unwrap()
 }
 
 pub(crate) struct Lab {

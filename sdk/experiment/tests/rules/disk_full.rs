@@ -6,7 +6,7 @@ use std::time::Duration;
 use groma_experiment::{Experiment, Refusal, Settings};
 use groma_tests::mount::Mount;
 
-use crate::common::{Lab, result_file};
+use crate::common::{Lab, okay, result_file};
 
 /// An experiment in a small file system of its own.
 fn tiny(lab: &mut Lab, options: &str) -> Option<(Mount, Experiment)> {
@@ -41,7 +41,7 @@ fn a_full_disk_stops_admission_until_a_write_succeeds_again() {
     // More than the room that is taken at admission.
     let body = vec![b' '; 300_000];
     let file = result_file("rows", "row-1.json", &body);
-    waiting.finish("okay", Some(file)).unwrap_err();
+    waiting.finish(&okay(), Some(file)).unwrap_err();
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
     assert_eq!(lab.sample("disk_full", ""), "1");
     assert_eq!(lab.sample("refusals_total", r#"reason="disk_full""#), "1");
@@ -71,7 +71,7 @@ fn a_full_disk_stops_admission_until_a_write_succeeds_again() {
     assert_eq!(lab.sample("disk_full", ""), "0");
     assert!(lab.lifecycle.faulty_parts().is_empty());
     let file = result_file("rows", "row-2.json", &body);
-    admitted.finish("okay", Some(file)).unwrap();
+    admitted.finish(&okay(), Some(file)).unwrap();
     let left = fs::read_dir(tiny.path().join("spool/sample/.tmp"))
         .unwrap()
         .count();
@@ -89,7 +89,7 @@ fn a_disk_that_fills_up_costs_no_running_test_its_result() {
     let body = vec![b' '; 130_000];
     for (number, test) in running.into_iter().enumerate() {
         let name = format!("row-{number}.json");
-        test.finish("okay", Some(result_file("rows", &name, &body)))
+        test.finish(&okay(), Some(result_file("rows", &name, &body)))
             .unwrap();
         // Others take what the result leaves of its room.
         let mut filler = File::options().append(true).open(&filler).unwrap();
@@ -115,7 +115,7 @@ fn a_disk_without_inodes_costs_no_running_test_its_result() {
     for (number, test) in running.into_iter().enumerate() {
         let mut file = result_file("rows", &format!("row-{number}.json"), b"{}");
         file.date = today.date();
-        test.finish("okay", Some(file)).unwrap();
+        test.finish(&okay(), Some(file)).unwrap();
     }
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
 }
@@ -124,7 +124,11 @@ fn a_disk_without_inodes_costs_no_running_test_its_result() {
 fn the_publisher_stops_admission_by_a_file() {
     let mut lab = Lab::new();
     let experiment = lab.experiment();
-    experiment.admit(&[]).unwrap().finish("okay", None).unwrap();
+    experiment
+        .admit(&[])
+        .unwrap()
+        .finish(&okay(), None)
+        .unwrap();
     let stop = lab.data_dir().join(".admission-stopped");
     fs::write(&stop, "{\"reason\":\"disk_full\"}").unwrap();
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
@@ -134,7 +138,11 @@ fn the_publisher_stops_admission_by_a_file() {
     let old = std::time::SystemTime::now() - Duration::from_mins(3);
     let file = File::options().write(true).open(&stop).unwrap();
     file.set_modified(old).unwrap();
-    experiment.admit(&[]).unwrap().finish("okay", None).unwrap();
+    experiment
+        .admit(&[])
+        .unwrap()
+        .finish(&okay(), None)
+        .unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::DiskFull);
     fs::remove_file(stop).unwrap();

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::common::{Lab, query};
+use crate::common::{Lab, okay, query};
 
 /// Checks the shape of an `OpenMetrics` text: every family declared once, every sample of
 /// the family above it, every value a number. Returns the families' types.
@@ -46,7 +46,7 @@ fn the_four_signals_and_the_run_counter_are_there() {
     let experiment = lab.experiment();
     let admitted = experiment.admit(&query(&[("client_city", "x")])).unwrap();
     admitted.error("read_message");
-    admitted.finish("okay", None).unwrap();
+    admitted.finish(&okay(), None).unwrap();
     lab.lifecycle.stop();
     experiment.admit(&[]).unwrap_err();
     let text = lab.metrics();
@@ -78,7 +78,6 @@ fn counters_are_zero_before_the_first_test() {
         r#"tests_total{experiment="sample",result="error"} 0"#,
         r#"tests_total{experiment="sample",result="aborted"} 0"#,
         r#"bytes_total{experiment="sample",direction="sent"} 0"#,
-        r#"tests_total{experiment="sample",result="undeclared"} 0"#,
         r#"metadata_dropped_total{experiment="sample",reason="key"} 0"#,
         r#"refusals_total{experiment="sample",reason="busy"} 0"#,
         r#"errors_total{experiment="sample",operation="write_result"} 0"#,

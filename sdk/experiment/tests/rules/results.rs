@@ -3,7 +3,7 @@ use std::net::{TcpListener, TcpStream};
 
 use groma_experiment::FinishError;
 
-use crate::common::{Lab, result_file};
+use crate::common::{Lab, okay, result_file};
 
 #[test]
 fn the_uuids_of_all_connections_are_collected() {
@@ -43,7 +43,7 @@ fn a_test_leaves_one_file_and_one_count() {
     test.bytes(1000, 20);
     test.bytes(1, 2);
     let file = result_file("rows", "row-1.json", br#"{"Rate":1.5}"#);
-    let path = test.finish("okay", Some(file)).unwrap().unwrap();
+    let path = test.finish(&okay(), Some(file)).unwrap().unwrap();
     assert_eq!(path, lab.data_dir().join("rows/2026/11/22/row-1.json"));
     assert_eq!(fs::read_to_string(path).unwrap(), r#"{"Rate":1.5}"#);
     assert_eq!(lab.sample("tests_total", r#"result="okay""#), "1");
@@ -62,18 +62,30 @@ fn a_dropped_test_is_aborted() {
 }
 
 #[test]
-fn results_outside_the_manifest_share_one_label() {
+fn only_results_of_the_manifest_are_outcomes() {
     let mut lab = Lab::new();
     let experiment = lab.experiment();
-    for outcome in ["oops-1", "oops-2", ""] {
-        experiment
-            .admit(&[])
-            .unwrap()
-            .finish(outcome, None)
-            .unwrap();
+    for name in ["oops", "aborted", ""] {
+        let error = experiment.outcome(name).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name:?}")), "{error}");
     }
-    assert_eq!(lab.sample("tests_total", r#"result="undeclared""#), "3");
-    assert!(!lab.metrics().contains("oops"));
+    assert_eq!(experiment.outcome("error").unwrap().as_str(), "error");
+}
+
+#[test]
+fn a_row_is_filed_under_the_name_of_its_connection() {
+    let mut lab = Lab::new();
+    let mut test = lab.experiment().admit(&[]).unwrap();
+    let uuid = test.connection(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let datatype = "rows".parse().unwrap();
+    let row = serde_json::json!({"Rate": 1.5});
+    let path = test.finish_with(&okay(), &datatype, &row).unwrap().unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(
+        name.starts_with("rows-2") && name.ends_with(&format!(".{uuid}.json")),
+        "{name}"
+    );
+    assert_eq!(std::fs::read(path).unwrap(), br#"{"Rate":1.5}"#);
 }
 
 #[test]
@@ -82,7 +94,7 @@ fn a_failed_write_is_an_error_and_counted() {
     let experiment = lab.experiment();
     let finish = |datatype| {
         let file = result_file(datatype, "row.json", b"{}");
-        experiment.admit(&[]).unwrap().finish("okay", Some(file))
+        experiment.admit(&[]).unwrap().finish(&okay(), Some(file))
     };
     let error = finish("other").unwrap_err();
     assert!(

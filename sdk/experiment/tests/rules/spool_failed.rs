@@ -6,7 +6,7 @@ use std::time::Duration;
 use groma_experiment::{Experiment, Refusal, Settings};
 use groma_tests::mount::Mount;
 
-use crate::common::{Lab, result_file};
+use crate::common::{Lab, okay, result_file};
 
 fn wait_for_admission(experiment: &Experiment) {
     let attempts = 600;
@@ -55,11 +55,11 @@ fn a_removed_spool_directory_loses_no_result() {
     let running = experiment.admit(&[]).unwrap();
     fs::remove_dir_all(lab.data_dir()).unwrap();
     let file = result_file("rows", "row-1.json", b"{}");
-    let first = running.finish("okay", Some(file));
+    let first = running.finish(&okay(), Some(file));
     wait_for_admission(&experiment);
     let test = experiment.admit(&[]).unwrap();
     let file = result_file("rows", "row-2.json", b"{}");
-    let second = test.finish("okay", Some(file)).unwrap().unwrap();
+    let second = test.finish(&okay(), Some(file)).unwrap().unwrap();
     assert!(second.exists());
     let first = first.unwrap().unwrap();
     assert!(first.exists(), "the result is in a new directory");
@@ -75,7 +75,7 @@ fn a_directory_that_takes_no_result_stops_admission_until_it_does() {
     fs::write(&year, "").unwrap();
     let refusal = experiment.admit(&[]).map(|test| {
         let file = result_file("rows", "row-1.json", b"{}");
-        test.finish("okay", Some(file)).unwrap_err();
+        test.finish(&okay(), Some(file)).unwrap_err();
     });
     assert!(matches!(refusal, Ok(()) | Err(Refusal::SpoolFailed)));
     assert_eq!(experiment.admit(&[]).unwrap_err(), Refusal::SpoolFailed);
@@ -97,7 +97,7 @@ fn a_taken_name_does_not_stop_admission() {
     let experiment = lab.experiment();
     for is_first in [true, false] {
         let file = result_file("rows", "row-1.json", b"{}");
-        let finished = experiment.admit(&[]).unwrap().finish("okay", Some(file));
+        let finished = experiment.admit(&[]).unwrap().finish(&okay(), Some(file));
         assert_eq!(finished.is_ok(), is_first);
     }
     experiment.admit(&[]).unwrap();

@@ -7,14 +7,14 @@ use std::path::Path;
 use groma_spool::RENAME_LOCK;
 use groma_tests::mount::{Kind, Mount};
 
-use crate::common::{Lab, result_file};
+use crate::common::{Lab, okay, result_file};
 
 fn leaves_a_result(lab: &mut Lab, layout: &str) {
     let experiment = lab.experiment();
     let mut test = experiment.admit(&[]).unwrap();
     test.connection(fs::File::open("/dev/null").unwrap());
     let file = result_file("rows", "row-1.json", b"{}");
-    let written = test.finish("okay", Some(file)).unwrap().unwrap();
+    let written = test.finish(&okay(), Some(file)).unwrap().unwrap();
     assert_eq!(fs::read(&written).unwrap(), b"{}", "{layout}");
     for tmp in [".tmp", "rows/.tmp"] {
         let left = fs::read_dir(lab.data_dir().join(tmp)).into_iter().flatten();
