@@ -4,9 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use groma_archive::{Opening, Store};
-use groma_lake::{LakeError, Pass, Settings, Table, keep, publish_index, remove_object, seal};
+use groma_lake::{
+    LakeError, Pass, Settings, Table, explain_errors, keep, publish_index, remove_object, seal,
+};
 use groma_lake_store::LakeStore;
 use groma_service::{Lifecycle, RestartPolicy, supervise};
+use jiff::civil::Date;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -54,12 +57,24 @@ pub(crate) struct Args {
         long,
         value_name = "EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT",
         requires = "reason",
-        conflicts_with = "every"
+        conflicts_with = "every",
+        group = "of_an_object"
     )]
     remove: Option<String>,
 
-    /// Why the object is removed; kept in the lake.
-    #[arg(long, value_name = "TEXT", requires = "remove")]
+    /// Record why an archive object is damaged or has members that are not rows, and nothing else: its date can then be
+    /// complete. It applies to the bytes that were loaded. The name is written as for --remove.
+    #[arg(
+        long,
+        value_name = "EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT",
+        requires = "reason",
+        conflicts_with = "every",
+        group = "of_an_object"
+    )]
+    explain: Option<String>,
+
+    /// Why the object is removed or has errors; kept in the lake.
+    #[arg(long, value_name = "TEXT", requires = "of_an_object")]
     reason: Option<String>,
 }
 
@@ -86,6 +101,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(object), Some(reason)) = (&args.remove, &args.reason) {
         return remove(args, object, reason, &settings);
     }
+    if let (Some(object), Some(reason)) = (&args.explain, &args.reason) {
+        return explain(args, object, reason);
+    }
     if let Some(seconds) = args.every {
         return serve(args, &settings, archive, Duration::from_secs(seconds));
     }
@@ -106,6 +124,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Records why one object has errors.
+fn explain(args: &Args, object: &str, reason: &str) -> anyhow::Result<ExitCode> {
+    let (table, date, stem) = locate(args, object)?;
+    let explanation = explain_errors(&table, date, stem, reason)?;
+    publish_index(args.lake.clone())?;
+    say!(
+        "the errors of {object} are explained, SHA-256 {}",
+        explanation.object_sha256
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Splits EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT.
+fn locate<'a>(args: &Args, object: &'a str) -> anyhow::Result<(Table, Date, &'a str)> {
+    let parts: Vec<&str> = object.split('/').collect();
+    let [experiment, datatype, date, stem] = parts[..] else {
+        anyhow::bail!("{object} is not EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT");
+    };
+    let table = Table::new(args.lake.clone(), experiment.parse()?, datatype.parse()?);
+    Ok((table, date.parse()?, stem))
+}
+
 /// Removes one object from the lake.
 fn remove(
     args: &Args,
@@ -113,12 +153,8 @@ fn remove(
     reason: &str,
     settings: &Settings,
 ) -> anyhow::Result<ExitCode> {
-    let parts: Vec<&str> = object.split('/').collect();
-    let [experiment, datatype, date, stem] = parts[..] else {
-        anyhow::bail!("{object} is not EXPERIMENT/DATATYPE/YYYY-MM-DD/OBJECT");
-    };
-    let table = Table::new(args.lake.clone(), experiment.parse()?, datatype.parse()?);
-    let removal = remove_object(&table, date.parse()?, stem, reason, settings)?;
+    let (table, date, stem) = locate(args, object)?;
+    let removal = remove_object(&table, date, stem, reason, settings)?;
     publish_index(args.lake.clone())?;
     say!(
         "removed {object}: {} bytes, SHA-256 {}",

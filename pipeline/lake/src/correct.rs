@@ -58,9 +58,32 @@ pub fn remove_object(
     reason: &str,
     settings: &Settings,
 ) -> Result<Removal, LakeError> {
+    let log = Log::read(table, date)?;
+    let (object_bytes, object_sha256) = identity(table, date, stem, &log)?;
+    let removal = Removal {
+        object_sha256,
+        object_bytes,
+        reason: reason.to_owned(),
+        at: Timestamp::now(),
+    };
+    let path = table.file(Kind::Removed, date, stem);
+    let text = serde_json::to_vec(&removal).expect("a removal is JSON");
+    let written = table.store().replace(&path, &text);
+    written.map_err(LakeError::io("write", &path))?;
+    let archived = Archived::new(None);
+    apply(table, date, settings, &archived, &mut Pass::default())?;
+    Ok(removal)
+}
+
+/// Returns size and SHA-256 of an object, from the part or the live file that has its rows.
+pub(crate) fn identity(
+    table: &Table,
+    date: Date,
+    stem: &str,
+    log: &Log,
+) -> Result<(u64, Sha256Hex), LakeError> {
     let name = PathBuf::from(Kind::Live.file_name(stem));
     Stem::try_from(stem.to_owned()).map_err(LakeError::name(&name))?;
-    let log = Log::read(table, date)?;
     let unknown = || LakeError::Unknown {
         object: stem.to_owned(),
         date,
@@ -78,20 +101,7 @@ pub fn remove_object(
         let sha256 = Sha256Hex::try_from(origin.object_sha256).ok();
         sha256.map(|sha256| (origin.object_bytes, sha256))
     };
-    let (object_bytes, object_sha256) = identity.ok_or_else(unknown)?;
-    let removal = Removal {
-        object_sha256,
-        object_bytes,
-        reason: reason.to_owned(),
-        at: Timestamp::now(),
-    };
-    let path = table.file(Kind::Removed, date, stem);
-    let text = serde_json::to_vec(&removal).expect("a removal is JSON");
-    let written = table.store().replace(&path, &text);
-    written.map_err(LakeError::io("write", &path))?;
-    let archived = Archived::new(None);
-    apply(table, date, settings, &archived, &mut Pass::default())?;
-    Ok(removal)
+    identity.ok_or_else(unknown)
 }
 
 /// Applies all corrections and removals of a date that are not in its log yet.

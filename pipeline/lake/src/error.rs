@@ -90,6 +90,12 @@ pub enum LakeError {
         /// The date of its rows.
         date: jiff::civil::Date,
     },
+    /// Other processes added to the log each time that this one tried.
+    #[error("cannot add to the log of {date}: other processes add to it all the time; try again")]
+    Busy {
+        /// The date.
+        date: jiff::civil::Date,
+    },
     /// A part has other bytes than its log says.
     #[error("{path} has other bytes than its log says; copy it again, or read its date without it")]
     Damaged {

@@ -14,7 +14,6 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use crate::day::Day;
-use crate::log::Source;
 use crate::seal::count_lines;
 use crate::table::{Table, list};
 use crate::{LICENCE, LakeError};
@@ -57,7 +56,7 @@ struct Figures {
     objects: u64,
     /// Archive objects of the date when it was last sealed; none if the archive was not listed.
     objects_archived: Option<u64>,
-    /// Whether all of them are sealed; none when that is not known.
+    /// Whether all of them are sealed, without an error that no operator explained; none when that is not known.
     complete: Option<bool>,
     rows: u64,
     /// Members that could not be made rows.
@@ -123,7 +122,9 @@ fn dataset(table: &Table) -> Result<Dataset, LakeError> {
 
 fn figures(table: &Table, day: &Day) -> Result<Figures, LakeError> {
     let sealed: u64 = day.sealed_sources().count() as u64;
-    let is_whole = day.sealed_sources().all(Source::is_whole);
+    let is_whole = day
+        .sealed_sources()
+        .all(|source| day.log.is_accounted_for(source));
     let mut seals = day.log.entries.iter().rev();
     let last = seals.find(|entry| entry.objects_archived.is_some());
     let archived = last.and_then(|entry| entry.objects_archived);

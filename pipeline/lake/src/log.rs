@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
+use crate::explain::Explanation;
 use crate::table::Table;
 use groma_lake_layout::{PartPath, Sha256Hex, StagedPath, Stem};
 
@@ -34,6 +35,8 @@ pub enum Act {
     Seal,
     /// Replaces the rows of objects in a part, under the part's path.
     Correct,
+    /// Adds the reasons for the errors of objects, and no file.
+    Explain,
 }
 
 /// An archive object whose rows a file holds.
@@ -121,6 +124,9 @@ pub struct Entry {
     pub objects_missing: Option<u64>,
     /// The files that it adds.
     pub parts: Vec<Part>,
+    /// Objects whose errors an operator has explained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained: Vec<Explanation>,
 }
 
 impl Entry {
@@ -131,6 +137,7 @@ impl Entry {
             objects_archived: None,
             objects_missing: None,
             parts,
+            explained: Vec::new(),
         }
     }
 
@@ -232,6 +239,13 @@ impl Log {
     pub(crate) fn is_correction(&self, part: &Part) -> bool {
         self.numbered()
             .any(|(_, of)| of.path == part.path && of.staged != part.staged)
+    }
+
+    /// Whether files under names that were published may have changed: corrected parts, and manifests with corrections or
+    /// explanations.
+    pub(crate) fn has_amendments(&self) -> bool {
+        let amends = |entry: &Entry| matches!(entry.act, Act::Correct | Act::Explain);
+        self.entries.iter().any(amends)
     }
 
     /// The stems of all live files that some entry makes void.

@@ -2,7 +2,7 @@
 //!
 //! `sealed/date=YYYY-MM-DD/_manifest.json`, and `_manifest.N.json` for objects that came late: each describes the parts that
 //! it adds. It appears after its parts and follows from the log alone, so that any sealer writes the same. A correction of a
-//! part replaces the part and then its manifest, which lists the corrections.
+//! part replaces the part and then its manifest, which lists the corrections; so does an explanation of errors.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::LakeError;
-use crate::log::{Act, Log, Part, Source};
+use crate::log::{Act, Log, Part};
 use crate::table::Table;
 
 /// The licence of everything in a lake.
@@ -31,7 +31,8 @@ struct Manifest<'a> {
     errors: u64,
     size_bytes: u64,
     objects_archived: Option<u64>,
-    /// Whether the date has the rows of every object that the archive held, without one error; none without an archive.
+    /// Whether the date has the rows of every object that the archive held, without an error that no operator explained; none
+    /// without an archive.
     complete: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corrections: Vec<Correction<'a>>,
@@ -73,11 +74,14 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     object_sha256: Option<&'a str>,
     damaged: bool,
+    /// Why it is damaged or has errors, in an operator's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explained: Option<&'a str>,
 }
 
-/// Writes the manifests of all sealing entries that have none, and those again whose parts were corrected.
+/// Writes the manifests of all sealing entries that have none, and all again after a correction or an explanation.
 pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeError> {
-    let is_corrected = log.entries.iter().any(|entry| entry.act == Act::Correct);
+    let is_amended = log.has_amendments();
     let current: HashMap<&str, &Part> = log.parts().map(|part| (&*part.path, part)).collect();
     let (mut objects_so_far, mut is_whole) = (0, true);
     let seals = log.entries.iter().filter(|entry| entry.act == Act::Seal);
@@ -90,9 +94,9 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
         let sources = || parts.iter().flat_map(|part| &part.sources);
         let objects = sources().filter(|source| !source.removed).count() as u64;
         objects_so_far += sources().count() as u64;
-        is_whole &= sources().all(Source::is_whole);
+        is_whole &= sources().all(|source| log.is_accounted_for(source));
         let path = table.paths().manifest(date, number);
-        if !is_corrected && table.has(&path)? {
+        if !is_amended && table.has(&path)? {
             continue;
         }
         let archived = entry.objects_archived;
@@ -115,16 +119,16 @@ pub(crate) fn publish(table: &Table, date: Date, log: &Log) -> Result<(), LakeEr
                     }
             }),
             corrections: corrections(log, &entry.parts),
-            files: parts.iter().map(|part| file(part)).collect(),
+            files: parts.iter().map(|part| file(log, part)).collect(),
         };
         let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is JSON");
         text.push(b'\n');
-        write(table, path, &text, is_corrected)?;
+        write(table, path, &text, is_amended)?;
     }
     Ok(())
 }
 
-/// Creates a manifest, or replaces the one that another number of corrections has.
+/// Creates a manifest, or replaces the one from before a correction or an explanation.
 fn write(table: &Table, path: PathBuf, text: &[u8], replace: bool) -> Result<(), LakeError> {
     let store = table.store();
     let written = match store.create(&path, text) {
@@ -168,7 +172,7 @@ fn corrections<'a>(log: &'a Log, parts: &'a [Part]) -> Vec<Correction<'a>> {
     corrections
 }
 
-fn file(part: &Part) -> File<'_> {
+fn file<'a>(log: &'a Log, part: &'a Part) -> File<'a> {
     let present = part.sources.iter().filter(|source| !source.removed);
     let objects = present.map(|source| Object {
         stem: &source.stem,
@@ -178,6 +182,10 @@ fn file(part: &Part) -> File<'_> {
         object_bytes: source.object_bytes,
         object_sha256: source.object_sha256.as_deref(),
         damaged: source.damaged,
+        explained: log
+            .explanation(source)
+            .filter(|_| !source.is_whole())
+            .map(|explanation| &*explanation.reason),
     });
     File {
         name: part.path.file_name(),

@@ -310,7 +310,7 @@ impl Work<'_> {
         match self.act {
             Act::Seal => pass.sealed += 1,
             Act::Compact => pass.compacted += 1,
-            Act::Correct => {}
+            Act::Correct | Act::Explain => {}
         }
         Ok(true)
     }
@@ -370,7 +370,7 @@ impl Work<'_> {
         let (rows, size_bytes, sha256) = merge(inputs, &staged.file, &staged.path, self.settings)?;
         let kind = match self.act {
             Act::Compact => Kind::Live,
-            Act::Seal | Act::Correct => Kind::Sealed,
+            Act::Seal | Act::Correct | Act::Explain => Kind::Sealed,
         };
         let part = Part {
             path: PartPath::new(kind, self.date, number, index),

@@ -12,7 +12,7 @@ use parquet::file::reader::ChunkReader as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::LakeError;
-use crate::log::{Act, Entry, Log, Part};
+use crate::log::{Entry, Log, Part};
 use crate::seal::{Late, clear};
 use crate::table::Table;
 use groma_lake_layout::{Kind, TablePath, date_of, is_file_name};
@@ -140,7 +140,7 @@ impl Listed<'_> {
         }
         let log = Log::read(copied, *date)?;
         // Corrections change files under their names, perhaps without changing their sizes.
-        let is_corrected = log.entries.iter().any(|entry| entry.act == Act::Correct);
+        let is_corrected = log.has_amendments();
         let part_of = |kind: Kind, name: &str| {
             let place = format!("{}/date={date}/{name}", kind.as_str());
             log.parts().find(|part| *part.path == *place)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use groma_lake::{mirror, remove_object, seal};
+use groma_lake::{explain_errors, mirror, publish_index, remove_object, seal};
 use groma_load::LoadError;
 use serde_json::Value;
 
@@ -184,4 +184,74 @@ fn an_object_that_was_removed_on_purpose_never_comes_back_with_its_bytes() {
         run(&lab);
         assert_rows(&lab, &[ids(0, 2), ids(7, 2)].concat());
     }
+}
+
+#[test]
+fn explained_errors_make_a_date_complete_until_the_object_has_other_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    lab.put_with(CLOSED, 0, &ids(0, 2), "");
+    let (path, whole, stem) = put_cut(&lab);
+    lab.loader().sweep("").unwrap();
+    run(&lab);
+    let copy = Lab::with_lake(dir.path(), dir.path().join("copy").into());
+    let wanted = groma_lake::Wanted {
+        tables: Vec::new(),
+        since: None,
+        until: None,
+        most_bytes: u64::MAX,
+        linger: std::time::Duration::ZERO,
+    };
+    mirror(&lab.place, copy.place.root(), &wanted).unwrap();
+    let is_complete = |lab: &Lab, expected: bool| {
+        publish_index(lab.place.clone()).unwrap();
+        let index = fs::read(lab.place.root().join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let figures = &index["datasets"][0]["dates"][0];
+        assert_eq!(figures["complete"], expected, "{figures}");
+        assert_eq!(manifest(lab)["complete"], expected);
+    };
+    is_complete(&lab, false);
+    let date = CLOSED.parse().unwrap();
+    let unknown = explain_errors(&lab.table(), date, "other", "cut off at the source");
+    assert!(unknown.unwrap_err().to_string().contains("other"));
+    explain_errors(&lab.table(), date, &stem, "cut off at the source").unwrap();
+    // Files of a date with an explanation stay as they are, whatever runs after it.
+    for _ in 0..2 {
+        is_complete(&lab, true);
+        let object = &manifest(&lab)["files"][0]["objects"][1];
+        assert_eq!(object["explained"], "cut off at the source");
+        assert_eq!(object["damaged"], true);
+        lab.loader().sweep("").unwrap();
+        run(&lab);
+    }
+    mirror(&lab.place, copy.place.root(), &wanted).unwrap();
+    is_complete(&copy, true);
+
+    // More of the object, and still not all of it: nobody explained that.
+    fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+    lab.loader().sweep("").unwrap();
+    run(&lab);
+    is_complete(&lab, false);
+    fs::write(&path, &whole).unwrap();
+    lab.loader().sweep("").unwrap();
+    run(&lab);
+    is_complete(&lab, true);
+    assert_eq!(
+        manifest(&lab)["files"][0]["objects"][1]["explained"],
+        Value::Null
+    );
+    assert_rows(&lab, &[ids(0, 2), ids(100, 20)].concat());
+}
+
+#[test]
+fn errors_may_be_explained_before_their_date_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::new(dir.path());
+    let (_, _, stem) = put_cut(&lab);
+    lab.loader().sweep("").unwrap();
+    let date = CLOSED.parse().unwrap();
+    explain_errors(&lab.table(), date, &stem, "cut off at the source").unwrap();
+    run(&lab);
+    assert_eq!(manifest(&lab)["complete"], true);
 }
