@@ -3,11 +3,13 @@
 //! This crate parses arguments and prints; the crates that it calls do the work.
 
 mod args;
+mod builtin;
 mod command;
 mod journey;
 mod listen;
 mod output;
 mod run;
+mod services;
 mod trace;
 
 use std::process::ExitCode;

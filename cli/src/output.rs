@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 
-use groma_lab::{Off, Services};
 use groma_service::{visible, visible_lines};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -213,26 +212,6 @@ pub(crate) fn mbps(value: f64) -> String {
         format!("{value:.1} Mbit/s")
     } else {
         format!("{value:.2} Mbit/s")
-    }
-}
-
-/// Where the lab listens, and what this machine cannot run: one line each.
-pub(crate) fn services(services: &Services, off: &[Off]) {
-    say!("Services");
-    say!("  ndt7 without TLS   ws://{}/ndt/v7/download", services.ws);
-    say!(
-        "  ndt7 over TLS      wss://{}/ndt/v7/download (self-signed certificate)",
-        services.wss
-    );
-    say!("  metrics, health    http://{}/metrics", services.admin);
-    say!("  publisher, archive, loader: running");
-    for off in off {
-        say!(
-            "  off: {}: {}. To get it: {}",
-            off.part,
-            off.lost,
-            off.remedy
-        );
     }
 }
 

@@ -2,65 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folders of a lab, all below one root.
+use groma_compose::Dirs;
+
+/// The directories of a lab, all below one root: those of a node, the archive and the lake.
 #[derive(Debug, Clone)]
 pub struct LabDirs {
-    root: PathBuf,
+    node: Dirs,
 }
 
 impl LabDirs {
-    /// The layout below `root`; nothing is created.
+    /// Returns the layout below `root`; nothing is created.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            node: Dirs::new(root),
+        }
     }
 
     /// The root itself.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.node.root()
     }
 
-    /// `spool/`: results that experiments closed.
-    pub fn spool(&self) -> PathBuf {
-        self.root.join("spool")
-    }
-
-    /// `spool/<experiment>/`: the data directory of one experiment.
-    pub fn experiment(&self, experiment: &str) -> PathBuf {
-        self.spool().join(experiment)
-    }
-
-    /// `uuid/prefix`: what the UUIDs of this boot begin with.
-    pub fn uuid_prefix(&self) -> PathBuf {
-        self.root.join("uuid/prefix")
-    }
-
-    /// `state/publish/<experiment>/`: the publisher's journal and receipts.
-    pub fn publish_state(&self, experiment: &str) -> PathBuf {
-        self.root.join("state/publish").join(experiment)
-    }
-
-    /// `state/tcp-info/<experiment>/`: the connection recorder's journal.
-    pub fn tcp_info_state(&self, experiment: &str) -> PathBuf {
-        self.root.join("state/tcp-info").join(experiment)
-    }
-
-    /// `run/tcpevents.sock`: where sidecars hear of connections that open and close.
-    pub fn event_socket(&self) -> PathBuf {
-        self.root.join("run/tcpevents.sock")
+    /// The directories of the experiments.
+    pub fn node(&self) -> &Dirs {
+        &self.node
     }
 
     /// `archive/`: the object store.
     pub fn archive(&self) -> PathBuf {
-        self.root.join("archive")
+        self.root().join("archive")
     }
 
     /// `lake/`: the tables.
     pub fn lake(&self) -> PathBuf {
-        self.root.join("lake")
+        self.root().join("lake")
     }
 
     /// `tls/`: the self-signed certificate.
     pub fn tls(&self) -> PathBuf {
-        self.root.join("tls")
+        self.root().join("tls")
     }
 }

@@ -32,33 +32,12 @@ pub enum LabError {
     /// The certificate could not be made.
     #[error("make a self-signed certificate: {0}")]
     Certificate(#[source] rcgen::Error),
-    /// The experiment's manifest.
+    /// An experiment with its sidecars and publisher.
     #[error(transparent)]
-    Manifest(#[from] groma_manifest::ManifestError),
-    /// The prefix of the UUIDs.
-    #[error(transparent)]
-    Prefix(#[from] groma_uuid::PrefixError),
-    /// The experiment.
-    #[error(transparent)]
-    Experiment(#[from] groma_experiment::SetupError),
-    /// The spool.
-    #[error(transparent)]
-    Spool(#[from] groma_spool::SpoolError),
-    /// The measurement server.
-    #[error("start the ndt7 server: {0}")]
-    Server(#[from] groma_ndt7::server::StartError),
-    /// The certificate of the measurement server.
-    #[error(transparent)]
-    Tls(#[from] groma_ndt7::server::TlsError),
-    /// Too few descriptors.
-    #[error(transparent)]
-    Descriptors(#[from] groma_service::DescriptorError),
+    Node(#[from] groma_compose::ComposeError),
     /// The archive.
     #[error("open the archive: {0}")]
     Archive(#[from] groma_archive::StoreError),
-    /// The publisher.
-    #[error("start the publisher: {0}")]
-    Publish(#[from] groma_publish::PublishError),
     /// A thread could not be started.
     #[error("start a thread: {0}")]
     Thread(#[source] io::Error),

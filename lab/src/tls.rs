@@ -1,4 +1,4 @@
-//! The lab's certificate: made by itself, for itself.
+//! The self-signed certificate of a lab.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -26,7 +26,7 @@ const RENEW_AFTER: Duration = Duration::from_hours(300 * 24);
 const VALID_DAYS: u32 = 397;
 
 /// Returns the self-signed certificate in `dir`, and creates it if it is missing or old.
-pub(crate) fn ensure(dir: &Path) -> Result<Certificate, LabError> {
+pub fn self_signed_in(dir: &Path) -> Result<Certificate, LabError> {
     let pair = Certificate {
         cert: dir.join("cert.pem"),
         key: dir.join("key.pem"),

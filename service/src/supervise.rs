@@ -40,7 +40,7 @@ impl Default for RestartPolicy {
 #[error("the stage {stage} failed {failures} times in a row, at last because {reason}")]
 pub struct GaveUp {
     /// Its name.
-    pub stage: &'static str,
+    pub stage: String,
     /// Failures in a row.
     pub failures: u32,
     /// The last reason.
@@ -53,7 +53,7 @@ pub struct GaveUp {
 /// From a failure until the stage works again, `lifecycle` shows it as failed, so that `/ready` answers 503. An error is the
 /// last of too many failures in a row, or a failure after `stop` was set.
 pub fn supervise<E: Display>(
-    stage_name: &'static str,
+    stage_name: &str,
     lifecycle: &Lifecycle,
     stop: &AtomicBool,
     policy: RestartPolicy,
@@ -85,7 +85,7 @@ pub fn supervise<E: Display>(
                 "stage failed; its input waits for the next start"
             );
             return Err(GaveUp {
-                stage: stage_name,
+                stage: stage_name.to_owned(),
                 failures,
                 reason,
             });
@@ -110,13 +110,14 @@ pub fn supervise<E: Display>(
 struct Recovery(Arc<AtomicBool>);
 
 impl Recovery {
-    fn begin(stage_name: &'static str, lifecycle: &Lifecycle, policy: RestartPolicy) -> Self {
+    fn begin(stage_name: &str, lifecycle: &Lifecycle, policy: RestartPolicy) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let (lifecycle, watched) = (lifecycle.clone(), Arc::clone(&ended));
+        let stage_name = stage_name.to_owned();
         let watch = move || {
             sleep_unless(&watched, policy.works_after);
             if !watched.load(Ordering::Acquire) {
-                lifecycle.recovered(stage_name);
+                lifecycle.recovered(&stage_name);
             }
         };
         // Without a thread the stage stays marked as failed, which is the safe side.

@@ -10,18 +10,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sdk", &["contracts", "kernel", "service"]),
     ("experiments", &["contracts", "kernel", "service", "sdk"]),
     ("pipeline", &["contracts", "kernel", "service", "pipeline"]),
-    ("sidecars", &["contracts", "kernel", "service"]),
+    ("sidecars", &["contracts", "kernel", "service", "sdk"]),
+    (
+        "node",
+        &["contracts", "kernel", "service", "sdk", "pipeline"],
+    ),
     (
         "lab",
-        &[
-            "contracts",
-            "kernel",
-            "service",
-            "sdk",
-            "experiments",
-            "sidecars",
-            "pipeline",
-        ],
+        &["contracts", "kernel", "service", "sdk", "pipeline", "node"],
     ),
     (
         "cli",
@@ -33,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "experiments",
             "sidecars",
             "pipeline",
+            "node",
             "lab",
         ],
     ),

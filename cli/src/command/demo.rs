@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_lab::{Lab, LabConfig};
+use groma_lab::{Lab, LabConfig, LabDirs, Parts};
+use groma_manifest::Manifest;
 use groma_ndt7::client::{Client, ClientConfig, Summary};
 use groma_ndt7::protocol::Direction;
 use groma_service::until_signal;
@@ -15,9 +16,11 @@ use tokio::task::JoinHandle;
 use super::measure::about_this_client;
 use super::node::COMMIT;
 use super::publish::BundleChoice;
+use crate::builtin::{self, Ndt7};
 use crate::journey::{self, Journey};
 use crate::output::{self, complain, say};
 use crate::run::{self, Progress};
+use crate::services::Services;
 use crate::trace;
 
 /// Run one test through the whole platform on this machine and show its row.
@@ -103,11 +106,18 @@ async fn demonstrate(
     let mut config = LabConfig::new(dir);
     config.form = args.form.map(Into::into);
     COMMIT.clone_into(&mut config.commit);
-    let lab = Lab::start(&config)?;
+    let ndt7 = Ndt7::new(LabDirs::new(dir).tls(), COMMIT)?;
+    let parts = Parts {
+        in_process: vec![Box::new(ndt7)],
+        sidecars: builtin::sidecars(),
+        ..Parts::default()
+    };
+    let lab = Lab::start(&config, &parts)?;
+    let manifest = lab.manifests().next().context("the lab runs ndt7")?;
     if !args.json {
-        print_beginning(&lab, dir);
+        print_beginning(&lab, manifest, dir);
     }
-    let traces = lab.traces();
+    let traces = lab.traces(manifest.name.as_str());
     let tested = tokio::select! {
         tested = measure(args, dir, &lab) => Some(tested),
         _ = signal => None,
@@ -130,7 +140,9 @@ async fn demonstrate(
 
 /// Measures both directions and waits for their rows.
 async fn measure(args: &Args, dir: &Path, lab: &Lab) -> anyhow::Result<Vec<Tested>> {
-    let client = client(lab)?;
+    let manifest = lab.manifests().next().context("the lab runs ndt7")?;
+    let client = client(lab, manifest)?;
+    let traces = lab.traces(manifest.name.as_str());
     let progress = if args.json {
         Progress::Hidden
     } else {
@@ -142,7 +154,7 @@ async fn measure(args: &Args, dir: &Path, lab: &Lab) -> anyhow::Result<Vec<Teste
             .await
             .with_context(|| format!("measure the {}", direction.as_str()))?;
         let uuid = summary.uuid.clone().context("the server sent no UUID")?;
-        let journey = journey::follow(dir, &uuid, lab.traces(), PATIENCE);
+        let journey = journey::follow(dir, &uuid, traces, PATIENCE);
         waiting.push((summary, uuid, tokio::task::spawn_blocking(journey)));
     }
     let mut tested = Vec::new();
@@ -157,19 +169,23 @@ async fn measure(args: &Args, dir: &Path, lab: &Lab) -> anyhow::Result<Vec<Teste
     Ok(tested)
 }
 
-fn client(lab: &Lab) -> anyhow::Result<Client> {
+fn client(lab: &Lab, manifest: &Manifest) -> anyhow::Result<Client> {
+    let services = Services::of(lab, &[manifest.name.to_string()]);
+    let server = services
+        .built_in("ws")
+        .context("ndt7 listens without TLS")?;
     let mut config = ClientConfig {
-        servers: vec![lab.services().ws.to_string()],
+        servers: vec![server.to_string()],
         tls: false,
-        policy_version: Some(lab.manifest().consent.policy_version.clone()),
+        policy_version: Some(manifest.consent.policy_version.clone()),
         ..ClientConfig::default()
     };
     config.metadata.extend(about_this_client());
     Ok(Client::new(config)?)
 }
 
-fn print_beginning(lab: &Lab, dir: &Path) {
-    let consent = &lab.manifest().consent;
+fn print_beginning(lab: &Lab, manifest: &Manifest, dir: &Path) {
+    let consent = &manifest.consent;
     say!(
         "Groma demo: a whole measurement platform in {}\n",
         dir.display()
@@ -183,7 +199,7 @@ fn print_beginning(lab: &Lab, dir: &Path) {
         say!("  {line}");
     }
     say!("  In this demo nothing leaves this machine: it measures its own loopback.\n");
-    output::services(lab.services(), lab.off());
+    Services::of(lab, &[manifest.name.to_string()]).print();
     say!("\nMeasuring, ten seconds in each direction");
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_lab::loaded_datatypes;
+use groma_compose::loaded_datatypes;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader, Object};
 use groma_schema::Schema;
@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use prometheus_client::registry::Registry;
 
 use super::node::{AdminArgs, ManifestArgs, stop_on_signal};
+use crate::builtin;
 use crate::output::{Bars, FAILED, complain, reason, say};
 
 mod bigquery;
@@ -381,7 +382,7 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
         let schema = Schema::parse(&text).with_context(|| format!("schema {file}"))?;
         add(experiment, datatype, schema);
     }
-    for loaded in loaded_datatypes(&manifest) {
+    for loaded in loaded_datatypes(&manifest, &builtin::sidecars()) {
         add(loaded.experiment, loaded.datatype, loaded.schema);
     }
     for name in names {

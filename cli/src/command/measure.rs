@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use groma_lab::{built_in_manifest, with_recorder};
 use groma_manifest::Consent;
 use groma_ndt7::client::{Client, ClientConfig, Trust};
 use groma_ndt7::protocol::Direction;
 
+use crate::builtin;
 use crate::output::{self, complain, say};
 use crate::run::{self, Progress};
 
@@ -68,7 +68,7 @@ impl Way {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // The policy of a server that records connections: where none are recorded, it covers more than is kept.
-    let consent = with_recorder(built_in_manifest()?)?.consent;
+    let consent = builtin::recorded(builtin::manifest()?)?.consent;
     if !args.accept_data_policy && !ask(&consent, &args.servers)? {
         complain!("groma: nothing was measured, because the data policy was not accepted");
         return Ok(ExitCode::from(output::USAGE));

@@ -190,7 +190,7 @@ fn experiment(
     };
     let mut manifest = args.manifest.read()?;
     if args.event_socket.is_some() {
-        manifest = groma_lab::with_recorder(manifest)?;
+        manifest = crate::builtin::recorded(manifest)?;
     }
     Ok(Experiment::new(
         manifest,

@@ -33,7 +33,7 @@ impl ManifestArgs {
     pub(crate) fn read(&self) -> anyhow::Result<Manifest> {
         match &self.manifest {
             Some(path) => Ok(Manifest::load(path)?),
-            None => Ok(groma_lab::built_in_manifest()?),
+            None => Ok(crate::builtin::manifest()?),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use groma_lab::{bundle_metadata, published_datatypes};
+use groma_compose::{bundle_metadata, published_datatypes};
 use groma_names::HostName;
 use groma_publish::{
     Config, Form, RestartablePublisher, Wanted, default_reserve_bytes, find_receipts,
@@ -26,6 +26,7 @@ use self::compat::Plan;
 use super::archive::ArchiveArgs;
 use super::node::{Admin, ExperimentArgs};
 use super::place::check_above;
+use crate::builtin;
 
 /// Bundle closed files of one experiment and put them into the archive.
 ///
@@ -220,7 +221,8 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
     config.grace = args.grace;
     config.writer_probe = Some(groma_lease::has_writer);
     config.metadata = bundle_metadata(&manifest, &args.node.to_string());
-    config.datatypes = published_datatypes(&manifest, args.form.map(Form::from));
+    config.datatypes =
+        published_datatypes(&manifest, &builtin::sidecars(), args.form.map(Form::from));
     Ok(Plan {
         config,
         store: args.archive.open()?,

@@ -1,29 +1,53 @@
-//! `groma up`: the lab, staying up.
+//! `groma up`: a lab that runs until it is stopped.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use groma_lab::{Certificate, Lab, LabConfig};
+use groma_compose::{Hosted, PortChoice};
+use groma_lab::{Certificate, Lab, LabConfig, LabDirs, Parts};
 use groma_lake_store::LakeStore;
+use groma_manifest::Operator;
 use groma_service::{parse_byte_count, parse_duration, until_signal};
 
 use super::node::COMMIT;
 use super::publish::BundleChoice;
-use crate::output;
+use crate::builtin::{self, Ndt7};
 use crate::output::say;
+use crate::services::Services;
 
-/// Run the lab until Ctrl-C: server, publisher, archive, loader.
+/// Run experiments until Ctrl-C, with publisher, archive, loader and lake.
 ///
-/// Everything stands below one directory and goes on where it was at the next
-/// start. No privileges are needed. Ctrl-C or SIGTERM lets running tests end,
-/// archives what is closed and loads what is archived; a second one ends at once,
-/// and what was closed goes on at the next start.
+/// An experiment is the built-in ndt7, or a directory with an experiment.toml, whose command runs as a plain process that
+/// is not isolated. Everything is below one directory, and the next start continues
+/// from there. It needs no privileges. Ctrl-C or SIGTERM lets running tests end, archives closed files and loads archived
+/// objects; a second one ends at once, and the next start continues with the closed files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The lab's directory; made if it lacks.
+    /// Run the experiment in this directory, or the built-in one for the word `ndt7`; may be repeated.
+    #[arg(long = "experiment", value_name = "DIR|ndt7", default_value = BUILT_IN)]
+    experiments: Vec<PathBuf>,
+
+    /// Use this number for a port of an experiment, instead of the one in its manifest: EXPERIMENT/PORT=NUMBER; may be
+    /// repeated. 0 takes a free one.
+    #[arg(long = "port", value_name = "PORT")]
+    ports: Vec<PortChoice>,
+
+    /// The organisation that controls the data, in the policy that people see; without it, the owner of the experiment.
+    #[arg(long, env = "GROMA_CONTROLLER", value_name = "NAME")]
+    controller: Option<String>,
+
+    /// The mail address for questions about personal data, in the policy that people see.
+    #[arg(long, env = "GROMA_PRIVACY_CONTACT", value_name = "ADDRESS")]
+    privacy_contact: Option<String>,
+
+    /// A file with text that the policy shows after that of the experiment. The version of the policy changes with it.
+    #[arg(long, env = "GROMA_POLICY_TEXT_FILE", value_name = "FILE")]
+    policy_text: Option<PathBuf>,
+
+    /// The lab's directory; created if it does not exist.
     #[arg(
         long,
         env = "GROMA_DIR",
@@ -40,12 +64,13 @@ pub(crate) struct Args {
     )]
     archive: Option<String>,
 
-    /// A lake that is not the lab's own: a directory, or the URL of an S3 bucket in a build with the feature s3. Never from
-    /// the environment, lest a lab's rows come into a lake that was named for other commands; no date is called complete.
+    /// A lake that is not the lab's own: a directory, or the URL of an S3 bucket in a build with the feature s3. The
+    /// environment cannot set it, so that a lab never writes into a lake that was named for other commands. Its dates are
+    /// never marked as complete.
     #[arg(long, value_name = "DIR|URL", value_parser = LakeStore::open)]
     lake: Option<LakeStore>,
 
-    /// Use a bucket although it overwrites objects when told not to.
+    /// Use a bucket although it overwrites objects against the condition of the request.
     #[arg(long, env = "GROMA_WEAK_STORE", requires = "archive")]
     weak_store: bool,
 
@@ -96,14 +121,14 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_FLUSH_SIZE", value_parser = parse_byte_count, default_value = "50MB")]
     flush_size: u64,
 
-    /// Set aside so much of the disk for the day when it is full; 0 for none. Without it 256 MB, or an eighth of a smaller
-    /// disk.
+    /// Bytes of the disk to set aside for a full disk; 0 sets nothing aside. By default 256 MB, or an eighth of a smaller
+    /// disk. All experiments share them.
     ///
-    /// While less than that is free beside it, no tests are admitted.
+    /// While less than that is free beside them, no tests are admitted.
     #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count)]
     reserve: Option<u64>,
 
-    /// How results are bundled, instead of the manifest's form.
+    /// The form of bundles, instead of the one in the manifest.
     #[arg(long, value_enum)]
     form: Option<BundleChoice>,
 
@@ -111,41 +136,43 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_REQUIRE_POLICY")]
     require_policy: bool,
 
-    /// The most tests at one time.
+    /// The largest number of tests at one time of each experiment.
     #[arg(long, env = "GROMA_MAX_TESTS", value_name = "N", default_value_t = 100)]
     max_tests: usize,
 
-    /// Print where the services are as one line of JSON.
+    /// Print the addresses as one line of JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// How long running tests are waited for.
+/// The word that names the built-in experiment; a directory of this name is `./ndt7`.
+const BUILT_IN: &str = "ndt7";
+
+/// How long running tests may take to end.
 const GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    groma_service::install_signal_handlers();
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
         let json = args.json;
         let dir = args.dir.clone();
-        let mut lab = Lab::start(&config(args))?;
-        if json {
-            say!(
-                "{}",
-                serde_json::json!({"dir": dir, "services": lab.services(), "off": lab.off()})
-            );
-        } else {
-            output::services(lab.services(), lab.off());
-            say!("  everything is in   {}", dir.display());
-            say!(
-                "\nMeasure with: groma measure ws://{}\nCtrl-C stops it.",
-                lab.services().ws
-            );
+        let parts = parts(&args)?;
+        let built_in: Vec<String> = parts
+            .in_process
+            .iter()
+            .map(|experiment| experiment.manifest().name.to_string())
+            .collect();
+        let mut lab = Lab::start(&config(args)?, &parts)?;
+        // A signal ends the wait; the one below sees it too.
+        tokio::select! {
+            () = lab.settled() => print(&lab, &built_in, &dir, json)?,
+            _ = until_signal() => {}
         }
         let failure = tokio::select! {
             signal = until_signal() => {
                 if !json {
-                    say!("{signal}: waiting for running tests, then archiving and loading what is closed");
+                    say!("{signal}: running tests end, then closed files are archived and loaded");
                 }
                 None
             }
@@ -153,7 +180,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         let complete = lab.stop(GRACE).await;
         if let Some(failure) = failure {
-            anyhow::bail!("{failure}; nothing that was closed is lost, and the next start goes on with it");
+            anyhow::bail!(
+                "{failure}; no closed file is lost, and the next start continues with them"
+            );
         }
         anyhow::ensure!(
             complete,
@@ -164,19 +193,70 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn config(args: Args) -> LabConfig {
-    let at = |port| SocketAddr::new(args.listen, port);
-    LabConfig {
+fn print(lab: &Lab, built_in: &[String], dir: &Path, json: bool) -> anyhow::Result<()> {
+    let services = Services::of(lab, built_in);
+    if json {
+        let mut object = serde_json::to_value(&services)?;
+        object["dir"] = serde_json::json!(dir);
+        say!("{object}");
+        return Ok(());
+    }
+    services.print();
+    say!("  everything is in   {}", dir.display());
+    if let Some(address) = services.built_in("ws") {
+        say!("\nMeasure with: groma measure ws://{address}");
+    }
+    say!("Ctrl-C stops it.");
+    Ok(())
+}
+
+fn parts(args: &Args) -> anyhow::Result<Parts> {
+    let mut parts = Parts {
+        sidecars: builtin::sidecars(),
+        ..Parts::default()
+    };
+    let (built_in, dirs): (Vec<_>, Vec<_>) = args
+        .experiments
+        .iter()
+        .partition(|dir| dir.as_os_str() == BUILT_IN);
+    for dir in dirs {
+        parts.hosted.push(Hosted::load(dir)?);
+    }
+    if !built_in.is_empty() {
+        let at = |port| SocketAddr::new(args.listen, port);
+        let certificate = args.cert.clone().zip(args.key.clone());
+        let mut ndt7 = Ndt7::new(LabDirs::new(&args.dir).tls(), COMMIT)?;
+        ndt7.ws = at(args.ws_port);
+        ndt7.wss = at(args.wss_port);
+        ndt7.certificate = certificate.map(|(cert, key)| Certificate { cert, key });
+        ndt7.require_policy = args.require_policy;
+        ndt7.max_tests = args.max_tests;
+        parts.in_process.push(Box::new(ndt7));
+    }
+    Ok(parts)
+}
+
+fn operator(args: &Args) -> anyhow::Result<Operator> {
+    let text = args.policy_text.as_ref().map(|file| {
+        std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the policy text {}", file.display()))
+    });
+    Ok(Operator {
+        controller: args.controller.clone(),
+        contact: args.privacy_contact.clone(),
+        text: text.transpose()?,
+    })
+}
+
+fn config(args: Args) -> anyhow::Result<LabConfig> {
+    Ok(LabConfig {
+        operator: Some(operator(&args)?),
         archive: args.archive,
         lake: args.lake,
         weak_store: args.weak_store,
-        ws: at(args.ws_port),
-        wss: at(args.wss_port),
         admin: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), args.admin_port),
-        certificate: args
-            .cert
-            .zip(args.key)
-            .map(|(cert, key)| Certificate { cert, key }),
+        listen: args.listen,
+        ports: args.ports,
         flush_age: args.flush_age,
         flush_bytes: args.flush_size,
         reserve_bytes: args
@@ -187,5 +267,5 @@ fn config(args: Args) -> LabConfig {
         max_tests: args.max_tests,
         commit: COMMIT.to_owned(),
         ..LabConfig::new(args.dir)
-    }
+    })
 }

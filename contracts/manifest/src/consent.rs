@@ -15,8 +15,8 @@ const VERSION_BYTES: usize = 32;
 pub struct Consent {
     /// Where the policy can be read.
     pub policy_url: String,
-    /// The version of the policy: that of the manifest, then `-` and the tag of each attached sidecar, as in
-    /// `2-tcpinfo1`. A client that showed the policy sends this. 1 to 32 of `A-Z a-z 0-9 . _ -`, and not `not-sent`,
+    /// The version of the policy: that of the manifest, then `-` and the tag of each attached sidecar and of the operator,
+    /// as in `2-tcpinfo1`. A client that showed the policy sends this. 1 to 32 of `A-Z a-z 0-9 . _ -`, and not `not-sent`,
     /// which marks results without consent.
     pub policy_version: String,
     /// The policy in lines, for the person that tests: the stored data, their purpose and retention, the controller, and
@@ -42,6 +42,11 @@ impl Consent {
             && self.tags.iter().all(|tag| sent.contains(&tag.as_str()))
     }
 
+    /// Returns the reason for the experiment.
+    pub(crate) fn purpose(&self) -> Option<&str> {
+        self.own.purpose.as_deref()
+    }
+
     pub(crate) fn new(own: ConsentEntry) -> Self {
         Self {
             policy_url: own.policy_url.clone(),
@@ -59,6 +64,7 @@ impl Manifest {
     /// Errors: the version of the policy gets too long.
     pub fn attach(mut self, sidecars: &[Sidecar]) -> Result<Self, ManifestError> {
         let mut tags: Vec<String> = sidecars.iter().map(Sidecar::tag).collect();
+        tags.extend(self.operator.as_ref().map(crate::Operator::tag));
         tags.sort();
         let mut version = self.consent.own.policy_version.clone();
         for tag in &tags {
@@ -118,7 +124,6 @@ pub(crate) fn check_version(version: &str) -> Result<(), String> {
 
 fn policy(manifest: &Manifest, sidecars: &[Sidecar]) -> String {
     let own = &manifest.consent.own;
-    let owner = &manifest.owner;
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
         // A String takes everything.
@@ -146,7 +151,7 @@ fn policy(manifest: &Manifest, sidecars: &[Sidecar]) -> String {
             .map(|rule| rule.key.as_str())
             .collect();
         line(format_args!(
-            "- what your program says about itself, of this only: {}.",
+            "- information that your program sends about itself, only these items: {}.",
             keys.join(", ")
         ));
     }
@@ -174,18 +179,22 @@ fn policy(manifest: &Manifest, sidecars: &[Sidecar]) -> String {
     line(format_args!("Kept for: {}.", sentence(retention)));
     line(format_args!(
         "Controller: {}, {}.",
-        owner.organization, owner.email
+        manifest.controller(),
+        manifest.privacy_contact()
     ));
     let anonymize = own.anonymize.clone().unwrap_or_else(|| {
         format!(
             "write to {} and name the UUID of the test, which is shown with its result",
-            owner.email
+            manifest.privacy_contact()
         )
     });
     line(format_args!(
         "To have your address anonymised: {}.",
         sentence(&anonymize)
     ));
+    if let Some(added) = manifest.operator.as_ref().and_then(|it| it.text.as_deref()) {
+        line(format_args!("{}", added.trim()));
+    }
     text.truncate(text.trim_end().len());
     text
 }

@@ -7,8 +7,10 @@
 
 mod check;
 mod consent;
+mod description;
 mod document;
 mod metadata;
+mod operator;
 mod parse;
 mod problem;
 mod read;
@@ -17,11 +19,15 @@ mod reference;
 mod sidecar;
 
 pub use consent::Consent;
+pub use description::{
+    DESCRIPTION_BYTES, DESCRIPTION_PATH, Description, DescriptionError, PublishedPolicy,
+};
 pub use document::{
     Admission, Allocation, BundleForm, Contacts, Egress, Embargo, Metrics, Owner, Port, Probes,
     Repository, Run, Source, Transport,
 };
 pub use metadata::MetadataRule;
+pub use operator::Operator;
 pub use problem::{ManifestError, Problem, Problems};
 pub use sidecar::{Sidecar, UnadmittedPolicy};
 
@@ -86,6 +92,7 @@ pub struct Manifest {
     pub consent: Consent,
     /// The names of its run counter and of the four golden signals.
     pub metrics: Metrics,
+    operator: Option<Operator>,
 }
 
 /// A kind of files that an experiment writes: one file per test.

@@ -96,6 +96,7 @@ fn read(
         unadmitted_bytes: document.unadmitted_bytes.unwrap_or(MOST_UNADMITTED_BYTES),
         consent: Consent::new(document.consent),
         metrics: document.metrics,
+        operator: None,
     })
 }
 

@@ -511,10 +511,11 @@ macro_rules! choice {
         }
     ) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
         $visibility enum $name {
             $(
                 $(#[doc = $variant_doc])*
+                #[serde(rename = $word)]
                 $variant,
             )*
         }

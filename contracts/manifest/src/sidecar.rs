@@ -1,9 +1,9 @@
-//! `sidecar.toml`: the data that a sidecar records of an experiment's connections, for the policy that people see.
+//! `sidecar.toml`: what a sidecar records of an experiment's connections, for the node and for the policy that people see.
 
 use groma_spool::Name;
 use serde::Deserialize;
 
-use crate::ManifestError;
+use crate::{BundleForm, ManifestError, Transport};
 
 /// The version of the format that this crate reads.
 const SIDECAR_FORMAT: u32 = 1;
@@ -19,6 +19,18 @@ pub struct Sidecar {
     pub revision: u32,
     /// The datatypes that it writes.
     pub datatypes: Vec<Name>,
+    /// How its files are bundled for the archive.
+    #[serde(default = "tgz")]
+    pub bundle: BundleForm,
+    /// The transports of the ports that it records. An experiment without such a port runs without the sidecar.
+    #[serde(default = "every_transport")]
+    pub transports: Vec<Transport>,
+    /// The directory of its state below `state/` of a node; without it, its name.
+    #[serde(default)]
+    pub state_dir: Option<String>,
+    /// Whether it serves the event socket, where experiments announce admitted connections.
+    #[serde(default)]
+    pub serves_events: bool,
     /// The data that it stores of each test, in words that follow its name.
     pub stored: String,
     /// The reason, in words that follow `stored`.
@@ -38,6 +50,14 @@ pub struct UnadmittedPolicy {
     pub private: String,
     /// For how long they can.
     pub hours: u32,
+}
+
+fn tgz() -> BundleForm {
+    BundleForm::Tgz
+}
+
+fn every_transport() -> Vec<Transport> {
+    vec![Transport::Tcp, Transport::Udp]
 }
 
 impl Sidecar {

@@ -12,8 +12,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::LogicalType;
 use parquet::errors::ParquetError;
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::lake::{days, for_each_file};
 use crate::pages::Pages;
 use crate::{FindError, Network};
 
-/// The leaf columns that a search reads. A table without the second one has no tests with a throughput.
+/// The columns that a search reads of a table with the second one, the throughput. [`Shape`] has those of other tables.
 const COLUMNS: [&str; 8] = [
     "id",
     "a.MeanThroughputMbps",
@@ -207,10 +208,10 @@ fn read_file(
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
         .map_err(|error| text(&error))?;
     let schema = metadata.parquet_schema();
-    let Some(leaves) = leaves(schema) else {
+    let Some(shape) = Shape::of(schema, table) else {
         return Ok(());
     };
-    let mask = ProjectionMask::leaves(schema, leaves);
+    let mask = ProjectionMask::leaves(schema, shape.leaves());
     let pages =
         Pages::of_columns(&file, metadata.metadata(), &mask).map_err(|error| text(&error))?;
     let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(pages, metadata)
@@ -228,7 +229,7 @@ fn read_file(
             .filter(|line| !line.is_empty())
         {
             let row: Value = serde_json::from_slice(line).map_err(|error| text(&error))?;
-            let test = test(&row, table, date);
+            let test = shape.test(&row, table, date);
             if matches(&test, query) {
                 newest.add(test);
             }
@@ -237,16 +238,87 @@ fn read_file(
     Ok(())
 }
 
-fn leaves(schema: &SchemaDescriptor) -> Option<Vec<usize>> {
-    let place = |name: &&str| {
-        let wanted: Vec<&str> = name.split('.').collect();
-        schema
-            .columns()
-            .iter()
-            .position(|column| column.path().parts() == wanted)
-    };
-    place(&COLUMNS[1])?;
-    Some(COLUMNS.iter().filter_map(place).collect())
+/// The columns of a table that a search reads.
+enum Shape {
+    /// Those of [`COLUMNS`] that the table has.
+    Throughput(Vec<usize>),
+    /// The id, and of the fields of an experiment the first time and the first address of a client, if there are any.
+    Other {
+        id: usize,
+        time: Option<(usize, Vec<String>)>,
+        address: Option<(usize, Vec<String>)>,
+    },
+}
+
+/// The last parts of the name of a column with the address of a client.
+const ADDRESS_NAMES: [&[&str]; 3] = [&["ClientIP"], &["Client", "IP"], &["ClientAddress"]];
+
+impl Shape {
+    /// `None` for a table without tests: one of a sidecar, or one that belongs to no experiment.
+    fn of(schema: &SchemaDescriptor, table: &Table) -> Option<Self> {
+        let columns = schema.columns();
+        let place = |name: &&str| {
+            let wanted: Vec<&str> = name.split('.').collect();
+            columns
+                .iter()
+                .position(|column| column.path().parts() == wanted)
+        };
+        if place(&COLUMNS[1]).is_some() {
+            return Some(Self::Throughput(COLUMNS.iter().filter_map(place).collect()));
+        }
+        // The built-in datatypes say something about tests, and are none.
+        if groma_schema::datatype(table.datatype().as_str()).is_some() {
+            return None;
+        }
+        let first = |is_wanted: &dyn Fn(&ColumnDescriptor) -> bool| {
+            let found = columns.iter().position(|column| {
+                column.path().parts().first().is_some_and(|it| it == "raw") && is_wanted(column)
+            })?;
+            Some((found, columns[found].path().parts().to_vec()))
+        };
+        let is_time = |column: &ColumnDescriptor| {
+            matches!(
+                column.logical_type_ref(),
+                Some(LogicalType::Timestamp { .. })
+            )
+        };
+        let is_address = |column: &ColumnDescriptor| {
+            let parts: Vec<&str> = column.path().parts().iter().map(String::as_str).collect();
+            ADDRESS_NAMES.iter().any(|name| parts.ends_with(name))
+        };
+        Some(Self::Other {
+            id: place(&COLUMNS[0])?,
+            time: first(&is_time),
+            address: first(&is_address),
+        })
+    }
+
+    fn leaves(&self) -> Vec<usize> {
+        match self {
+            Self::Throughput(leaves) => leaves.clone(),
+            Self::Other { id, time, address } => {
+                let others = [time, address].into_iter().flatten();
+                let others = others.map(|(leaf, _)| *leaf);
+                std::iter::once(*id).chain(others).collect()
+            }
+        }
+    }
+
+    fn test(&self, row: &Value, table: &Table, date: Date) -> Test {
+        let Self::Other { time, address, .. } = self else {
+            return test(row, table, date);
+        };
+        let text = |column: &Option<(usize, Vec<String>)>| {
+            let (_, path) = column.as_ref()?;
+            let value = path.iter().try_fold(row, |value, part| value.get(part))?;
+            value.as_str().map(str::to_owned)
+        };
+        Test {
+            test_time: text(time),
+            client_ip: text(address),
+            ..test(row, table, date)
+        }
+    }
 }
 
 fn test(row: &Value, table: &Table, date: Date) -> Test {

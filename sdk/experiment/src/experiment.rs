@@ -126,6 +126,7 @@ pub struct Experiment {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) manifest: Manifest,
+    description: String,
     pub(crate) dir: ExperimentDir,
     pub(crate) prefix: Prefix,
     pub(crate) metrics: Metrics,
@@ -177,6 +178,7 @@ impl Experiment {
         };
         let metrics = Metrics::register(registry, &manifest, load);
         let shared = Shared {
+            description: manifest.description().to_json(),
             manifest,
             dir,
             prefix: settings.prefix,
@@ -251,6 +253,12 @@ impl Experiment {
     /// Returns the count of running tests.
     pub fn active(&self) -> &Active {
         &self.shared.active
+    }
+
+    /// Returns the JSON that a server publishes at [`DESCRIPTION_PATH`](groma_manifest::DESCRIPTION_PATH), so that people
+    /// see the policy of this server before a test.
+    pub fn description(&self) -> &str {
+        &self.shared.description
     }
 
     /// The manifest.

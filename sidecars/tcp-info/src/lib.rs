@@ -29,7 +29,7 @@ mod unadmitted;
 pub use admission::{Admission, HANDSHAKE_BYTES, Unadmitted};
 pub use collector::{Collector, StartError};
 pub use config::{Config, Namespace};
-pub use declaration::sidecar;
+pub use declaration::TcpInfo;
 pub use file::Totals;
 pub use record::Anonymize;
 pub use scope::{Prefix, PrefixError, Scope};

@@ -15,6 +15,7 @@ use groma_tcp_info::compat::{self, Compat};
 use groma_tcp_info::{Admission, Anonymize, Collector, Config, Namespace, Prefix, Scope};
 use prometheus_client::registry::Registry;
 
+use crate::builtin;
 use crate::command::node::{Admin, ExperimentArgs, PrefixArgs};
 use crate::command::notation::refuse_own;
 use crate::command::place::check_above;
@@ -261,9 +262,7 @@ fn admission(config: &mut Config, manifest: &Manifest) -> anyhow::Result<()> {
             Admission::Announced
         }
         groma_manifest::Admission::FirstPayload => Admission::FirstPayload {
-            policy_version: groma_lab::with_recorder(manifest.clone())?
-                .consent
-                .policy_version,
+            policy_version: builtin::recorded(manifest.clone())?.consent.policy_version,
         },
     };
     Ok(())

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use groma_experiment::Refusal;
+use groma_manifest::DESCRIPTION_PATH;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -55,6 +57,9 @@ pub(crate) fn answer(
     mut request: Request<Incoming>,
     slot: &Slot,
 ) -> Response<Full<Bytes>> {
+    if request.uri().path() == DESCRIPTION_PATH {
+        return description(shared, request.method());
+    }
     let direction = Direction::from_path(request.uri().path());
     match accept(shared, client, &request) {
         Ok((accept, admitted)) => {
@@ -70,6 +75,27 @@ pub(crate) fn answer(
             refused.response(shared)
         }
     }
+}
+
+/// Publishes the policy of this server. Scripts of every web page may read it.
+fn description(shared: &Shared, method: &Method) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method Not Allowed\n".to_owned(),
+        );
+    }
+    let mut response = text(StatusCode::OK, shared.experiment.description().to_owned());
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn accept<B>(

@@ -1,4 +1,4 @@
-//! A blocking stage of the pipeline on its own thread.
+//! A blocking stage on its own thread.
 
 use std::fmt::Display;
 use std::io;
@@ -11,36 +11,37 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// A stage that runs until it is asked to stop, and starts again after a failure.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub struct Worker {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts `stage`, which must return soon after its flag is set. When it has failed too often, `given_up` hears of it;
-    /// the other stages go on.
-    pub(crate) fn start<E: Display>(
-        name: &'static str,
+    /// Starts `stage`, which must return soon after its flag is set. After too many failures the reason is sent to
+    /// `given_up`, and the other stages continue.
+    pub fn start<E: Display>(
+        name: &str,
         lifecycle: &Lifecycle,
         given_up: UnboundedSender<GaveUp>,
+        policy: RestartPolicy,
         mut stage: impl FnMut(&Arc<AtomicBool>) -> Result<(), E> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (flag, lifecycle) = (Arc::clone(&stop), lifecycle.clone());
+        let (flag, lifecycle, name) = (Arc::clone(&stop), lifecycle.clone(), name.to_owned());
+        let thread_name = name.clone();
         let run = move || {
-            let policy = RestartPolicy::default();
-            let ended = supervise(name, &lifecycle, &flag, policy, || stage(&flag));
+            let ended = supervise(&name, &lifecycle, &flag, policy, || stage(&flag));
             if let Err(gave_up) = ended {
-                // Nobody listens any more once the lab stops.
+                // The receiver is gone once the process stops.
                 let _ = given_up.send(gave_up);
             }
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name(thread_name).spawn(run)?;
         Ok(Self { stop, thread })
     }
 
     /// Asks the stage to stop and waits until it has finished its work.
-    pub(crate) async fn finish(self) {
+    pub async fn finish(self) {
         self.stop.store(true, Ordering::Release);
         // The thread itself reports how its stage ended.
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;

@@ -1,0 +1,102 @@
+//! Why a node cannot start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// An error of a part that the caller brought.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A node that cannot start; the message says what to do next where that is known.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A file or a directory of the node.
+    #[error("cannot use {path}: {source}")]
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A manifest has problems.
+    #[error("{path}: {source}\ncheck it with: groma manifest check {path}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Its problems.
+        source: groma_manifest::ManifestError,
+    },
+    /// The policy gets a version that is too long.
+    #[error(transparent)]
+    Policy(#[from] groma_manifest::ManifestError),
+    /// A manifest does not say how the experiment is started.
+    #[error(
+        "{path}: to be started here, an experiment needs {missing} in its manifest; docs/manifest.md describes it"
+    )]
+    NotRunnable {
+        /// The manifest.
+        path: PathBuf,
+        /// The missing key.
+        missing: &'static str,
+    },
+    /// The program of an experiment does not exist.
+    #[error("{path}: run.command: there is no program {program}; build it, or correct the path")]
+    NoProgram {
+        /// The manifest.
+        path: PathBuf,
+        /// The program.
+        program: String,
+    },
+    /// Two experiments have one name.
+    #[error("two experiments have the name {0}; rename one in its manifest")]
+    SameName(String),
+    /// Two experiments want one port.
+    #[error(
+        "{first} and {second} both want {transport} port {port}; choose another one with --port {second}=NUMBER"
+    )]
+    SamePort {
+        /// One socket.
+        first: String,
+        /// The other, as `<experiment>/<name of the port>`.
+        second: String,
+        /// `TCP` or `UDP`.
+        transport: &'static str,
+        /// The number.
+        port: u16,
+    },
+    /// A port of an experiment is taken or needs privileges.
+    #[error(
+        "{socket}: cannot listen on {address}: {source}; choose another port with --port {socket}=NUMBER"
+    )]
+    Listen {
+        /// The socket as `<experiment>/<name of the port>`.
+        socket: String,
+        /// The address.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A choice of a port names no port.
+    #[error("--port {0}: no experiment here has this port")]
+    NoSuchPort(String),
+    /// The prefix of the UUIDs.
+    #[error(transparent)]
+    Prefix(#[from] groma_uuid::PrefixError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] groma_spool::SpoolError),
+    /// An experiment of this process.
+    #[error("cannot start the experiment {name}: {source}")]
+    Experiment {
+        /// Its name.
+        name: String,
+        /// The reason.
+        source: BoxError,
+    },
+    /// The publisher.
+    #[error("cannot start the publisher: {0}")]
+    Publish(#[from] groma_publish::PublishError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}

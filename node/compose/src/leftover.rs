@@ -1,0 +1,50 @@
+//! The process of an earlier run that was killed before it could stop its experiments.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// The name of the file with the number of the process, in the experiment's `run` directory.
+const FILE: &str = "pid";
+
+/// Remembers the process.
+pub(crate) fn remember(run_dir: &Path, pid: u32) -> io::Result<()> {
+    fs::write(run_dir.join(FILE), pid.to_string())
+}
+
+/// Forgets the process, which has ended.
+pub(crate) fn forget(run_dir: &Path) {
+    // A file that stays names a process that does not exist.
+    let _ = fs::remove_file(run_dir.join(FILE));
+}
+
+/// Kills the process group of an earlier run, if it still exists.
+///
+/// The number may belong to another process by now. The group is only killed if the environment of its leader has this data
+/// directory.
+pub(crate) fn end(run_dir: &Path, data_dir: &Path) {
+    let Ok(text) = fs::read_to_string(run_dir.join(FILE)) else {
+        return;
+    };
+    let number: Option<i32> = text.trim().parse().ok();
+    let Some(pid) = number.and_then(Pid::from_raw) else {
+        return;
+    };
+    let environment =
+        fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    let wanted = format!("GROMA_DATADIR={}", data_dir.display());
+    if environment
+        .split(|byte| *byte == 0)
+        .any(|it| it == wanted.as_bytes())
+    {
+        tracing::warn!(
+            pid = pid.as_raw_nonzero(),
+            "ending the experiment of an earlier run"
+        );
+        // It may end at this moment by itself.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+    forget(run_dir);
+}
