@@ -82,6 +82,8 @@ fn serve(
     outcomes: &Outcomes,
     mut stream: TcpStream,
 ) -> Result<(), Box<dyn Error>> {
+    // The kernel forgets the client's address when the connection is reset.
+    let (server, client) = (stream.local_addr()?, stream.peer_addr()?);
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
@@ -102,7 +104,6 @@ fn serve(
     writeln!(stream, "{}", serde_json::json!({"uuid": uuid}))?;
     let start_time = Timestamp::now();
     let (bytes, elapsed, is_complete) = send(&mut stream, &test);
-    let (server, client) = (stream.local_addr()?, stream.peer_addr()?);
     let row = Row {
         uuid,
         server_ip: ip(server),
@@ -130,7 +131,9 @@ fn send(stream: &mut TcpStream, test: &Test) -> (u64, Duration, bool) {
     let piece: Vec<u8> = (0..PIECE_BYTES).map(|at| (at * 131 % 251) as u8).collect();
     let (begin, mut sent) = (Instant::now(), 0);
     while begin.elapsed() < DURATION && sent < MOST_BYTES {
-        match stream.write(&piece) {
+        let count =
+            usize::try_from(MOST_BYTES - sent).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        match stream.write(&piece[..count]) {
             Ok(count) if count > 0 => {
                 sent += count as u64;
                 test.bytes(count as u64, 0);
