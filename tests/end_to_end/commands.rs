@@ -1,4 +1,4 @@
-//! What the small commands promise to scripts.
+//! The promises of the small commands to scripts.
 
 use crate::groma::{groma, run, run_json, told};
 use crate::stored;

@@ -31,7 +31,7 @@ fn assert_both_tests_have_rows(demo: &Value) {
         assert!(test["trace"]["snapshots"].as_u64() > Some(50), "{test}");
         assert!(test["trace"]["bytes_acked"].as_u64() > Some(100), "{test}");
         assert!(test["min_rtt_ms"].as_f64() > Some(0.0), "{test}");
-        // Of an upload the server sends too little to say.
+        // In an upload the server sends too few bytes for this ratio.
         let says = test["direction"] == "upload" || test["retransmission_ratio"].is_number();
         assert!(says, "{test}");
         for step in [
@@ -115,7 +115,7 @@ fn the_demo_works_where_the_kernel_gives_no_directory_events() {
         return;
     }
     let temporary = tempfile::tempdir().unwrap();
-    // The limit belongs to the user namespace, so that nobody else loses anything.
+    // The limit belongs to the user namespace, so other processes are not affected.
     let script = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" demo --json";
     let program = program().to_str().unwrap();
     let demo = run_json(

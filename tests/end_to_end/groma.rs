@@ -56,7 +56,7 @@ pub(crate) fn command<'a>(program: &Path, arguments: impl IntoIterator<Item = &'
     command
 }
 
-/// Runs to the end and gives everything; the output is in the message of whoever asserts.
+/// Runs a command to its end and returns its output, which assertions print.
 pub(crate) fn run(command: &mut Command) -> Output {
     command
         .output()
@@ -71,7 +71,7 @@ pub(crate) fn run_json(command: &mut Command) -> Value {
         .unwrap_or_else(|error| panic!("{command:?}: {error}: {}", told(&output)))
 }
 
-/// What a program said and how it ended, for messages.
+/// The output and exit status of a program, for messages.
 pub(crate) fn told(output: &Output) -> String {
     format!(
         "{}\n--- standard output\n{}\n--- standard error\n{}",

@@ -39,7 +39,7 @@ fn no_closed_result_is_lost_or_doubled_by_fifty_kills() {
     let mut caught_in_the_act = 0;
     let stop = AtomicBool::new(false);
     let closed = thread::scope(|scope| {
-        // Stops the writer also when this thread panics; the scope would wait for ever.
+        // Stops the writer also when this thread panics; otherwise the scope would never end.
         let _stop = StopOnDrop(&stop);
         let writer = scope.spawn(|| write_results(&dir, &stop));
         let mut real = Vec::new();
@@ -101,8 +101,8 @@ fn live_and_die(dir: &Path, round: usize, rng: &mut StdRng) -> Option<String> {
     Some(uuid)
 }
 
-/// Closes results in the spool as an experiment does, until told to stop. Gives
-/// the UUIDs of those that were closed.
+/// Closes results in the spool as an experiment does, until `stop` is set. Returns
+/// the UUIDs of the closed results.
 fn write_results(dir: &Path, stop: &AtomicBool) -> BTreeSet<String> {
     let spool = ExperimentDir::open(dir.join("spool/ndt"), "ndt".parse().unwrap()).unwrap();
     let mut closed = BTreeSet::new();
@@ -120,7 +120,7 @@ fn write_results(dir: &Path, stop: &AtomicBool) -> BTreeSet<String> {
     closed
 }
 
-/// A small ndt7 result and where it stands.
+/// A small ndt7 result and its path.
 fn result(uuid: &str) -> (SpoolPath, String) {
     let now = Timestamp::now();
     let utc = now.to_zoned(TimeZone::UTC);

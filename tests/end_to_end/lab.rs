@@ -110,7 +110,7 @@ impl Lab {
         self.child.try_wait().expect("a child can be waited for")
     }
 
-    /// What the admin port answers, status line first.
+    /// Returns the admin port's answer, status line first.
     pub(crate) fn admin(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.address("admin")).expect("the admin port answers");
         let request = format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");

@@ -13,7 +13,7 @@ use crate::groma::{command, groma, program, run, told, wait_for};
 use crate::lab::{PATIENCE, measure};
 use crate::stored;
 
-/// A part that runs until it is told to end; killed when dropped.
+/// A part that runs until it gets a signal; killed when dropped.
 pub(crate) struct Part(pub(crate) Child);
 
 impl Part {

@@ -1,4 +1,4 @@
-//! The publisher alone, told what to do in M-Lab's notation and asked over its admin port.
+//! The publisher alone, started with M-Lab's flags and observed over its admin port.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};

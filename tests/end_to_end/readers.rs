@@ -1,4 +1,4 @@
-//! What the publisher writes, read by somebody else's libraries and by the loader: the same files, the same words.
+//! Bundles of the publisher, read by third-party libraries and by the loader: both find the same files and contents.
 
 use std::fs;
 use std::path::Path;

@@ -150,7 +150,7 @@ fn the_demo_removes_its_folder_when_it_is_interrupted() {
     wait_for("the demo's folder", PATIENCE, || {
         (folders() > 0).then_some(())
     });
-    // Until its lab stands: the folder has content.
+    // Wait until the lab has started: its folder has content.
     let content = || {
         let folder = fs::read_dir(temporary.path()).unwrap().flatten().next()?;
         folder.path().join("lake").exists().then_some(())

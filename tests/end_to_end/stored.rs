@@ -1,4 +1,4 @@
-//! What a lab's directory holds, read without any code of ours.
+//! Reads the contents of a lab's directory with third-party libraries only.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,15 +9,15 @@ use flate2::read::GzDecoder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-/// How often each name stands somewhere.
+/// The number of occurrences of each name.
 pub(crate) type Counts = BTreeMap<String, usize>;
 
-/// The visible files below `dir` with this ending; none where there is no such folder.
+/// The visible files below `dir` with this ending; empty if the folder does not exist.
 pub(crate) fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        // What is moved away meanwhile is found where it went, or at the next look.
+        // A file that moves meanwhile is found at its new path, or in the next listing.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with('.') {

@@ -48,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tests", &[]),
 ];
 
-/// What is wrong with the dependencies of one crate.
+/// The forbidden dependencies of one crate.
 fn against_the_arrows(this: &Crate) -> Vec<String> {
     let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == this.room) else {
         return vec![format!("{} stands in no known room", this.name)];

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A crate of ours, or one that it uses.
 pub(crate) struct Crate {
     pub(crate) name: String,
-    /// The top folder that it stands in.
+    /// The top-level folder of the crate.
     pub(crate) room: String,
     pub(crate) folder: PathBuf,
     description: String,

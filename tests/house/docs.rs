@@ -1,4 +1,4 @@
-//! The documents tell what the code has.
+//! Checks that the documents agree with the code.
 
 use std::fs;
 

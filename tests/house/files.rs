@@ -1,4 +1,4 @@
-//! What holds for every source file.
+//! Rules for every source file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn no_file_is_too_long_to_read() {
     assert!(long.is_empty(), "over {LONGEST_LINES} lines: {long:?}");
 }
 
-/// The workspace denies `unsafe`, so whoever wants it must name the lint.
+/// The workspace denies `unsafe`, so a crate that uses it must name the lint.
 #[test]
 fn only_kernel_may_leave_safe_rust() {
     let lint = concat!("unsafe", "_code");

@@ -40,7 +40,7 @@ fn rows(text: &str) -> Result<Vec<Row<'_>>, String> {
         .collect()
 }
 
-/// What is wrong with a row, one sentence each.
+/// The faults of a row, one sentence each.
 fn faults(row: &Row<'_>, root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     if row.held_by.is_empty() || row.lacks.is_empty() {
@@ -67,7 +67,7 @@ fn faults(row: &Row<'_>, root: &Path) -> Vec<String> {
     faults
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn references(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }

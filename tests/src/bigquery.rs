@@ -20,7 +20,8 @@ pub struct BigQuery {
 }
 
 impl BigQuery {
-    /// Starts one whose load jobs take so long, with a fault of `tests/bigquery/emulator.py` or `""`. `None`, after saying so, where `GROMA_BIGQUERY` is not set.
+    /// Starts an emulator whose load jobs take this long, with a fault of `tests/bigquery/emulator.py` or `""`. Prints that it
+    /// skips and returns `None` where `GROMA_BIGQUERY` is not set.
     ///
     /// # Panics
     ///

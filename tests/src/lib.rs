@@ -1,5 +1,5 @@
-//! What every test of the workspace shares: where real data is, and how a test
-//! says that it cannot run here.
+//! Shared by all tests of the workspace: the location of real data, and how a test
+//! reports that it cannot run here.
 
 pub mod bigquery;
 pub mod mount;

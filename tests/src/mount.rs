@@ -34,7 +34,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Mount {
     at: PathBuf,
-    /// What is mounted, for mounting it again.
+    /// The mounted file system, to mount it again.
     kind: Option<Kind>,
     base: PathBuf,
 }

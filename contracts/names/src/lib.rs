@@ -1,8 +1,8 @@
 //! One grammar for the names of measurement hosts and of archive objects.
 //!
 //! [`ObjectName`] reads and prints every object name that M-Lab's uploaders have written since 2009 and that ours write
-//! now; [`Node`] is the machine and site within it, and [`HostName`] the DNS name that a node goes by. What is read prints
-//! as exactly the same bytes.
+//! now; [`Node`] is the machine and site within it, and [`HostName`] the DNS name of a node. A name that was parsed prints
+//! as the same bytes.
 
 mod archive;
 mod bundle;

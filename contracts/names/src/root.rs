@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Where the autoloaded objects of one owner begin: `<prefix>[/<organization>]`.
 ///
-/// Below `autoload/v1` there is no organization; below anything else there is exactly one.
+/// The prefix `autoload/v1` is not followed by an organization; every other prefix is followed by exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Root {
     pub(crate) prefix: String,

@@ -83,7 +83,7 @@ fn host() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What fuzzers of text formats find: a valid name with a byte put in, taken out or doubled.
+/// A valid name with one byte added, removed or doubled, as fuzzers of text formats produce it.
 fn bent(name: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (name, any::<prop::sample::Index>(), any::<char>(), 0..3).prop_map(|(name, at, char, what)| {
         let mut chars: Vec<char> = name.chars().collect();

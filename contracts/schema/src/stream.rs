@@ -8,8 +8,8 @@ use crate::error::Problem;
 use crate::field::{Field, Mode, Type};
 use crate::validate::{Check, Scalar, push_key};
 
-/// Any JSON value, read to its end and forgotten. Unlike serde's `IgnoredAny` it looks into strings, so that bytes
-/// which are no UTF-8 are an error.
+/// Any JSON value, read to its end and discarded. Unlike serde's `IgnoredAny` it reads strings, so that bytes that are
+/// not UTF-8 are an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Forgotten;
 
@@ -68,7 +68,7 @@ pub(crate) enum Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// What is said to belong here.
+    /// The name of the expected value, for messages.
     fn name(self) -> String {
         match self {
             Expected::Row(_) => Type::Record.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! Names that may stand in a spool path.
+//! The names in a spool path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ pub struct FileName(String);
 
 /// A name that breaks the rules, with the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no {what}: {rule}")]
+#[error("{name:?} is not a valid {what}: {rule}")]
 pub struct NameError {
     name: String,
     what: &'static str,

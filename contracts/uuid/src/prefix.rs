@@ -61,9 +61,8 @@ impl Prefix {
     /// Reads a prefix file, made by us or by M-Lab's `create-uuid-prefix-file`.
     /// A newline at its end is ignored, as M-Lab's Python port does.
     ///
-    /// A file of another boot is refused if `<path>.boot_id` stands beside it and tells
-    /// so. Without that only the boot time in it can be compared; clocks are stepped, so
-    /// a difference of more than an hour is a warning.
+    /// If `<path>.boot_id` exists beside the file and names another boot, the file is refused. Without that file only the
+    /// boot time in the prefix can be compared. Clocks are stepped, so a difference of more than an hour is a warning.
     pub fn read(path: &Path) -> Result<Self, PrefixError> {
         let prefix = Self::read_text(path)?;
         match fs::read_to_string(beside(path, ".boot_id")) {
@@ -172,7 +171,7 @@ impl Prefix {
         }
     }
 
-    /// The boot time in the prefix; `None` if there is no number in it.
+    /// The boot time in the prefix; `None` if the prefix has no number.
     fn boot_s(&self) -> Option<i64> {
         let parts = self.0.split('_').skip(1);
         parts.filter_map(|part| part.parse().ok()).last()

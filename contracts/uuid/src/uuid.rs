@@ -13,7 +13,7 @@ pub struct Uuid(String);
 
 /// A text that cannot be a UUID, because it cannot be part of a file name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no connection UUID: 1 to 200 characters of A-Z a-z 0-9 - . _ are expected")]
+#[error("{0:?} is not a connection UUID: 1 to 200 characters of A-Z a-z 0-9 - . _ are expected")]
 pub struct UuidError(String);
 
 impl Uuid {

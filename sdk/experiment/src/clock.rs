@@ -13,7 +13,7 @@ const IMPLAUSIBLE: &str = "implausible";
 /// Clocks are stepped by seconds when they are set.
 const STEPS: Duration = Duration::from_mins(1);
 
-/// What the clock of this machine was seen to show before.
+/// The latest time that the clock of this machine has shown.
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// When an earlier run of the experiment last created a file.

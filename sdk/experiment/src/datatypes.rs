@@ -32,7 +32,7 @@ pub(crate) fn write_schemas(data_dir: &Path, datatypes: &[Datatype]) -> Result<(
 fn spool_of(data_dir: &Path) -> Result<PathBuf, SetupError> {
     let alone = || SetupError::NoSpool(data_dir.to_owned());
     let spool = data_dir.parent().ok_or_else(alone)?;
-    // A bare name has an empty parent, which is no path that can be opened.
+    // A bare name has an empty parent, which cannot be opened.
     let spool = Some(spool).filter(|dir| !dir.as_os_str().is_empty());
     Ok(spool.unwrap_or(Path::new(".")).to_owned())
 }

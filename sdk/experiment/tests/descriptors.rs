@@ -1,4 +1,4 @@
-//! A result for which there is no file descriptor. Alone in its process, because it takes all there are.
+//! A result for which no file descriptor is left. The test runs alone in its process, because it uses all of them.
 
 use std::fs::File;
 use std::sync::mpsc;

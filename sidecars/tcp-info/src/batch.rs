@@ -1,4 +1,4 @@
-//! What the sampler hands to the writer: everything that one poll found.
+//! The batch that the sampler hands to the writer: everything that one poll found.
 
 use groma_diag::{Record, SocketId};
 use jiff::Timestamp;

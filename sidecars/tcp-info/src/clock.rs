@@ -23,8 +23,8 @@ impl Reading {
     }
 }
 
-/// Wall time counted on the monotonic clock from an anchor. When somebody sets the wall clock the anchor moves, and the
-/// caller is told, so that no file holds times of both sides of the step.
+/// Wall time counted on the monotonic clock from an anchor. A step of the wall clock moves the anchor. The clock reports
+/// each step, so that the caller starts new files and none holds times from both sides of it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     anchor: Reading,

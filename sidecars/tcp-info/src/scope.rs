@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use groma_diag::Record;
 
-/// What belongs to the experiment.
+/// The sockets that belong to the experiment.
 #[derive(Debug, Clone)]
 pub enum Scope {
     /// On a machine that is shared: only sockets whose local port is one of the experiment's. Loopback counts, because
@@ -28,9 +28,11 @@ pub struct Prefix {
     is_v4: bool,
 }
 
-/// A text that is no prefix.
+/// A text that is not a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address prefix; write it as 192.0.2.0/24, 2001:db8::/32, or a single address")]
+#[error(
+    "cannot read {0:?} as an address prefix; write it as 192.0.2.0/24, 2001:db8::/32, or a single address"
+)]
 pub struct PrefixError(String);
 
 impl Scope {

@@ -52,7 +52,7 @@ impl Load {
         for visitor in self.visitors {
             visitor.join().unwrap();
         }
-        // Only now: a server that leaves resets whoever it has not accepted.
+        // Not earlier: a server that closes resets the connections that it has not accepted.
         let (stop, server) = self.server;
         stop.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(("127.0.0.1", self.port)));

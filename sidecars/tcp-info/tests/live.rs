@@ -212,7 +212,7 @@ fn several_namespaces_are_recorded_each_by_its_own_rules() {
     }
     drop(TcpStream::connect(own.local_addr().unwrap()).unwrap());
     drop(own.accept().unwrap());
-    // Of the first the server's end, of the second none, of the third both, and one end of our own.
+    // Recorded ends: the server's of the first, none of the second, both of the third, and one of our own.
     wait_until("all are gone", || collector.totals().closed == 4);
     std::thread::sleep(Duration::from_millis(100));
     collector.stop();

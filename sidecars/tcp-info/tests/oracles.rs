@@ -1,4 +1,4 @@
-//! What others read from the same sockets: `ss`, and the crate `netlink-packet-sock-diag`.
+//! Compares our readings with those of other programs on the same sockets: `ss`, and the crate `netlink-packet-sock-diag`.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -10,7 +10,7 @@ use netlink_packet_core::Parseable as _;
 use netlink_packet_sock_diag::inet::InetResponse;
 use netlink_packet_sock_diag::inet::nlas::Nla;
 
-/// Connections in different conditions; all stand still while they are compared.
+/// Connections in different conditions, all idle while they are compared.
 fn connections() -> (TcpListener, Vec<(TcpStream, TcpStream)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pairs = (0..8_usize)
@@ -167,7 +167,7 @@ fn ss_shows_the_same() {
     assert!(compared >= 8 * 18, "{compared}: {text}");
 }
 
-/// Compares what ss shows in `key:value` words; how many it has compared. What ss leaves out is zero or usual.
+/// Compares the `key:value` words of ss, and returns the number of compared ones. ss omits zeros and defaults.
 fn compare_line(ours: &Snapshot, words: &[&str]) -> usize {
     let info = ours.tcp_info.unwrap();
     let message = ours.inet_diag_msg.as_ref().unwrap();

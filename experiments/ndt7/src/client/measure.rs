@@ -130,8 +130,8 @@ async fn exchange(
     }
 }
 
-/// What a test counted whose time is over without a close frame: on a very slow path that is still behind the load, or
-/// behind the measurements. `None` when nothing moved.
+/// The count of a test whose time is over without a close frame: on a very slow path the frame is still queued behind the
+/// load or the measurements. `None` when nothing moved.
 fn counted<F>(progress: &Mutex<Progress<F>>) -> Option<AppInfo> {
     let progress = lock(progress);
     let own = progress.acked.unwrap_or_else(|| progress.app_info());

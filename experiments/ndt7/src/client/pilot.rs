@@ -24,8 +24,8 @@ pub(crate) struct Progress<F> {
     pub(crate) on_event: F,
     pub(crate) start: Instant,
     pub(crate) bytes: u64,
-    /// What the server's kernel had acknowledged when an upload's nominal time was last seen not to be over: the same
-    /// bytes and the same time as in the server's own last sample.
+    /// The bytes that the server's kernel had acknowledged at the last look within the nominal time of an upload: the
+    /// same bytes and the same time as in the server's own last sample.
     pub(crate) acked: Option<AppInfo>,
     /// The last measurement of the server.
     pub(crate) last: Option<Measurement>,

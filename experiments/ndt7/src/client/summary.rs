@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use crate::protocol::{AppInfo, Direction, Measurement};
 
-/// A measurement of the server that is this much older than our own count says nothing of the whole test: on a very slow
-/// path all but the first are still on their way when the time is over, and so are acknowledgements. What is then known to
-/// have arrived is the most that either tells. Longer than between any two samples.
+/// A server measurement that is older than our own count by this much does not cover the whole test: on a very slow path,
+/// later measurements and acknowledgements are still in flight when the time is over. The client then reports the larger
+/// of the two counts. The value exceeds the interval between any two samples.
 const STALE_US: i64 = 1_000_000;
 
 /// The result of a test.
@@ -16,15 +16,15 @@ pub struct Summary {
     pub direction: Direction,
     /// The UUID that the server gave the connection: the key to everything published about it.
     pub uuid: Option<String>,
-    /// Mean rate in Mbit/s: of a download what we received, of an upload what the server's kernel received, as it tells or, when the
-    /// path is too slow for that, as it acknowledged.
+    /// Mean rate in Mbit/s. For a download it counts the bytes that the client received. For an upload it counts those
+    /// that the server's kernel reported as received, or on a path too slow for reports, those that it acknowledged.
     pub mean_mbps: f64,
     /// Smallest round-trip time in milliseconds, from the server's kernel.
     pub min_rtt_ms: Option<f64>,
-    /// Of the bytes that the server sent in a download, the part it sent again: 0 to 1.
+    /// The retransmitted share of the bytes that the server sent in a download: 0 to 1.
     pub retransmission_ratio: Option<f64>,
-    /// Bytes of load: received by us in a download, by the server in an upload, as far as it or its
-    /// acknowledgements tell, else written by us.
+    /// Bytes of load: received by the client in a download, and by the server in an upload, as its reports or
+    /// acknowledgements show. Without either, the bytes that the client wrote.
     pub bytes: u64,
     /// Microseconds in which these bytes passed.
     pub elapsed_us: u64,
@@ -83,8 +83,8 @@ impl Summary {
     }
 }
 
-/// Whether a UUID told by a server may be shown and put into a command line: what it is made of by any server of ours
-/// or of M-Lab's.
+/// Whether a UUID from a server may be shown and put into a command line: it has only the characters that Groma's and
+/// M-Lab's servers use.
 fn is_shown(uuid: &str) -> bool {
     (1..=200).contains(&uuid.len())
         && uuid

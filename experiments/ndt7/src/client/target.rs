@@ -37,7 +37,7 @@ impl Target {
         };
         let authority = uri.authority().ok_or_else(wrong)?;
         let host = authority.host();
-        // What follows the host must be a port: `Authority::port` does not report an invalid one.
+        // The rest after the host must be a port: `Authority::port` does not report an invalid one.
         let after_host = authority.as_str().strip_prefix(host).ok_or_else(wrong)?;
         let port = match after_host.strip_prefix(':') {
             Some(port) => port.parse().map_err(|_| wrong())?,

@@ -30,8 +30,8 @@ pub(crate) struct Inbox {
     bell: Notify,
 }
 
-/// The news. Of several pings only the last is remembered, and answering only that one is legal (RFC 6455, section
-/// 5.5.3), so that a flood of them takes no memory.
+/// Unhandled control frames. Only the last ping is kept, so a flood of pings takes no memory; RFC 6455, section 5.5.3,
+/// allows answering only that one.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) ping: Option<Vec<u8>>,

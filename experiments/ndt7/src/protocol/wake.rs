@@ -1,5 +1,5 @@
-//! Being woken once for many packets: on a fast path most of what a receiver costs, on both ends of a loopback, is being
-//! told of each.
+//! Wakes the receiver once for many packets. On a fast path, most of a receiver's cost is one notification per packet, and
+//! on loopback both ends pay for it.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use groma_sock::set_receive_low_water;
 use tokio::time::Instant;
 
-/// What may have arrived unseen is what arrives in this time, so that our count of load is never much older.
+/// The longest time for which arrived bytes may stay unread, so that the count of load is never much older.
 const UNSEEN: Duration = Duration::from_millis(2);
 /// Less is not worth a system call.
 const LEAST_BYTES: u64 = 1 << 15;
@@ -17,9 +17,9 @@ const MOST_BYTES: u64 = 1 << 18;
 /// Tells the kernel how much must have arrived before a socket is called readable.
 pub(crate) struct Wake<'a, F> {
     socket: &'a F,
-    /// What the kernel was told.
+    /// The last value that was set in the kernel.
     told_bytes: u64,
-    /// What arrives in the time of [`UNSEEN`], at the rate of the last such time.
+    /// The bytes that arrive within [`UNSEEN`], at the rate of the last such period.
     worth_bytes: u64,
     since: Instant,
     bytes: u64,
@@ -36,7 +36,7 @@ impl<'a, F: AsFd> Wake<'a, F> {
         }
     }
 
-    /// Notes that so many bytes were read.
+    /// Records that `bytes` were read.
     pub(crate) fn read(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         let elapsed = self.since.elapsed();
@@ -47,7 +47,7 @@ impl<'a, F: AsFd> Wake<'a, F> {
     }
 
     /// To be called before every wait: `certain_bytes` will come through the socket whatever happens, unless the
-    /// connection ends. Waiting for more than that would be waiting for ever.
+    /// connection ends. A wait for more than that might never end.
     pub(crate) fn wait_for(&mut self, certain_bytes: u64) {
         let wanted = certain_bytes.min(self.worth_bytes);
         let wanted = if wanted < LEAST_BYTES { 1 } else { wanted };

@@ -21,7 +21,7 @@ fn patient() -> Wishes {
     }
 }
 
-/// Of each size so many messages that a fast path is recognised, and two of the largest.
+/// The number of messages of a size: enough that a fast path is recognised, and two of the largest.
 fn count(size: usize) -> usize {
     ((4 << 20) / size).clamp(2, 1000)
 }

@@ -17,7 +17,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A link that lets so much through each way, Ethernet headers counted.
+    /// A link with this rate in each direction, Ethernet headers included.
     pub(crate) fn new(rate_kbps: u64) -> Self {
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let name = format!("groma{}n{number}", std::process::id());

@@ -17,7 +17,7 @@ use link::Link;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 
-/// Of a shaped frame of 1514 bytes, what TCP carries with timestamps over IPv4.
+/// The share of TCP payload in a shaped frame of 1514 bytes, with timestamps over IPv4.
 const PAYLOAD_SHARE: f64 = 1448.0 / 1514.0;
 /// How far the result may be from the shaper's rate, between 10 Mbit/s and 1 Gbit/s.
 const TOLERANCE: f64 = 0.02;
@@ -177,9 +177,9 @@ fn check_all(rates_kbps: &[u64]) {
 }
 
 /// On such paths the measurements and the close frame of the server arrive too late: an upload must
-/// still not be told as more than what has arrived.
+/// still not be reported as larger than the bytes that have arrived.
 #[test]
-fn from_1_to_10_kbit_per_s_no_upload_is_told_as_more_than_arrived() {
+fn from_1_to_10_kbit_per_s_no_upload_is_reported_larger_than_it_arrived() {
     check_all(&[1, 10]);
 }
 

@@ -47,7 +47,7 @@ fn a_required_policy_must_be_sent() {
         ..lab.settings()
     };
     let experiment = lab.open(settings).unwrap();
-    // A word with the form of a version is no consent, and neither is an older version.
+    // Neither a word with the form of a version nor an older version is consent.
     for bad in [
         "", "v4", "yes", "V5", "v55", "v 5", "not-sent", "v5\n", "<b>",
     ] {

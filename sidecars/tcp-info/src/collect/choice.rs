@@ -6,11 +6,11 @@ use std::time::Duration;
 const MOST_WITHOUT_DUMP: u32 = 100;
 /// A new connection may be counted a moment before it can be found, so the poll after is a dump as well.
 const DUMPS_AFTER_OPEN: u32 = 2;
-/// What a get cost on the machine that this was written on; the first measurement replaces it.
+/// The cost of a get before the first measurement replaces it.
 const FIRST_GET_NS: f64 = 2500.0;
 /// Share of the newest measurement in the running mean.
 const WEIGHT: f64 = 0.1;
-/// An estimate that was not refreshed for so many polls may be wrong by now; the means is tried again.
+/// An estimate is stale after this number of polls without a measurement; the sampler then tries that method again.
 const STALE: u32 = 1000;
 
 /// How to ask this time.

@@ -1,4 +1,4 @@
-//! What the kernel's answers mean: connections that open, change, close.
+//! Interprets the kernel's answers: connections that open, change and close.
 
 use groma_diag::{Record, kind};
 
@@ -9,8 +9,8 @@ use crate::metrics::Metrics;
 use crate::record::End;
 use crate::scope::Scope;
 
-/// A socket that left the kernel's tables but was not destroyed belongs to a process that has not closed it. Its last
-/// word may come late; after so many looks without it, about a second, the connection counts as gone.
+/// A socket that left the kernel's tables but was not destroyed belongs to a process that has not closed it. Its final
+/// message may be late. After this number of polls without one, about a second, the connection counts as gone.
 pub(crate) const LOOKS_UNTIL_VANISHED: u32 = 100;
 /// When last words were lost there is none to wait for; two looks exclude that a socket was between two tables.
 const LOOKS_AFTER_OVERRUN: u32 = 2;
@@ -59,7 +59,7 @@ impl Findings {
     pub(crate) fn found(&mut self, record: Record<'_>) {
         if let Some(slot) = self.table.slot_of(record.cookie()) {
             self.table.mark_seen(slot);
-            // What is left of a socket after its last word (FIN-WAIT-2, TIME-WAIT) has no counters and its cookie.
+            // After its final message, a socket in FIN-WAIT-2 or TIME-WAIT keeps its cookie but has no counters.
             if self.table.has_info(slot, record) || record.attribute(kind::INFO).is_some() {
                 self.update(slot, record);
             }
@@ -84,7 +84,7 @@ impl Findings {
         self.outbox.record(slot, record.body());
     }
 
-    /// Takes in a connection that was not known, if there is room. What it sent before is not of this second.
+    /// Adds a new connection if there is room. Bytes that it sent earlier do not count for this second.
     fn open(&mut self, record: Record<'_>) -> Option<u32> {
         let Some(slot) = self.table.insert(record) else {
             self.metrics.flows_refused.inc();
@@ -143,7 +143,7 @@ impl Findings {
             self.remember_vanished(self.table.flow(*slot).cookie);
             self.close(*slot, End::Vanished);
         }
-        // Once nobody is missed, whoever's last word was lost is dealt with.
+        // When no connection is missing, every lost final message has been handled.
         self.deaf &= unseen.iter().any(|(_, looks)| *looks < patience);
         self.unseen = unseen;
     }

@@ -1,8 +1,8 @@
-//! What a sampler asks of the kernel.
+//! The queries that a sampler sends to the kernel.
 
 use groma_diag::{Answer, Destroyed, Diag, DiagError, Drained, Dumped, Key, Record};
 
-/// Answers about the sockets of one network namespace. What is shown before an error is true all the same.
+/// Answers about the sockets of one network namespace. Sockets that are shown before an error are valid.
 pub(crate) trait Kernel {
     /// Shows all sockets ([`Diag::dump`]).
     fn dump(&mut self, visit: &mut dyn FnMut(Record<'_>)) -> Result<Dumped, DiagError>;

@@ -22,7 +22,7 @@ use crate::scope::Scope;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a sampler needs.
+/// The parts of a sampler.
 pub(crate) struct SamplerSetup {
     pub(crate) source: usize,
     pub(crate) namespace: Option<PathBuf>,
@@ -229,7 +229,7 @@ impl<K: Kernel> Sampler<K> {
     }
 }
 
-/// What this thread has spent, the kernel's work in its name included.
+/// The CPU time of this thread, including the kernel's work on its behalf.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)

@@ -14,7 +14,7 @@ pub fn write_csv(recording: &Recording, out: &mut impl Write) -> io::Result<()> 
         .iter()
         .map(|record| flatten(&super::json::row(record)))
         .collect();
-    // A structure that comes later in the connection brings its columns; each stands where it was first seen.
+    // A structure that first appears later in the connection adds its columns, in the order of first appearance.
     let mut columns: Vec<&str> = Vec::new();
     for (name, _) in rows.iter().flatten() {
         if !columns.contains(&name.as_str()) {

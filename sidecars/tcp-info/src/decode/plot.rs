@@ -11,7 +11,7 @@ const DOTS: [[u32; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
 /// Rates are means over at least this, because bytes are acknowledged in bursts.
 const RATE_SPAN_S: f64 = 0.1;
 
-/// What a plot needs of a snapshot.
+/// The values of a snapshot that a plot shows.
 #[derive(Debug, Clone)]
 pub struct Moment {
     /// When the kernel had answered.
@@ -76,7 +76,7 @@ pub(super) fn points(moments: &[Moment]) -> Vec<Point> {
     points
 }
 
-/// The curves of a connection. Of the two directions the one with more bytes is drawn.
+/// The curves of a connection, for the direction with more bytes.
 pub(super) fn curves(moments: &[Moment]) -> Vec<Curve> {
     let points = points(moments);
     let total = |bytes: fn(&TcpInfo) -> i64| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Moment;
 use crate::record::{ArchivalRecord, End, Line, Metadata, Polls, ReadError};
 
-/// Longer lines are no lines of a tcpinfo file.
+/// The longest line of a tcpinfo file.
 const LINE_BYTES: u64 = 64 * 1024;
 
 /// Why a file could not be read.
@@ -18,7 +18,7 @@ pub enum DecodeError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system or the decompressor said.
+        /// The error of the system or the decompressor.
         source: io::Error,
     },
     /// A line.

@@ -1,8 +1,8 @@
 //! The form of files while they grow, made for writing a little of ten thousand of them every second.
 //!
 //! Eight bytes that name the form, then blocks: length, sum, content. A block is a number of items; a snapshot is written
-//! as what differs from the one before it in the file, which costs a comparison and no compressor. What ends in half a
-//! block, as a process or a machine that dies leaves it, is good up to there. Only this program reads it: a complete file
+//! as its difference from the previous one in the file, which costs a comparison instead of a compressor. A process or a
+//! machine that dies leaves half a block; the file is valid up to there. Only this program reads it: a complete file
 //! is turned into lines ([`next_line`](Reader::next_line)) and one zstd frame.
 
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 8;
 /// A block is flushed long before; what claims to be longer is none.
 const MOST_BLOCK_BYTES: usize = 1 << 20;
 
-/// A line as it stands.
+/// A line, unchanged.
 const LINE: u8 = 0;
 /// A snapshot, all bytes of it.
 const FULL: u8 = 1;
@@ -136,7 +136,7 @@ fn push_runs(out: &mut Vec<u8>, old: &[u8], new: &[u8]) {
     }
 }
 
-/// Tells a block that was written from half of one; nobody forges our own files.
+/// Distinguishes a complete block from half a block. It need not resist forgery, because only this program writes the file.
 fn sum(bytes: &[u8]) -> u32 {
     let mut sum = bytes.len() as u64;
     for chunk in bytes.chunks(8) {
@@ -285,7 +285,7 @@ mod tests {
         Timestamp::new(1_800_000_000 + number as i64, number as i32).unwrap()
     }
 
-    /// What the lines of these bodies must be.
+    /// The expected lines of these bodies.
     fn expected(bodies: &[Vec<u8>]) -> Vec<u8> {
         let mut text = b"header\n".to_vec();
         for (number, body) in bodies.iter().enumerate() {

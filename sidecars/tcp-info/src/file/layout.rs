@@ -27,7 +27,7 @@ pub(crate) struct Layout {
     /// `.tcpinfo`, on the volume of the datatype's directory, so that finished files can be renamed there.
     work: PathBuf,
     rows: Name,
-    /// `.unadmitted`, on the volume of the directory of `rows`; `None` where there are no rows.
+    /// `.unadmitted`, on the volume of the directory of `rows`; `None` where no rows are written.
     rows_work: Option<PathBuf>,
 }
 
@@ -112,7 +112,7 @@ impl Layout {
         self.work.join("unadmitted")
     }
 
-    /// Complete files of such rows; `None` where there are no rows.
+    /// The directory for complete files of such rows; `None` where no rows are written.
     pub(crate) fn rows_dir(&self) -> Option<&Path> {
         self.rows_work.as_deref()
     }

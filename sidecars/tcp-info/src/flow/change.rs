@@ -1,4 +1,4 @@
-//! What counts as a change of a connection.
+//! Decides whether a connection changed.
 
 use std::ops::Range;
 
@@ -6,11 +6,11 @@ use groma_diag::{MESSAGE_BYTES, Record, kind};
 
 /// Offset of the connection state in `inet_diag_msg`.
 const STATE: usize = 1;
-/// Parts of `tcp_info` that stand still unless something happened. What lies between runs by itself: the four
-/// `last_*` times (44 to 60), and `busy_time`, `rwnd_limited`, `sndbuf_limited` (168 to 192).
+/// Parts of `tcp_info` that change only when something happens. The fields between them change with time alone: the
+/// four `last_*` times (44 to 60), and `busy_time`, `rwnd_limited`, `sndbuf_limited` (168 to 192).
 const STEADY: [Range<usize>; 3] = [0..44, 60..168, 192..usize::MAX];
 
-/// Where the payload of `tcp_info` stands in a message body; empty, at the end, when there is none.
+/// The range of `tcp_info` in a message body; empty, at the end, when the body has none.
 pub(crate) fn info_range(record: Record<'_>) -> Range<usize> {
     let body = record.body();
     match record.attribute(kind::INFO) {
@@ -22,11 +22,11 @@ pub(crate) fn info_range(record: Record<'_>) -> Range<usize> {
     }
 }
 
-/// Whether `new` is worth a record after `old`, whose `tcp_info` stands at `info`: another state, another set of
-/// attributes, or any difference in them but for the times that run by themselves.
+/// Whether `new` deserves a record after `old`, whose `tcp_info` is at `info`: it has another state, another set of
+/// attributes, or any other difference except in the times that change by themselves.
 ///
-/// Of the message itself only the state counts. The kernel writes attributes in one order, so an attribute that came,
-/// went or grew changes the length or the bytes in front of what follows.
+/// In the message header only the state counts. The kernel writes attributes in one order, so an attribute that
+/// appears, disappears or grows changes the length or the bytes before the next attribute.
 pub(crate) fn changed(old: &[u8], new: &[u8], info: &Range<usize>) -> bool {
     if old.len() != new.len() || old[STATE] != new[STATE] {
         return true;

@@ -29,7 +29,7 @@ impl Flow {
     }
 }
 
-/// Spreads the kernel's numbers, which nobody outside can choose.
+/// Hashes socket cookies. The kernel chooses them, so they need no protection against collisions made on purpose.
 #[derive(Debug, Default)]
 struct CookieHasher(u64);
 
@@ -108,7 +108,7 @@ impl Table {
         changed(&flow.body, record.body(), &flow.info)
     }
 
-    /// Whether the message certainly has a `tcp_info`, because it stands where that of the last one stood.
+    /// Whether the message certainly has a `tcp_info`, because it is where that of the previous message was.
     pub(crate) fn has_info(&self, slot: u32, record: Record<'_>) -> bool {
         let (old, new) = (self.flow(slot), record.body());
         let head = old.info.start.saturating_sub(ATTRIBUTE_HEAD_BYTES)..old.info.start;
@@ -132,7 +132,7 @@ impl Table {
         }
     }
 
-    /// Takes in a connection that is not known; `None` when there is no room.
+    /// Adds an unknown connection; `None` when the table is full.
     pub(crate) fn insert(&mut self, record: Record<'_>) -> Option<u32> {
         if self.len() >= self.limit {
             return None;
@@ -213,7 +213,7 @@ mod tests {
         Full,
     }
 
-    /// What the sampler does with a message.
+    /// Handles a message as the sampler does.
     fn update(table: &mut Table, cookie: u8, state: u8) -> Update {
         let body = body(cookie, state);
         let record = Record::parse(&body).unwrap();

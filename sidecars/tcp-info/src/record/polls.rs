@@ -1,10 +1,10 @@
-//! A record of the looking itself, so that "no change" can be told from "not looked".
+//! A record of the polls themselves, which separates "no change" from "not polled".
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Upper bounds of the intervals between two polls that are told apart, in microseconds; longer ones come last.
+/// Upper bounds of the histogram of intervals between two polls, in microseconds. A last bucket holds longer intervals.
 pub(crate) const BOUNDS_US: [u64; 8] = [
     10_500, 12_000, 15_000, 20_000, 40_000, 100_000, 400_000, 1_000_000,
 ];
@@ -21,7 +21,7 @@ pub struct Polls {
     /// Polls whose answer failed or was interrupted.
     #[serde(rename = "Failed")]
     pub failed: u64,
-    /// Times that the kernel dropped last words because nobody fetched them in time.
+    /// How often the kernel dropped final messages because they were not fetched in time.
     #[serde(rename = "Overruns")]
     pub overruns: u64,
     /// The interval aimed at, in microseconds; it stretches when the machine cannot hold it.
@@ -39,7 +39,7 @@ impl Polls {
         self.intervals[bucket.unwrap_or(BOUNDS_US.len())] += 1;
     }
 
-    /// What happened since `earlier`; the target is the one now.
+    /// The difference since `earlier`, with the present target.
     #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut since = *self;

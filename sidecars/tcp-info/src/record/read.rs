@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Polls;
 
-/// What the header says about the connection.
+/// The header's data about the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Name of the connection.
@@ -77,7 +77,7 @@ pub enum ReadError {
     /// Not the JSON that is expected.
     #[error("tcpinfo line: {0}")]
     Json(#[from] serde_json::Error),
-    /// A blob is no base64.
+    /// A blob is not base64.
     #[error("tcpinfo line: {0}")]
     Base64(#[from] base64::DecodeError),
     /// The message has another length than the kernel's structure.

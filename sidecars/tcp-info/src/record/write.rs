@@ -12,12 +12,12 @@ use super::{End, Line, Metadata, Polls};
 
 /// Attribute types above this are not written, as in M-Lab's files.
 const LARGEST_TYPE: usize = 38;
-/// Longer attributes are no socket's state; without them a line stays far below the 64 KiB that readers take.
+/// Longer attributes hold no socket state. Without them a line stays far below the 64 KiB that readers accept.
 const LARGEST_PAYLOAD: usize = 1024;
 /// The time of every header: Go's zero time.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// A time as it stands in a line; all lines of one poll have the same, so it is written down once.
+/// A time in the form of a line. All lines of one poll have the same time, so it is formatted once.
 #[derive(Debug, Default)]
 pub(crate) struct LineTime(String);
 

@@ -115,7 +115,7 @@ fn a_death_at_any_byte_leaves_complete_lines_and_says_so() {
                 "cut at {cut}: {text:?}"
             );
         } else {
-            // What a damaged frame gives depends on its blocks; it is nothing, or a front of the lines.
+            // A damaged frame yields nothing or the first lines, depending on its blocks.
             let fine = text.is_none() || text == last_words(0) || text == last_words(1);
             assert!(fine, "cut at {cut}: {text:?}");
         }
