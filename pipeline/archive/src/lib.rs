@@ -7,7 +7,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub mod disk;
 mod local;
@@ -170,6 +170,12 @@ pub trait Store: Send + Sync {
     /// Returns a text that changes when the object changes: size, inode and time of the last change. Returns `None` if the store
     /// has no such text at the cost of one directory look-up.
     fn version(&self, _name: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Returns when an object was last changed, `None` if it does not exist. Also returns `None` if the store cannot tell at the
+    /// cost of one directory look-up.
+    fn modified(&self, _name: &str) -> Result<Option<SystemTime>, StoreError> {
         Ok(None)
     }
 

@@ -214,6 +214,15 @@ impl Store for LocalStore {
         Ok(Some(metadata.len()))
     }
 
+    fn modified(&self, name: &str) -> Result<Option<SystemTime>, StoreError> {
+        let path = self.path(name)?;
+        match fs::symlink_metadata(&path).and_then(|found| found.modified()) {
+            Ok(modified) => Ok(Some(modified)),
+            Err(error) if is_no_object(&error) => Ok(None),
+            Err(error) => Err(StoreError::io("stat object", &path)(error)),
+        }
+    }
+
     fn version(&self, name: &str) -> Result<Option<String>, StoreError> {
         let path = self.path(name)?;
         match fs::symlink_metadata(&path) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::datatype::Measurement;
@@ -161,6 +162,7 @@ impl<'a> Load<'a> {
         object: &Object,
         name: &str,
         origin: &Origin,
+        modified: Option<Timestamp>,
         replaces: Option<Place>,
     ) -> Result<Outcome, LoadError> {
         self.flush()?;
@@ -186,6 +188,7 @@ impl<'a> Load<'a> {
             damaged: self.damaged,
             object_bytes: origin.object_bytes,
             object_sha256: &origin.object_sha256,
+            object_modified: modified,
             unknown_fields: &counts.unknown_fields,
         };
         let (experiment, datatype) = (&object.experiment, &object.datatype);

@@ -10,6 +10,7 @@ use groma_archive::{Store, Writing, hex};
 use groma_lake::{Removal, Sources};
 use groma_lake_store::Held;
 use groma_spool::Name;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 
@@ -251,7 +252,7 @@ impl Loader {
             self.refuse_removed(name, removal)?;
         }
         if let Some(found) = &held
-            && self.is_same(name, found)?
+            && self.is_same(name, (object, date), found)?
         {
             return Ok((Outcome::Existed(found.held), path.to_owned()));
         }
@@ -274,7 +275,7 @@ impl Loader {
             self.limits.row_group_bytes,
         )?;
         let mut load = Load::new(table, date, self.limits, parquet, errors);
-        let version = self.version(name)?;
+        let (version, modified) = (self.version(name)?, self.modified(name)?);
         let identity = self.read(name, object.form, table.rules, &mut load)?;
         if self.version(name)? != version {
             return Err(LoadError::Changing {
@@ -311,7 +312,7 @@ impl Loader {
             }
         }
         let replaces = held.map(|held| held.place);
-        let mut outcome = load.commit(&self.lake, object, name, &origin, replaces)?;
+        let mut outcome = load.commit(&self.lake, object, name, &origin, modified, replaces)?;
         if let Outcome::Raced = outcome
             && let Some(found) = self.lake.held_now(&self.sources, object, date)?
             && found
@@ -373,9 +374,14 @@ impl Loader {
         Ok(())
     }
 
-    /// Whether the archive has the object of which the lake has the rows. Only rows with errors are worth reading the object
-    /// again for its checksum, and only once as long as nothing says that it changed.
-    fn is_same(&self, name: &str, found: &HeldObject) -> Result<bool, LoadError> {
+    /// Returns whether the archive has the object of which the lake has the rows. The object is read again for its checksum if
+    /// there were errors or it was changed after it was loaded, and only once as long as nothing says that it changed.
+    fn is_same(
+        &self,
+        name: &str,
+        (object, date): (&Object, Date),
+        found: &HeldObject,
+    ) -> Result<bool, LoadError> {
         let Some((object_bytes, object_sha256)) = &found.identity else {
             // An earlier version loaded it and recorded no checksum.
             return Ok(!found.held.damaged);
@@ -391,7 +397,8 @@ impl Loader {
         if size_bytes != *object_bytes {
             return Ok(false);
         }
-        let is_same = if found.held.errors == 0 && !found.held.damaged {
+        let is_clean = found.held.errors == 0 && !found.held.damaged;
+        let is_same = if is_clean && !self.is_changed(name, object, date)? {
             true
         } else {
             match self.store.open(name).map(digest) {
@@ -403,6 +410,21 @@ impl Loader {
             self.looked_at.add(name, version);
         }
         Ok(is_same)
+    }
+
+    /// Returns whether the object was changed after it was loaded, as far as archive and lake know.
+    fn is_changed(&self, name: &str, object: &Object, date: Date) -> Result<bool, LoadError> {
+        let Some(modified) = self.modified(name)? else {
+            return Ok(false);
+        };
+        let recorded = self.lake.recorded(object, date)?;
+        let loaded = recorded.and_then(|recorded| recorded.object_modified);
+        Ok(loaded.is_some_and(|loaded| loaded != modified))
+    }
+
+    fn modified(&self, name: &str) -> Result<Option<Timestamp>, LoadError> {
+        let modified = self.store.modified(name)?;
+        Ok(modified.and_then(|modified| Timestamp::try_from(modified).ok()))
     }
 
     fn version(&self, name: &str) -> Result<Option<String>, LoadError> {

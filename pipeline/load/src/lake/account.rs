@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use groma_lake_store::Held;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Lake;
@@ -32,6 +33,9 @@ pub(crate) struct Account<'a> {
     /// Size of the object in bytes, and the SHA-256 of its bytes.
     pub(crate) object_bytes: u64,
     pub(crate) object_sha256: &'a str,
+    /// When the object was last changed before it was read; none of stores that do not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) object_modified: Option<Timestamp>,
     /// Fields that the schema does not know: dotted path → occurrences.
     pub(crate) unknown_fields: &'a BTreeMap<String, u64>,
 }
@@ -44,6 +48,7 @@ pub(crate) struct Recorded {
     damaged: bool,
     object_bytes: Option<u64>,
     object_sha256: Option<String>,
+    pub(crate) object_modified: Option<Timestamp>,
 }
 
 impl Recorded {

@@ -85,17 +85,27 @@ impl Lake {
         if !is_live {
             return Ok(None);
         }
-        let path = self.account_path(experiment, datatype, date, stem);
-        let recorded = match self.store().read(&path) {
-            Ok(text) => Recorded::parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(LoadError::lake("read", path)(error)),
-        };
+        let recorded = self.recorded(object, date)?;
         Ok(Some(HeldObject {
             place: Place::Live,
             held: recorded.as_ref().map(Recorded::held).unwrap_or_default(),
             identity: recorded.and_then(Recorded::identity),
         }))
+    }
+
+    /// Returns the account of an object; `None` if there is none that can be read.
+    pub(crate) fn recorded(
+        &self,
+        object: &Object,
+        date: Date,
+    ) -> Result<Option<Recorded>, LoadError> {
+        let (experiment, datatype) = (&object.experiment, &object.datatype);
+        let path = self.account_path(experiment, datatype, date, &object.stem);
+        match self.store().read(&path) {
+            Ok(text) => Ok(Recorded::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LoadError::lake("read", path)(error)),
+        }
     }
 
     /// The object that a table file was made from, as the file itself records it; `None` where there is no such file.

@@ -179,6 +179,39 @@ fn an_object_with_other_bytes_does_not_replace_whole_rows() {
 }
 
 #[test]
+fn other_bytes_of_the_same_size_are_found_by_the_time_of_the_object() {
+    let lab = Lab::new();
+    let body = |count: u8| tar(&[("x.json", format!(r#"{{"Count": {count}}}"#).as_bytes())]);
+    // Without compression, so that both have one size.
+    let name = PROBE_OBJECT.strip_suffix(".tgz").unwrap().to_owned() + ".tar";
+    assert_eq!(body(1).len(), body(2).len());
+    replace(&lab, &name, &body(1));
+    let path = load(&lab, &name).path;
+    let before = fs::read(&path).unwrap();
+    let object = lab.store.root().join(&name);
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    let touch = || {
+        File::options()
+            .write(true)
+            .open(&object)
+            .unwrap()
+            .set_modified(later)
+    };
+    touch().unwrap();
+    assert!(
+        load(&lab, &name).already,
+        "a copy with another time is the same object"
+    );
+    replace(&lab, &name, &body(2));
+    touch().unwrap();
+    for _ in 0..2 {
+        let refused = lab.loader().load_object(&name, None).unwrap_err();
+        assert!(matches!(refused, LoadError::OtherBytes { .. }), "{refused}");
+    }
+    assert!(fs::read(&path).unwrap() == before);
+}
+
+#[test]
 fn a_file_that_is_still_being_written_is_not_read() {
     let whole = gzip(&whole_tar());
     let lab = Lab::new();
