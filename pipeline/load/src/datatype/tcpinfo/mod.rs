@@ -40,8 +40,8 @@ pub const BAD_RECORD: Rule = Rule {
 /// Records without attributes.
 pub const NOT_OBSERVED: Rule = Rule {
     name: "not-observed",
-    what: "A record without a single attribute is no snapshot. A file without snapshots is an error.",
-    why: "As M-Lab: such a record says nothing about the connection.",
+    what: "A record without any attribute is not a snapshot. A file without snapshots is an error.",
+    why: "As M-Lab: such a record has no data about the connection.",
 };
 
 /// Every way in which a row differs from its file.
