@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use groma_spool::{Replace, write_durable};
+use groma_disk::{Replace, write_durable};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use crate::LabError;

@@ -1,19 +1,16 @@
 //! The directory of one experiment in the spool.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use groma_disk::{DIR_MODE, Disk, Method, Rivals, clear_abandoned};
 use jiff::civil::Date;
-use rustix::fs::OFlags;
 
-use crate::durable::{create_dirs_durable, create_private_dir, sync_dir};
 use crate::path::date_dir;
-use crate::rename::{Method, RENAME_LOCK, Rivals};
-use crate::volume::{Volume, probe, try_steps};
+use crate::volume::{Volume, probe};
 use crate::{Name, PendingFile, Reservation, SpoolError, SpoolPath};
 
 const TMP: &str = ".tmp";
@@ -24,17 +21,28 @@ pub struct ExperimentDir {
     path: PathBuf,
     experiment: Name,
     volumes: Arc<Mutex<BTreeMap<Name, Volume>>>,
+    disk: Disk,
 }
 
 impl ExperimentDir {
-    /// Opens the directory and creates it, with `.tmp`, where it is missing; both are durable when this returns.
+    /// Opens the directory, and creates it and its `.tmp` if they are missing. The directory is durable when this returns.
     pub fn open(path: impl Into<PathBuf>, experiment: Name) -> Result<Self, SpoolError> {
+        Self::open_on(Disk::default(), path, experiment)
+    }
+
+    /// As [`ExperimentDir::open`], on a disk with faults, for tests.
+    pub fn open_on(
+        disk: Disk,
+        path: impl Into<PathBuf>,
+        experiment: Name,
+    ) -> Result<Self, SpoolError> {
         let path = path.into();
-        make(&path).map_err(SpoolError::at("create spool directory", &path))?;
+        make(&disk, &path).map_err(SpoolError::at("create spool directory", &path))?;
         Ok(Self {
             path,
             experiment,
             volumes: Arc::default(),
+            disk,
         })
     }
 
@@ -43,8 +51,8 @@ impl ExperimentDir {
     /// datatype has a volume of its own. Later files of the datatype are written on the volume that this found.
     pub fn probe(&self, datatype: &Name) -> Result<(Volume, Method), SpoolError> {
         let dir = self.datatype_dir(datatype);
-        make(&self.path)
-            .and_then(|()| create_dirs_durable(&self.path, &dir))
+        make(&self.disk, &self.path)
+            .and_then(|()| self.create_dirs(&dir))
             .map_err(SpoolError::at("create datatype directory", &dir))?;
         let found = probe(
             &self.path,
@@ -64,10 +72,10 @@ impl ExperimentDir {
         self.create_date_dirs(datatype, &[date])?;
         let dir = self.datatype_dir(datatype).join(date_dir(date));
         let tmp = self.tmp_dir_of(datatype)?;
-        match try_steps(&tmp, &dir, Rivals::Cooperating) {
+        match groma_disk::probe(&tmp, &dir, Rivals::Cooperating) {
             // A commit copies there.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                try_steps(&dir, &dir.join("."), Rivals::Cooperating)
+                groma_disk::probe(&dir, &dir.join("."), Rivals::Cooperating)
             }
             tried => tried,
         }
@@ -79,13 +87,13 @@ impl ExperimentDir {
     pub fn create_date_dirs(&self, datatype: &Name, dates: &[Date]) -> Result<(), SpoolError> {
         for date in dates {
             let dir = self.datatype_dir(datatype).join(date_dir(*date));
-            create_dirs_durable(&self.path, &dir)
+            self.create_dirs(&dir)
                 .map_err(SpoolError::at("create directory", &dir))?;
         }
         Ok(())
     }
 
-    /// Returns the volume of a datatype's directory, which it probes if nobody has yet.
+    /// Returns the volume of a datatype's directory, which it probes on the first call.
     pub fn volume(&self, datatype: &Name) -> Result<Volume, SpoolError> {
         let known = self.volumes().get(datatype).copied();
         match known {
@@ -109,22 +117,32 @@ impl ExperimentDir {
         self.volumes().remove(datatype);
     }
 
-    /// The directory itself.
+    /// Creates `dir` below the experiment's directory, durably.
+    pub fn create_dirs(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dirs(&self.path, dir, DIR_MODE)
+    }
+
+    /// Returns the disk on which the directory is.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose directory it is.
+    /// Returns the name of the experiment.
     pub fn experiment(&self) -> &Name {
         &self.experiment
     }
 
-    /// The tree of one datatype.
+    /// Returns the directory of one datatype.
     pub fn datatype_dir(&self, datatype: &Name) -> PathBuf {
         self.path.join(datatype.as_str())
     }
 
-    /// Where a file stands once it is closed.
+    /// Returns the path of a file after it is closed.
     pub fn file_path(&self, path: &SpoolPath) -> PathBuf {
         self.datatype_dir(&path.datatype)
             .join(date_dir(path.date))
@@ -170,6 +188,8 @@ impl ExperimentDir {
     /// a living writer are locked and stay. Links, pipes, directories and files that cannot be removed stay too, with a
     /// warning. Returns the number of removed files. Only a `.tmp` that cannot be listed is an error.
     pub fn clear_abandoned(&self) -> Result<usize, SpoolError> {
+        let clear =
+            |dir: &Path| clear_abandoned(&self.disk, dir).map_err(SpoolError::at("list", dir));
         let mut removed = clear(&self.tmp_dir())?;
         let at = |operation| SpoolError::at(operation, &self.path);
         for entry in fs::read_dir(&self.path).map_err(at("list"))? {
@@ -182,75 +202,13 @@ impl ExperimentDir {
     }
 }
 
-fn clear(dir: &Path) -> Result<usize, SpoolError> {
-    let at = |operation| SpoolError::at(operation, dir);
-    let (mut removed, mut strange) = (0, 0_usize);
-    for entry in fs::read_dir(dir).map_err(at("list"))? {
-        let path = entry.map_err(at("list"))?.path();
-        // Nobody holds it between two renames.
-        if path.file_name().is_some_and(|name| name == RENAME_LOCK) {
-            continue;
-        }
-        match clear_one(&path) {
-            Ok(Cleared::Removed) => removed += 1,
-            Ok(Cleared::Used) => {}
-            Err(error) => {
-                // One line, however many there are.
-                if strange == 0 {
-                    tracing::warn!(?path, %error, "cannot clear an unfinished file");
-                }
-                strange += 1;
-            }
-        }
-    }
-    if strange > 1 {
-        tracing::warn!(?dir, strange, "cannot clear these unfinished files");
-    }
-    Ok(removed)
-}
-
-/// What became of an unfinished file.
-pub(crate) enum Cleared {
-    Removed,
-    /// Its writer lives, or has just committed it.
-    Used,
-}
-
-/// Removes a file unless it is locked, as the files of living writers and probes are.
-pub(crate) fn clear_one(path: &Path) -> io::Result<Cleared> {
-    // Opening a pipe waits for its other end, and a link leads to somebody else's file.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => File::options()
-            .read(true)
-            .custom_flags(flags.cast_signed())
-            .open(path),
-        Ok(_) => return Err(io::Error::other("no regular file")),
-        Err(error) => Err(error),
-    };
-    let removed = found.and_then(|file| match file.try_lock() {
-        Ok(()) => fs::remove_file(path).map(|()| Cleared::Removed),
-        Err(TryLockError::WouldBlock) => Ok(Cleared::Used),
-        Err(TryLockError::Error(error)) => Err(error),
-    });
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Cleared::Used),
-        other => other,
-    }
-}
-
 /// Creates `path` below its nearest existing ancestor, and `.tmp` in it.
-fn make(path: &Path) -> io::Result<()> {
+fn make(disk: &Disk, path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path)?;
     let above = path.parent().unwrap_or(&path);
     let base = above.ancestors().find(|dir| dir.is_dir());
-    create_dirs_durable(base.unwrap_or(above), &path)?;
-    let tmp = path.join(TMP);
-    if tmp.symlink_metadata().is_err() {
-        create_private_dir(&tmp)?;
-        return sync_dir(&path);
-    }
-    create_private_dir(&tmp)
+    disk.create_dirs(base.unwrap_or(above), &path, DIR_MODE)?;
+    disk.create_private_dir(&path.join(TMP))
 }
 
 #[cfg(test)]

@@ -6,22 +6,18 @@
 //! `.claimed/` inside the datatype's directory.
 
 mod clock;
-mod durable;
 mod experiment_dir;
 mod name;
 mod path;
 mod pending;
-mod rename;
 mod reservation;
 mod volume;
 
 pub use clock::is_plausible;
-pub use durable::{Replace, create_dirs_durable, sync_dir, write_durable};
 pub use experiment_dir::ExperimentDir;
 pub use name::{FileName, Name, NameError};
 pub use path::{PathError, SpoolPath, date_dir, parse_date_dir};
 pub use pending::PendingFile;
-pub use rename::{Method, RENAME_LOCK, Rivals, rename_new, rename_new_path};
 pub use reservation::Reservation;
 pub use volume::{Volume, probe, volume_below};
 

@@ -24,7 +24,7 @@ pub enum PathError {
     /// The number of parts is wrong.
     #[error("{0:?} is not of the form <datatype>/YYYY/MM/DD/<file>")]
     Shape(String),
-    /// The three directories in the middle are not a date.
+    /// The three directories after the datatype are not a date.
     #[error(
         "{0:?}: the directories after the datatype are not a date YYYY/MM/DD from 1970 to 2099"
     )]

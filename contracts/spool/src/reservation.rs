@@ -31,12 +31,13 @@ impl Reservation {
     /// Writes a whole file into the room and gives it its name, durably. The name must be free. After an error it may be
     /// called again; the room stays taken.
     pub fn write(&mut self, path: &SpoolPath, bytes: &[u8]) -> Result<PathBuf, SpoolError> {
-        let file = &mut self.unnamed.file;
+        let file = self.unnamed.file.file();
         let written = file
+            .file_mut()
             .rewind()
             .and_then(|()| file.write_all(bytes))
-            // What is left of the room is free again before the directory may need a block.
-            .and_then(|()| file.set_len(bytes.len() as u64));
+            // The rest of the room is free again before the directory may need a block.
+            .and_then(|()| file.file().set_len(bytes.len() as u64));
         written.map_err(SpoolError::at("write spool file", path.to_string()))?;
         self.unnamed.commit(path)
     }
@@ -47,7 +48,12 @@ fn allocate(unnamed: &mut Unnamed, size_bytes: u64) -> io::Result<()> {
     if size_bytes == 0 {
         return Ok(());
     }
-    match fallocate(&unnamed.file, FallocateFlags::empty(), 0, size_bytes) {
+    match fallocate(
+        unnamed.file.file().file(),
+        FallocateFlags::empty(),
+        0,
+        size_bytes,
+    ) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
         allocated => return Ok(allocated?),
     }
@@ -74,7 +80,7 @@ mod tests {
         let datatype = "ndt7".parse().unwrap();
         let mut room = dir.reserve(&datatype, 300_000).unwrap();
         let unfinished = |dir: &ExperimentDir| fs::read_dir(dir.tmp_dir()).unwrap().count();
-        assert!(room.unnamed.file.metadata().unwrap().blocks() * 512 >= 300_000);
+        assert!(room.unnamed.file.file().file().metadata().unwrap().blocks() * 512 >= 300_000);
         assert_eq!(unfinished(&dir), 1);
         let taken: SpoolPath = "ndt7/2026/11/22/taken.json".parse().unwrap();
         dir.write(&taken, b"first").unwrap();

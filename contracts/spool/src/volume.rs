@@ -4,16 +4,12 @@
 //! be renamed into it from a directory on another volume, and device numbers do not show it: a bind mount has the number of
 //! its source. So a probe makes the steps of a real file: create, write, sync, rename without replacing, remove.
 
-use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use groma_disk::{Method, Rivals, create_private_dir};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-
-use crate::durable::{create_private_dir, hidden_name};
-use crate::experiment_dir::clear_one;
-use crate::rename::{Method, Rivals, rename_new_path};
 
 /// The volume of a datatype's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +51,9 @@ pub fn probe(
         let dir = volume.place(experiment, datatype, name);
         let tried = create_private_dir(&dir).and_then(|()| {
             if is_from {
-                try_steps(&dir, &datatype_dir, rivals)
+                groma_disk::probe(&dir, &datatype_dir, rivals)
             } else {
-                try_steps(&datatype_dir, &dir, rivals)
+                groma_disk::probe(&datatype_dir, &dir, rivals)
             }
         });
         match tried {
@@ -80,67 +76,6 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// Makes every step of a file's way, and removes the file wherever it is then. Its name is hidden, so that nobody takes it
-/// for a result. First it removes the files of probes that were killed.
-pub(crate) fn try_steps(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Method> {
-    clear_probes(from);
-    clear_probes(to);
-    let mut attempts = 3;
-    loop {
-        attempts -= 1;
-        match try_once(from, to, rivals) {
-            // Another probe removed the file before it was locked.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts > 0 => {}
-            tried => return tried,
-        }
-    }
-}
-
-/// How the names of probes begin.
-const PROBE: &str = ".probe-";
-
-/// Removes the files of dead probes. A file that cannot be removed stays: it is hidden, and the probe itself finds out what
-/// works.
-fn clear_probes(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PROBE.as_bytes())
-        {
-            let _ = clear_one(&entry.path());
-        }
-    }
-}
-
-fn try_once(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Method> {
-    let (from, to) = (from.join(hidden_name(PROBE)), to.join(hidden_name(PROBE)));
-    let steps = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&from)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::NotFound.into()),
-            // Where locks do not work, nobody removes the file either.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
-        }
-        file.write_all(b"groma")?;
-        file.sync_all()?;
-        let method = rename_new_path(&from, &to, rivals)?;
-        fs::remove_file(&to)?;
-        Ok(method)
-    };
-    let tried = steps();
-    if tried.is_err() {
-        // The first error is the one worth reporting.
-        let _ = fs::remove_file(&from);
-        let _ = fs::remove_file(&to);
-    }
-    tried
 }
 
 /// Returns the first directory of a year, month or day that is on another volume than `datatype_dir`. No file can be renamed

@@ -9,7 +9,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub mod disk;
 mod local;
 mod location;
 mod name;
@@ -17,7 +16,6 @@ mod open;
 mod opening;
 #[cfg(feature = "remote")]
 pub mod remote;
-mod temporary;
 mod url;
 
 pub use local::LocalStore;

@@ -8,21 +8,16 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use groma_disk::{DIR_MODE, Dir, Disk, Entry, FILE_MODE, Taken, Unfinished, clear_abandoned};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::disk::{Dir, Disk, Place, Taken};
-use crate::temporary::{Temporary, clear_abandoned};
 use crate::url::encode_file_path;
 use crate::{Put, Stat, Store, StoreError, Writing, check_name};
 
 const TEMPORARY_DIR: &str = ".tmp";
 const BUFFER_BYTES: usize = 64 * 1024;
-/// The mode of directories, less the umask: everybody may read the archive.
-const DIR_MODE: u32 = 0o755;
-/// Only its owner may open unfinished objects, so that no other user can hold their locks.
-const TEMPORARY_MODE: u32 = 0o700;
 
 /// An archive in a local directory. Several processes may put into one directory at once.
 #[derive(Clone, Debug)]
@@ -32,17 +27,18 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the archive at `root`, creating it where it is missing, and clears what writers that died have left.
+    /// Opens the archive at `root`, creates it if it is missing, and removes the unfinished objects of writers that died.
     pub fn open(root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
         LocalStore::open_on(Disk::default(), root)
     }
 
-    /// The same on a disk with faults, for tests.
+    /// As [`LocalStore::open`], on a disk with faults, for tests.
     pub fn open_on(disk: Disk, root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
         let root = root.as_ref();
         let root = create_root(&disk, root).map_err(StoreError::io("create archive", root))?;
         let temporary = root.join(TEMPORARY_DIR);
-        create_dir(&disk, &temporary, TEMPORARY_MODE)
+        // Only its owner may open unfinished objects, so that no other user can hold their locks.
+        disk.create_private_dir(&temporary)
             .map_err(StoreError::io("create", &temporary))?;
         let cleared =
             clear_abandoned(&disk, &temporary).map_err(StoreError::io("clear", &temporary))?;
@@ -52,8 +48,8 @@ impl LocalStore {
         Ok(LocalStore { root, disk })
     }
 
-    /// The archive that is at `root`, for reading: nothing is created or cleared there. Putting into it fails unless a
-    /// writer has opened it before.
+    /// Opens the archive at `root` for reading: the function creates and removes nothing. A put fails unless a writer has opened
+    /// the archive before.
     pub fn existing(root: impl AsRef<Path>) -> Result<LocalStore, StoreError> {
         let root = root.as_ref();
         let root = root
@@ -65,7 +61,7 @@ impl LocalStore {
         })
     }
 
-    /// The directory, absolute and without symbolic links.
+    /// Returns the directory, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -78,12 +74,12 @@ impl LocalStore {
         Ok(self.root.join(name))
     }
 
-    /// Opens a regular file, `None` when the name holds no object.
+    /// Opens a regular file; `None` if the name is not an object.
     fn open_object(&self, path: &Path) -> Result<Option<File>, StoreError> {
         self.disk
             .reading()
             .map_err(StoreError::io("open object", path))?;
-        // Non-blocking, because a FIFO put here by someone else would otherwise hold us for ever.
+        // Non-blocking, because opening a FIFO of another program would block.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
             .bits()
             .cast_signed();
@@ -98,59 +94,45 @@ impl LocalStore {
         Ok(metadata.is_file().then_some(file))
     }
 
-    /// Writes an object beside the others, and gives it its name, unless that is taken, when its bytes are durable.
+    /// Writes an object to the temporary directory, and gives it its name when its bytes are durable, unless the name is taken.
     fn write_new(&self, path: &Path, body: &Path) -> Result<Put, StoreError> {
         let source = File::open(body).map_err(StoreError::io("open body", body))?;
         let dir = self.root.join(TEMPORARY_DIR);
-        let mut temporary = Temporary::create(&self.disk, &dir)
+        let mut object = Unfinished::create(&self.disk, &dir, "", FILE_MODE)
             .map_err(StoreError::io("create a file in", &dir))?;
-        let put = temporary
-            .file
-            .copy_from(&source)
-            .map_err(StoreError::io("write object", &temporary.path))
-            .and_then(|_| {
-                let synced = temporary.file.sync();
-                synced.map_err(StoreError::io("sync object", &temporary.path))
-            })
-            .and_then(|()| {
-                let (from, to) = (Place::path(&temporary.path), Place::path(path));
-                match self.disk.rename(from, to, Taken::Refuse) {
-                    Ok(()) => Ok(Put::Created),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
-                    Err(error) => Err(StoreError::io("name object", path)(error)),
-                }
-            });
-        if !matches!(put, Ok(Put::Created)) {
-            // If it stays, the next opening clears it.
-            let _ = self.disk.remove(Place::path(&temporary.path));
+        let copied = object.file().copy_from(&source);
+        copied.map_err(StoreError::io("write object", object.path()))?;
+        match object.commit(path, Taken::Refuse) {
+            Ok(()) => Ok(Put::Created),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Put::Exists),
+            Err(error) => Err(StoreError::io("name object", path)(error)),
         }
-        put
     }
 }
 
-fn create_dir(disk: &Disk, dir: &Path, mode: u32) -> io::Result<()> {
-    match disk.create_dir(Place::path(dir), mode) {
+fn create_dir(disk: &Disk, dir: &Path) -> io::Result<()> {
+    match disk.create_dir(Entry::path(dir), DIR_MODE) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created,
     }
 }
 
-/// Creates what lacks of the way to `root`, makes all of it durable, and answers it without symbolic links.
+/// Creates `root` and its missing parents, durably, and returns the path without symbolic links.
 fn create_root(disk: &Disk, root: &Path) -> io::Result<PathBuf> {
     let root = std::path::absolute(root)?;
     let missing: Vec<_> = root.ancestors().take_while(|dir| !dir.exists()).collect();
     for dir in missing.into_iter().rev() {
-        create_dir(disk, dir, DIR_MODE)?;
+        create_dir(disk, dir)?;
     }
     let root = root.canonicalize()?;
     let device = root.metadata()?.dev();
-    // Also what existed: whoever created it may have died before this.
+    // Existing directories too: the process that created them may have died before it synced them.
     for above in root.ancestors().skip(1) {
         if above.metadata()?.dev() != device {
             break;
         }
         match disk.sync_dir(Dir::Path(above)) {
-            // Where nothing may be listed, somebody else has seen to it.
+            // In a directory that this process may not read, the operator has created the child.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
             synced => synced?,
         }
@@ -174,21 +156,13 @@ impl Store for LocalStore {
         self.disk
             .create_dirs(&self.root, dir, DIR_MODE)
             .map_err(StoreError::io("create", dir))?;
-        let put = if path.symlink_metadata().is_ok() {
-            Put::Exists
-        } else {
-            self.write_new(&path, body)?
-        };
-        // Also for an object that exists: the writer that named it may have died before this.
-        self.disk
-            .sync_dir(Dir::Path(dir))
-            .map_err(StoreError::io("sync", dir))?;
-        // The place it came from, too: else a file system may forget the whole move.
-        let temporary = self.root.join(TEMPORARY_DIR);
-        self.disk
-            .sync_dir(Dir::Path(&temporary))
-            .map_err(StoreError::io("sync", &temporary))?;
-        Ok(put)
+        if path.symlink_metadata().is_err() {
+            return self.write_new(&path, body);
+        }
+        // The writer that named the object may have died before it synced the directory.
+        let synced = self.disk.sync_dir(Dir::Path(dir));
+        synced.map_err(StoreError::io("sync", dir))?;
+        Ok(Put::Exists)
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
@@ -245,7 +219,7 @@ impl Store for LocalStore {
         };
         let modified = file.metadata().and_then(|found| found.modified());
         let modified = modified.map_err(StoreError::io("stat object", &path))?;
-        // A time in the future is that of a clock that was set back: the file does not change now.
+        // A time in the future means that the clock was set back: the file does not change now.
         let age = SystemTime::now()
             .duration_since(modified)
             .unwrap_or(Duration::MAX);
@@ -267,7 +241,7 @@ impl Store for LocalStore {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        // Only the directory part narrows the walk; what follows it is compared as text.
+        // Only the directories of the prefix limit the walk; the rest is compared as text.
         let above = prefix.rsplit_once('/').map_or("", |(dir, _)| dir);
         if !above.is_empty() && check_name(above).is_err() {
             return Ok(Vec::new());

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use groma_spool::{Replace, Rivals, create_dirs_durable, rename_new_path, sync_dir, write_durable};
+use groma_disk::{DIR_MODE, Dir, Disk, Entry, FILE_MODE, Replace, Taken};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
@@ -148,48 +148,50 @@ pub(crate) fn try_exists(root: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-pub(crate) fn remove(root: &Path, path: &Path) -> io::Result<bool> {
+pub(crate) fn remove(disk: &Disk, root: &Path, path: &Path) -> io::Result<bool> {
     check(root, path)?;
-    match fs::remove_file(path) {
+    match disk.remove(Entry::path(path)) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-pub(crate) fn write(root: &Path, path: &Path, bytes: &[u8], over: bool) -> io::Result<()> {
-    create_parent(root, path)?;
-    let replace = if over {
-        Replace::Always
-    } else {
-        Replace::Never
-    };
-    write_durable(path, bytes, replace)
+pub(crate) fn write(
+    disk: &Disk,
+    root: &Path,
+    path: &Path,
+    bytes: &[u8],
+    replace: Replace,
+) -> io::Result<()> {
+    create_parent(disk, root, path)?;
+    disk.write_durable(path, bytes, FILE_MODE, replace)
 }
 
-pub(crate) fn create_parent(root: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn create_parent(disk: &Disk, root: &Path, path: &Path) -> io::Result<()> {
     if !root.exists() {
         fs::create_dir_all(root)?;
     }
     check(root, path)?;
-    create_dirs_durable(root, path.parent().unwrap_or(root))
+    disk.create_dirs(root, path.parent().unwrap_or(root), DIR_MODE)
 }
 
-/// Renames a file within its file system unless the new name is taken. Several loaders may create names in one lake.
-pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    rename_new_path(from, to, Rivals::Possible).map(drop)
-}
-
-pub(crate) fn place(root: &Path, staged: &Path, target: &Path, over: bool) -> io::Result<()> {
+pub(crate) fn place(
+    disk: &Disk,
+    root: &Path,
+    staged: &Path,
+    target: &Path,
+    taken: Taken,
+) -> io::Result<()> {
     check(root, staged)?;
-    create_parent(root, target)?;
-    let renamed = if over {
-        fs::rename(staged, target)
-    } else {
-        rename_new(staged, target)
-    };
-    match renamed {
-        Ok(()) => sync_dir(target.parent().unwrap_or(root)),
+    create_parent(disk, root, target)?;
+    match disk.rename(Entry::path(staged), Entry::path(target), taken) {
+        // Both directories: otherwise a power cut may take the rename back.
+        Ok(()) => [target, staged].iter().try_for_each(|path| {
+            let dir = path.parent().unwrap_or(root);
+            disk.sync_dir(Dir::Path(dir))
+        }),
+        // Another sealer was faster.
         Err(error)
             if matches!(
                 error.kind(),

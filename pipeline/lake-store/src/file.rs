@@ -50,7 +50,7 @@ impl LakeFile {
         Ok(LakeFile { source, size_bytes })
     }
 
-    /// Bytes that are read with what stands around them at less cost than beginning another read.
+    /// Returns the size of a gap between two ranges up to which one read of both costs less than two reads.
     pub fn gap_bytes(&self) -> u64 {
         match self.source {
             Source::Local(_) => 4 << 10,

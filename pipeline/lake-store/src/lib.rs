@@ -23,6 +23,7 @@ use std::time::Duration;
 #[cfg(feature = "s3")]
 use groma_archive::Opening;
 use groma_archive::{Location, Provider, StoreError};
+use groma_disk::{Disk, Replace, Taken};
 
 pub use digest::{CREATED_BY, FILE_SHA256, NO_SHA256, is_damage};
 pub use file::LakeFile;
@@ -30,9 +31,13 @@ pub use guard::guarded;
 pub use new_file::{Committed, NewFile};
 pub use origin::{Held, Origin};
 
-/// The place of a lake. Cheap to clone.
+/// The storage of a lake. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LakeStore(Inner);
+pub struct LakeStore {
+    inner: Inner,
+    /// The disk of a directory, and of the temporary files of a bucket.
+    disk: Disk,
+}
 
 #[derive(Clone, Debug)]
 enum Inner {
@@ -44,7 +49,7 @@ enum Inner {
 /// Its path, or its URL.
 impl fmt::Display for LakeStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => root.display().fmt(f),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.fmt(f),
@@ -54,11 +59,19 @@ impl fmt::Display for LakeStore {
 
 impl<P: AsRef<Path>> From<P> for LakeStore {
     fn from(root: P) -> LakeStore {
-        LakeStore(Inner::Directory(root.as_ref().to_owned()))
+        LakeStore::directory_on(Disk::default(), root)
     }
 }
 
 impl LakeStore {
+    /// Returns the lake in a directory of a disk with faults, for tests.
+    pub fn directory_on(disk: Disk, root: impl AsRef<Path>) -> LakeStore {
+        LakeStore {
+            inner: Inner::Directory(root.as_ref().to_owned()),
+            disk,
+        }
+    }
+
     /// The lake at a path, a `file://` or an `s3://bucket/prefix` URL, with the credentials that the environment gives
     /// (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so on). Nothing is asked of it yet.
     #[cfg(feature = "s3")]
@@ -76,7 +89,10 @@ impl LakeStore {
                 ..
             } => {
                 let bucket = groma_archive::remote::s3::bucket(location, opening)?;
-                Ok(LakeStore(Inner::Bucket(bucket::Bucket::new(bucket))))
+                Ok(LakeStore {
+                    inner: Inner::Bucket(bucket::Bucket::new(bucket)),
+                    disk: Disk::default(),
+                })
             }
             Location::Bucket { .. } | Location::Web(_) => Err(not_a_lake(location)),
         }
@@ -101,7 +117,7 @@ impl LakeStore {
     /// Returns a name that no other lake has: the path without links, or the bucket's URL at its store. A directory has to be
     /// there.
     pub fn identity(&self) -> io::Result<String> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => Ok(root.canonicalize()?.display().to_string()),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => Ok(bucket.identity()),
@@ -110,7 +126,7 @@ impl LakeStore {
 
     /// Returns the path with which all paths begin; empty for a bucket.
     pub fn root(&self) -> &Path {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => root,
             #[cfg(feature = "s3")]
             Inner::Bucket(_) => Path::new(""),
@@ -119,12 +135,12 @@ impl LakeStore {
 
     /// Whether it is a bucket, which has no locks.
     pub fn is_bucket(&self) -> bool {
-        !matches!(self.0, Inner::Directory(_))
+        !matches!(self.inner, Inner::Directory(_))
     }
 
     /// Returns the names of files and folders in a folder, unordered; none when it does not exist.
     pub fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => directory::list(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.list(dir),
@@ -133,7 +149,7 @@ impl LakeStore {
 
     /// The names of the folders in a folder.
     pub fn folders(&self, dir: &Path) -> io::Result<Vec<String>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => directory::folders(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.folders(dir),
@@ -142,7 +158,7 @@ impl LakeStore {
 
     /// How long ago each file of a folder was written, as far as that is known.
     pub fn ages(&self, dir: &Path) -> io::Result<HashMap<String, Duration>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => {
                 let names = directory::list(root, dir)?.into_iter();
                 Ok(names
@@ -159,7 +175,7 @@ impl LakeStore {
 
     /// Returns the files of a folder with their sizes in bytes; none when it does not exist.
     pub fn sizes(&self, dir: &Path) -> io::Result<HashMap<String, u64>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => directory::sizes(root, dir),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.sizes(dir),
@@ -168,7 +184,7 @@ impl LakeStore {
 
     /// The files of each folder in a folder, as [`LakeStore::sizes`]; asked of a bucket at once.
     pub fn sizes_by_folder(&self, dir: &Path) -> io::Result<HashMap<String, HashMap<String, u64>>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => {
                 let folders = self.folders(dir)?.into_iter();
                 folders
@@ -185,7 +201,7 @@ impl LakeStore {
 
     /// How long ago a file was written; none when it is not there or that is not known.
     pub fn age(&self, path: &Path) -> Option<Duration> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => directory::age(root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.age(path),
@@ -194,7 +210,7 @@ impl LakeStore {
 
     /// Whether a file exists. A store that does not answer is an error, because either answer would be acted on.
     pub fn try_exists(&self, path: &Path) -> io::Result<bool> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => directory::try_exists(root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.try_exists(path),
@@ -203,7 +219,7 @@ impl LakeStore {
 
     /// A whole file.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => {
                 let mut bytes = Vec::new();
                 directory::open_file(root, path)?.read_to_end(&mut bytes)?;
@@ -216,7 +232,7 @@ impl LakeStore {
 
     /// A file to be read in pieces.
     pub fn open_file(&self, path: &Path) -> io::Result<LakeFile> {
-        match &self.0 {
+        match &self.inner {
             Inner::Directory(root) => LakeFile::local(directory::open_file(root, path)?),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => LakeFile::remote(bucket, path),
@@ -232,8 +248,10 @@ impl LakeStore {
 
     /// Creates a file of these bytes, durably. A name that is taken is an error and stays as it is.
     pub fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match &self.0 {
-            Inner::Directory(root) => directory::write(root, path, bytes, false),
+        match &self.inner {
+            Inner::Directory(root) => {
+                directory::write(&self.disk, root, path, bytes, Replace::Never)
+            }
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.create(path, bytes.to_vec().into()),
         }
@@ -241,8 +259,10 @@ impl LakeStore {
 
     /// Puts a file of these bytes at a path, in place of any other.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match &self.0 {
-            Inner::Directory(root) => directory::write(root, path, bytes, true),
+        match &self.inner {
+            Inner::Directory(root) => {
+                directory::write(&self.disk, root, path, bytes, Replace::Always)
+            }
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.replace(path, bytes.to_vec().into()),
         }
@@ -250,8 +270,8 @@ impl LakeStore {
 
     /// Removes a file and returns whether it existed. A bucket does not report that and returns `true`.
     pub fn remove(&self, path: &Path) -> io::Result<bool> {
-        match &self.0 {
-            Inner::Directory(root) => directory::remove(root, path),
+        match &self.inner {
+            Inner::Directory(root) => directory::remove(&self.disk, root, path),
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.remove(path),
         }
@@ -260,8 +280,10 @@ impl LakeStore {
     /// Moves a file that was written aside to its name, durably. When the name is taken, or the file gone, another one did
     /// so: that is success. Several may try at once with files of the same content.
     pub fn place(&self, staged: &Path, target: &Path) -> io::Result<()> {
-        match &self.0 {
-            Inner::Directory(root) => directory::place(root, staged, target, false),
+        match &self.inner {
+            Inner::Directory(root) => {
+                directory::place(&self.disk, root, staged, target, Taken::Refuse)
+            }
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.place(staged, target),
         }
@@ -269,8 +291,10 @@ impl LakeStore {
 
     /// As [`LakeStore::place`], in place of the file that has the name.
     pub fn place_over(&self, staged: &Path, target: &Path) -> io::Result<()> {
-        match &self.0 {
-            Inner::Directory(root) => directory::place(root, staged, target, true),
+        match &self.inner {
+            Inner::Directory(root) => {
+                directory::place(&self.disk, root, staged, target, Taken::Replace)
+            }
             #[cfg(feature = "s3")]
             Inner::Bucket(bucket) => bucket.place(staged, target),
         }

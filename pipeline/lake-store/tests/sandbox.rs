@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 
+use groma_disk::RENAME_LOCK;
 use groma_lake_store::{Committed, LakeStore};
-use groma_spool::RENAME_LOCK;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter,

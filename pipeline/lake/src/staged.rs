@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use groma_disk::{create_dirs_durable, sync_dir};
 use groma_lake_store::LakeStore;
-use groma_spool::{create_dirs_durable, sync_dir};
 use jiff::civil::Date;
 use tempfile::TempPath;
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use groma_archive::disk::Disk;
+use groma_disk::Disk;
 use groma_spool::is_plausible;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -76,7 +76,7 @@ fn oldest_receipt(state_dir: &Path) -> Option<Timestamp> {
 }
 
 fn write(disk: &Disk, path: &Path, time: Timestamp) -> Result<(), PublishError> {
-    disk.write_durable(path, time.to_string().as_bytes(), STATE_MODE)
+    disk.rewrite_durable(path, time.to_string().as_bytes(), STATE_MODE)
         .map_err(PublishError::io("write the time of receipts", path))
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use groma_archive::disk::Disk;
+use groma_disk::Disk;
 use groma_names::Node;
 use groma_schema::Schema;
 use groma_service::Lifecycle;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use groma_archive::disk::{Dir, Disk, Place, Taken};
+use groma_disk::{Dir, Disk, Entry, Taken};
 use groma_spool::{ExperimentDir, FileName, Name, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -138,7 +138,7 @@ impl Quarantine {
             .map_err(PublishError::io("create", parent))?;
         let moved = self
             .disk
-            .rename(Place::path(&from), Place::path(&to), Taken::Refuse);
+            .rename(Entry::path(&from), Entry::path(&to), Taken::Refuse);
         match moved {
             Ok(()) => self
                 .disk
@@ -158,7 +158,7 @@ impl Quarantine {
                 });
                 copied.map_err(|error| PublishError::io(error.operation, &to)(error.source))?;
                 self.disk
-                    .remove(Place::path(&from))
+                    .remove(Entry::path(&from))
                     .map_err(failed("remove"))?;
             }
             Err(error) => return Err(failed("release")(error)),
@@ -179,7 +179,7 @@ impl Quarantine {
         self.audit("drop", file, by)?;
         if !file.is_missing {
             self.disk
-                .remove(Place::path(&path))
+                .remove(Entry::path(&path))
                 .map_err(PublishError::io("drop", &path))?;
         }
         self.remove_note(&path)
@@ -187,7 +187,7 @@ impl Quarantine {
 
     fn remove_note(&self, file: &Path) -> Result<(), PublishError> {
         let note = note_path(file);
-        match self.disk.remove(Place::path(&note)) {
+        match self.disk.remove(Entry::path(&note)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(PublishError::io("remove", &note)(error))
             }

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use groma_archive::disk::{Dir, Disk, Place, Taken};
 use groma_archive::hex;
+use groma_disk::{Dir, Disk, Entry, Taken};
 use sha2::{Digest, Sha256};
 
 use crate::PublishError;
@@ -46,9 +46,9 @@ pub(crate) fn remove_dir(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
     };
     for entry in entries {
         let path = entry.map_err(failed())?.path();
-        disk.remove(Place::path(&path)).map_err(failed())?;
+        disk.remove(Entry::path(&path)).map_err(failed())?;
     }
-    disk.remove_dir(Place::path(dir)).map_err(failed())
+    disk.remove_dir(Entry::path(dir)).map_err(failed())
 }
 
 /// Removes the directory of a bundle that was not sealed. Its journal goes first, and durably: if that came back after a
@@ -59,7 +59,7 @@ pub(crate) fn abandon(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
         _ => Err(error),
     };
     let journal = dir.join(JOURNAL_FILE);
-    disk.remove(Place::path(&journal))
+    disk.remove(Entry::path(&journal))
         .or_else(gone_is_fine)
         .and_then(|()| disk.sync_dir(Dir::Path(dir)).or_else(gone_is_fine))
         .map_err(PublishError::io("abandon", dir))?;
@@ -68,7 +68,7 @@ pub(crate) fn abandon(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
 
 /// Moves a directory of ours. What a power cut undoes of it is done again.
 pub(crate) fn move_dir(disk: &Disk, from: &Path, to: &Path) -> Result<(), PublishError> {
-    disk.rename(Place::path(from), Place::path(to), Taken::Refuse)
+    disk.rename(Entry::path(from), Entry::path(to), Taken::Refuse)
         .map_err(PublishError::io("move", from))
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use groma_archive::disk::{Dir, Place, Taken};
+use groma_disk::{Dir, Entry, Taken};
 use groma_spool::Name;
 
 use crate::files::digest;
@@ -73,10 +73,10 @@ fn copy(shared: &Shared, from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result
         return Err(io::Error::other(reason));
     }
     let source = tree.open_file(from, name)?;
-    let mut copy = disk.create_file(Place::at(to, PARTIAL), 0o644, Taken::Replace)?;
+    let mut copy = disk.create_file(Entry::at(to, PARTIAL), 0o644, Taken::Replace)?;
     copy.copy_from(&source)?;
     copy.sync()?;
-    let (partial, target) = (Place::at(to, PARTIAL), Place::at(to, name));
+    let (partial, target) = (Entry::at(to, PARTIAL), Entry::at(to, name));
     disk.rename(partial, target, Taken::RefuseAlone)?;
     disk.sync_dir(Dir::Fd(to.as_fd()))?;
     tree.unlink(from, name)

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use groma_archive::disk::{Disk, Place, Taken};
+use groma_disk::{Disk, Entry, Taken};
 use groma_spool::{FileName, Name, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -77,7 +77,7 @@ impl Bundle {
     #[track_caller]
     pub(crate) fn write(&self, disk: &Disk, dir: &Path) -> Result<(), PublishError> {
         let path = dir.join(JOURNAL_FILE);
-        disk.write_durable(&path, &self.to_json(), STATE_MODE)
+        disk.rewrite_durable(&path, &self.to_json(), STATE_MODE)
             .map_err(PublishError::io("write bundle journal", &path))
     }
 
@@ -111,7 +111,7 @@ impl Bundle {
     /// Writes the receipt, durably. The journal keeps the moment first, so that a repetition names the same file.
     pub(crate) fn acknowledge(&mut self, config: &Config, dir: &Path) -> Result<(), PublishError> {
         let now = *self.published_at.get_or_insert_with(|| (config.clock)());
-        match config.disk.remove(Place::path(&dir.join(ROOM_FILE))) {
+        match config.disk.remove(Entry::path(&dir.join(ROOM_FILE))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(PublishError::io("make room for a receipt in", dir)(error));
             }
@@ -129,7 +129,7 @@ impl Bundle {
         let path = dir.join(ROOM_FILE);
         let journal_bytes = self.to_json().len() as u64;
         let make = || {
-            let room = disk.create_file(Place::path(&path), STATE_MODE, Taken::Replace)?;
+            let room = disk.create_file(Entry::path(&path), STATE_MODE, Taken::Replace)?;
             let (flags, size_bytes) = (FallocateFlags::empty(), 3 * journal_bytes + BLOCKS_BYTES);
             match fallocate(room.file(), flags, 0, size_bytes) {
                 // Where the file system cannot, there is the reserve.

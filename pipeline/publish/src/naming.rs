@@ -58,7 +58,7 @@ impl Moments {
         })?;
         config
             .disk
-            .write_durable(&self.path, next.to_string().as_bytes(), STATE_MODE)
+            .rewrite_durable(&self.path, next.to_string().as_bytes(), STATE_MODE)
             .map_err(PublishError::io("write last moment", &self.path))?;
         *last = next;
         Ok(next)

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use groma_archive::disk::{Disk, Place, Taken};
 use groma_archive::hex;
+use groma_disk::{Disk, Entry, Taken};
 use groma_spool::SpoolPath;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -140,13 +140,13 @@ pub(crate) fn put(
         }
         let is_copied = is_copied_already(file, &dir, name, &target).map_err(failed())?;
         let copied = if is_copied {
-            config.disk.remove(Place::path(&note_path(&target)))
+            config.disk.remove(Entry::path(&note_path(&target)))
         } else {
             budget.take(copied_bytes - moved_bytes, path)?;
             copy_durable(&config.disk, file, &target)
         };
         copied
-            .and_then(|()| config.disk.remove(Place::at(claimed, name)))
+            .and_then(|()| config.disk.remove(Entry::at(claimed, name)))
             .map_err(failed())?;
     }
     // The move is not made durable: after a power cut the file stands in the one place or the other.
@@ -207,7 +207,7 @@ fn write_reason(
     };
     let note = serde_json::to_vec(&note).expect("a reason has string keys only");
     // The reason first: a file without one would be a riddle, a reason without a file is written again.
-    disk.write_durable(&note_path(&target), &note, PRIVATE)
+    disk.rewrite_durable(&note_path(&target), &note, PRIVATE)
         .map_err(PublishError::io("write reason of quarantine", &target))?;
     Ok(target)
 }
@@ -272,7 +272,7 @@ fn move_there(
             other => other?,
         }
     }
-    let renamed = disk.rename(Place::at(claimed, name), Place::path(target), Taken::Refuse);
+    let renamed = disk.rename(Entry::at(claimed, name), Entry::path(target), Taken::Refuse);
     match (renamed, opened) {
         (Ok(()), _) => Ok(true),
         // The state directory may be another file system than the spool.
@@ -281,10 +281,10 @@ fn move_there(
         (Err(error), None)
             if error.kind() == io::ErrorKind::CrossesDevices && found.objection().is_some() =>
         {
-            let file = disk.create_file(Place::path(target), PRIVATE, Taken::Refuse)?;
+            let file = disk.create_file(Entry::path(target), PRIVATE, Taken::Refuse)?;
             file.sync()?;
-            disk.sync_dir(Place::path(target).dir)?;
-            disk.remove(Place::at(claimed, name))?;
+            disk.sync_dir(Entry::path(target).dir)?;
+            disk.remove(Entry::at(claimed, name))?;
             Ok(true)
         }
         (Err(error), _) => Err(error),
@@ -295,11 +295,11 @@ fn copy_durable(disk: &Disk, mut file: &File, target: &Path) -> io::Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let short = hex(&Sha256::digest(name.as_bytes()));
     let temporary = target.with_file_name(format!(".{short}.partial"));
-    let mut copy = disk.create_file(Place::path(&temporary), PRIVATE, Taken::Replace)?;
+    let mut copy = disk.create_file(Entry::path(&temporary), PRIVATE, Taken::Replace)?;
     file.rewind()?;
     copy.copy_from(file)?;
     copy.sync()?;
-    let target = Place::path(target);
-    disk.rename(Place::path(&temporary), target, Taken::Refuse)?;
+    let target = Entry::path(target);
+    disk.rename(Entry::path(&temporary), target, Taken::Refuse)?;
     disk.sync_dir(target.dir)
 }

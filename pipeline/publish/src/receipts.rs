@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use groma_archive::disk::{Disk, Place, Taken};
+use groma_disk::{Disk, Entry, Taken};
 use groma_spool::is_plausible;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -139,14 +139,14 @@ pub(crate) fn record(
         .map_err(PublishError::io("create", &dir))?;
     let keys = dir.join(format!("{}.keys", bundle.id));
     // The receipt's own sync of the directory makes the name durable.
-    disk.create_file(Place::path(&keys), STATE_MODE, Taken::Replace)
+    disk.create_file(Entry::path(&keys), STATE_MODE, Taken::Replace)
         .and_then(|mut file| {
             file.write_all(&keys_of(bundle))?;
             file.sync()
         })
         .map_err(PublishError::io("write keys of receipt", &keys))?;
     let path = dir.join(format!("{}.json", bundle.id));
-    disk.write_durable(&path, &bundle.to_json(), STATE_MODE)
+    disk.rewrite_durable(&path, &bundle.to_json(), STATE_MODE)
         .map_err(PublishError::io("write receipt", &path))
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use groma_archive::disk::Dir;
+use groma_disk::Dir;
 use groma_spool::Name;
 use jiff::civil::Date;
 

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use groma_archive::Store;
-use groma_archive::disk::{Disk, Place};
-use groma_spool::{Name, Rivals, SpoolPath, Volume, create_dirs_durable, probe, volume_below};
+use groma_disk::{Disk, Entry};
+use groma_disk::{Rivals, create_dirs_durable};
+use groma_spool::{Name, SpoolPath, Volume, probe, volume_below};
 use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -123,7 +124,7 @@ impl Shared {
         make_state_dir(state_dir)?;
         // The first moment makes these durable, and the first bundle what is claimed.
         for dir in [&bundles, &state_dir.join(CONFLICT_DIR), &claimed] {
-            match config.disk.create_dir(Place::path(dir), 0o700) {
+            match config.disk.create_dir(Entry::path(dir), 0o700) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(PublishError::io("create", dir)(error));
                 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 
 use groma_archive::Put;
-use groma_archive::disk::{Place, Taken};
+use groma_disk::{Entry, Taken};
 use groma_schema::Schema;
 
 use crate::journal::STATE_MODE;
@@ -52,7 +52,7 @@ pub(crate) fn publish(shared: &Shared, lane: &Lane) -> Result<(), PublishError> 
 fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, PublishError> {
     let disk = &shared.config.disk;
     let dir = shared.config.state_dir.join(TABLES_DIR);
-    match disk.create_dir(Place::path(&dir), 0o700) {
+    match disk.create_dir(Entry::path(&dir), 0o700) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(PublishError::io("create", &dir)(error));
         }
@@ -60,7 +60,7 @@ fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, Publ
     }
     let body = dir.join(format!("{}.table.json", lane.datatype.name));
     // Not made durable: it is written anew at every start.
-    disk.create_file(Place::path(&body), STATE_MODE, Taken::Replace)
+    disk.create_file(Entry::path(&body), STATE_MODE, Taken::Replace)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(PublishError::io("write table schema", &body))?;
     Ok(shared.store.put_new(name, &body)?)

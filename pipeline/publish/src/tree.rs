@@ -20,7 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use groma_archive::disk::{Dir as DirOf, Disk, Place, Taken};
+use groma_disk::{Dir as DirOf, Disk, Entry, Taken};
 
 /// Which file it is, within one run of the publisher: it changes when the file is replaced, truncated, appended to or
 /// written again. Device and inode are not stable across mounts; a journal identifies its files by their content.
@@ -221,7 +221,7 @@ impl Tree {
         }
         let (mut dir, relative) = self.enter(relative)?;
         for part in relative.split('/') {
-            match self.disk.create_dir(Place::at(&dir, part), 0o700) {
+            match self.disk.create_dir(Entry::at(&dir, part), 0o700) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -244,7 +244,7 @@ impl Tree {
 
     /// Removes a directory if it is empty; answers whether it is gone.
     pub(crate) fn remove_empty_dir(&self, parent: &OwnedFd, name: &str) -> io::Result<bool> {
-        match self.disk.remove_dir(Place::at(parent, name)) {
+        match self.disk.remove_dir(Entry::at(parent, name)) {
             Ok(()) => Ok(true),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound => Ok(true),
@@ -276,14 +276,14 @@ impl Tree {
 
     /// Moves a name into a directory of claimed files; `AlreadyExists` when it is taken there.
     pub(crate) fn rename_new(&self, from: &OwnedFd, to: &OwnedFd, name: &str) -> io::Result<()> {
-        let (from, to) = (Place::at(from, name), Place::at(to, name));
+        let (from, to) = (Entry::at(from, name), Entry::at(to, name));
         self.disk.rename(from, to, Taken::RefuseAlone)
     }
 
     /// Removes a name.
     #[track_caller]
     pub(crate) fn unlink(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
-        self.disk.remove(Place::at(dir, name))
+        self.disk.remove(Entry::at(dir, name))
     }
 
     /// Makes the entries of a directory durable.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::{Lab, Running, wait_for};
-use groma_archive::disk::{Disk, Faults, Step, Verdict};
+use groma_disk::{Disk, Faults, Step, Verdict};
 use groma_publish::Form;
 use rustix::io::Errno;
 

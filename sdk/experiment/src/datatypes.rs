@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use groma_disk::{Replace, create_dirs_durable, write_durable};
 use groma_manifest::Datatype;
-use groma_spool::{Replace, create_dirs_durable, write_durable};
 
 use crate::SetupError;
 

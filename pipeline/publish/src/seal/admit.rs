@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use groma_archive::disk::Disk;
+use groma_disk::Disk;
 use groma_spool::FileName;
 
 use super::Sealer;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 
 use flate2::bufread::MultiGzDecoder;
-use groma_archive::disk::Disk;
+use groma_disk::Disk;
 use groma_schema::Schema;
 
 use super::admit::UntilError;

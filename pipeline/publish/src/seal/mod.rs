@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use groma_archive::disk::{Dir, Place};
+use groma_disk::{Dir, Entry};
 use groma_spool::{FileName, SpoolPath};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -160,7 +160,7 @@ impl Sealer<'_> {
         let bundles = self.shared.config.state_dir.join(BUNDLES_DIR);
         let dir = bundles.join(&id);
         let disk = &self.shared.config.disk;
-        disk.create_dir(Place::path(&dir), 0o700)
+        disk.create_dir(Entry::path(&dir), 0o700)
             .map_err(PublishError::io("create", &dir))?;
         disk.sync_dir(Dir::Path(&bundles))
             .map_err(PublishError::io("sync", &bundles))?;

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use groma_archive::disk::{Disk, Place, Taken, WritableFile};
+use groma_disk::{Disk, Entry, Taken, WritableFile};
 
 use crate::PublishError;
 use crate::bundle::Hashed;
@@ -14,7 +14,7 @@ pub(super) type Output = Hashed<BufWriter<WritableFile>>;
 
 pub(super) fn create(disk: &Disk, path: &Path) -> Result<Output, PublishError> {
     let file = disk
-        .create_file(Place::path(path), 0o600, Taken::Refuse)
+        .create_file(Entry::path(path), 0o600, Taken::Refuse)
         .map_err(PublishError::io("create bundle", path))?;
     Ok(Hashed::new(BufWriter::new(file)))
 }

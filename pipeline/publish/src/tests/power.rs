@@ -1,101 +1,45 @@
-//! A disk that fails, dies, and forgets what was not made durable.
+//! A disk that fails, ends the program, and loses what was not made durable.
 //!
-//! Steps are made on a real directory tree; beside it stands what of them is certain. A power cut takes back steps that
-//! are not, chosen at random, which also puts those that stay in another order:
-//!
-//! - A step is certain when every directory that it touches was synced after it, or a later one on the same name is.
-//! - The entry of a directory in its parent is made certain by syncing the parent alone: else all in it vanishes.
-//! - Of a file that was not synced any beginning may be left, followed by nothing or by zeros.
-//! - The removal of a directory stays only together with all that emptied it.
-//! - A step on one name stays only together with those before it on that name. A move is whole or did not happen.
+//! [`Model`] defines the changes that a power cut takes back. This module decides when a step fails, and when the program ends.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd as _;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use groma_archive::disk::{Dir, Faults, Place, Step, Verdict};
+use groma_disk::power::Model;
+use groma_disk::{Dir, Entry, Faults, Step, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, statat};
 use rustix::io::Errno;
 
-/// What unwinds out of a life that was ended.
+/// The panic that ends the program.
 pub(super) struct Died;
-
-type Key = (u64, OsString);
-
-#[derive(Debug)]
-enum Change {
-    CreateDir,
-    CreateFile,
-    Rename {
-        replaced: Option<OsString>,
-    },
-    /// A file or directory, kept under this name in the morgue.
-    Removed {
-        kept: OsString,
-    },
-}
-
-#[derive(Debug)]
-struct Op {
-    change: Change,
-    /// Its names: where it was and, after a move, where it is.
-    keys: Vec<Key>,
-    /// The directory that appeared.
-    made: Option<u64>,
-    /// The directory that went away.
-    emptied: Option<u64>,
-    unsynced: BTreeSet<u64>,
-}
-
-impl Op {
-    /// Whether it is on a name of an earlier one, or removes the directory that the earlier one left.
-    fn follows(&self, earlier: &Op) -> bool {
-        earlier
-            .keys
-            .iter()
-            .any(|key| self.keys.contains(key) || self.emptied == Some(key.0))
-    }
-}
-
-#[derive(Debug)]
-struct Body {
-    file: File,
-    durable_bytes: u64,
-}
 
 type MayRemove = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
 type Between = Box<dyn FnMut(&mut StdRng) + Send>;
 
 struct State {
     rng: StdRng,
-    dirs: BTreeMap<u64, OwnedFd>,
-    bodies: BTreeMap<u64, Body>,
-    pending: Vec<Op>,
-    kept: u64,
+    model: Model,
     steps: u64,
     dies_after: u64,
     may_die: bool,
     dead: bool,
     fault_chance: f64,
-    /// Until this step none fails: else hardly a life would get beyond its beginning.
+    /// No step before this one fails. Otherwise few runs would get beyond their beginning.
     faults_from: u64,
     faults_left: u32,
-    /// Whether of the disk only syncs fail.
+    /// Whether only syncs of the disk fail.
     only_syncs: bool,
-    /// How likely an answer of the archive is wrong, and how many may still be.
+    /// The chance that an answer of the archive is wrong, and the number of wrong answers left.
     answer_chance: f64,
     answers_left: u32,
     /// Syncs until it dies before one.
     dies_at_sync: u64,
-    /// The name of a sync, and how often that is come by until it is what ends this life, or what fails.
+    /// The name of a sync, and the number of calls until it ends the program or fails.
     site: Option<(String, u32)>,
     fails_at_site: bool,
     /// Syncs until one fails, soon after which it dies.
@@ -103,20 +47,19 @@ struct State {
     /// The step from which on it is due, and whether it waits for one that reads a file to bundle it.
     between: Option<(u64, bool, Between)>,
     overruled: Option<String>,
-    /// How likely a life ends soon when something is overruled.
+    /// The chance that the program ends soon after something was overruled.
     dies_of_it: f64,
-    /// Something was overruled in this life.
+    /// Something was overruled in this run.
     has_overruled: bool,
     seen: BTreeSet<String>,
 }
 
 pub(super) struct PowerDisk {
-    morgue: OwnedFd,
     claimed: PathBuf,
-    /// Nothing can be moved from the spool to the state directory.
+    /// The spool and the state directory are on different volumes.
     is_two: bool,
     state: Mutex<State>,
-    /// Asked with name and bytes before a claimed file is removed.
+    /// Called with name and bytes before a claimed file is removed.
     may_remove: MayRemove,
 }
 
@@ -137,15 +80,11 @@ impl PowerDisk {
         let morgue = root.join("morgue");
         std::fs::create_dir(&morgue).unwrap();
         PowerDisk {
-            morgue: File::open(morgue).unwrap().into(),
             claimed,
             is_two: rng.random_bool(0.3),
             may_remove,
             state: Mutex::new(State {
-                dirs: BTreeMap::new(),
-                bodies: BTreeMap::new(),
-                pending: Vec::new(),
-                kept: 0,
+                model: Model::new(&morgue).unwrap(),
                 steps: 0,
                 dies_after: u64::MAX,
                 may_die: false,
@@ -176,17 +115,17 @@ impl PowerDisk {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// From now on the sync or check of this name does nothing.
+    /// From now on the sync or check of this name has no effect.
     pub(super) fn overrule(&self, what: Option<String>) {
         self.lock().overruled = what;
     }
 
-    /// All syncs and checks that were come by.
+    /// Returns all syncs and checks that were made.
     pub(super) fn seen(&self) -> BTreeSet<String> {
         self.lock().seen.clone()
     }
 
-    /// Begins a life in which nothing goes wrong yet, or at all.
+    /// Begins a run of the program without faults.
     pub(super) fn begin(&self, may_die: bool) {
         let mut state = self.lock();
         state.may_die = may_die;
@@ -202,12 +141,12 @@ impl PowerDisk {
         state.has_overruled = false;
     }
 
-    /// Lets this life end after so many instants.
+    /// Ends this run after this number of instants.
     pub(super) fn die_after(&self, instants: u64) {
         self.lock().dies_after = instants;
     }
 
-    /// Lets a few steps fail, or a few syncs, from one on.
+    /// Makes a few steps, or only syncs, fail from this step on.
     pub(super) fn fail(&self, chance: f64, from: u64, only_syncs: bool) {
         let mut state = self.lock();
         state.fault_chance = chance;
@@ -216,20 +155,20 @@ impl PowerDisk {
         state.only_syncs = only_syncs;
     }
 
-    /// Lets a few answers of the archive be wrong.
+    /// Makes a few answers of the archive wrong.
     pub(super) fn answer_wrongly(&self, chance: f64) {
         let mut state = self.lock();
         state.answer_chance = chance;
         state.answers_left = 4;
     }
 
-    /// Lets this life end right before its sync of this number, if not earlier.
+    /// Ends this run right before its sync of this number, or earlier.
     pub(super) fn die_at_sync(&self, number: u64) {
         self.lock().dies_at_sync = number;
     }
 
-    /// Lets this life end right before one of the syncs that earlier lives came by, or lets that one fail: each is as
-    /// likely, however rare it is.
+    /// Ends this run right before one of the syncs of earlier runs, or makes that one fail. Each sync is chosen with the same
+    /// chance.
     pub(super) fn die_or_fail_at_a_site(&self) {
         let mut state = self.lock();
         let seen = state.seen.iter();
@@ -241,17 +180,17 @@ impl PowerDisk {
         }
     }
 
-    /// Whether this life went on without something that it should have done.
+    /// Whether this run left out a step or check.
     pub(super) fn has_overruled(&self) -> bool {
         self.lock().has_overruled
     }
 
-    /// Lets the sync of this number fail, and this life end in the middle of what is done about it.
+    /// Makes the sync of this number fail, and ends this run during the recovery from that.
     pub(super) fn fail_at_sync(&self, number: u64) {
         self.lock().fails_at_sync = number;
     }
 
-    /// How the archive is to answer wrongly, if so.
+    /// Returns the kind of a wrong answer of the archive; `None` for a right one.
     pub(super) fn wrong_answer(&self, kinds: u32) -> Option<u32> {
         let mut state = self.lock();
         let chance = state.answer_chance;
@@ -262,22 +201,19 @@ impl PowerDisk {
         Some(state.rng.random_range(0..kinds))
     }
 
-    /// Has something done once, by others, at a later step, or the next after it that reads a file to bundle it.
+    /// Calls `act` once at this step, or at the next step that reads a file to bundle it.
     pub(super) fn between(&self, at: u64, when_read: bool, act: Between) {
         self.lock().between = Some((at, when_read, act));
     }
 
-    /// An instant at which a life may end, or a step of the archive or the disk may fail.
+    /// An instant at which a run may end, or a step of the archive or the disk may fail.
     pub(super) fn instant(&self) {
         let mut state = self.lock();
         if state.dead {
             return;
         }
         state.steps += 1;
-        assert!(
-            state.steps < 100_000,
-            "the publisher does not come to an end"
-        );
+        assert!(state.steps < 100_000, "the publisher does not end");
         if state.steps > state.dies_after {
             state.dead = true;
             drop(state);
@@ -285,7 +221,7 @@ impl PowerDisk {
         }
     }
 
-    /// Whether this call is to fail, and by which of `kinds`.
+    /// Returns the kind of the failure of this step; `None` if it succeeds.
     pub(super) fn fault(&self, kinds: u32) -> Option<u32> {
         let mut state = self.lock();
         let chance = state.fault_chance;
@@ -302,8 +238,8 @@ impl PowerDisk {
         let overruled = state.overruled.as_ref() == Some(&what);
         if overruled {
             state.has_overruled = true;
-            // Most of what is left out is missed in the next few steps or not at all. Where it is left out often, and seldom
-            // matters, dying each time would leave no life that goes as far.
+            // A missing sync usually matters in the next few steps or never. If one is left out often, ending the run each time
+            // would let no run get far.
             let chance = state.dies_of_it;
             if state.may_die && state.rng.random_bool(chance) {
                 state.dies_after = state.soon();
@@ -313,90 +249,25 @@ impl PowerDisk {
         overruled
     }
 
-    fn remove(&self, state: &mut State, step: Step<'_>, place: Place<'_>) -> io::Result<()> {
-        let key = state.key(place)?;
-        if !state.exists(&key) {
-            return Err(Errno::NOENT.into());
+    /// Lets the test look at a claimed file before it is removed.
+    fn check_removal(&self, state: &mut State, entry: Entry<'_>) -> io::Result<()> {
+        let Dir::Fd(fd) = entry.dir else {
+            return Ok(());
+        };
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        if std::fs::read_link(path)?.starts_with(&self.claimed)
+            && let Ok(bytes) = state.model.read(entry)
+        {
+            (self.may_remove)(&entry.name.to_string_lossy(), &bytes);
         }
-        let mut emptied = None;
-        if matches!(step, Step::RemoveDir(_)) {
-            let dir = openat(
-                &state.dirs[&key.0],
-                &key.1,
-                OFlags::DIRECTORY,
-                Mode::empty(),
-            )?;
-            if rustix::fs::Dir::read_from(&dir)?.count() > 2 {
-                return Err(Errno::NOTEMPTY.into());
-            }
-            emptied = Some(fstat(&dir)?.st_ino);
-        } else if let Dir::Fd(fd) = place.dir {
-            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-            if std::fs::read_link(path)?.starts_with(&self.claimed) {
-                let bytes = state.read(&key);
-                (self.may_remove)(&place.name.to_string_lossy(), &bytes);
-            }
-        }
-        let kept = keep(state);
-        rename_at(&state.dirs[&key.0], &key.1, &self.morgue, &kept);
-        state.push(Change::Removed { kept }, vec![key], None, emptied);
         Ok(())
     }
 
-    fn rename(&self, state: &mut State, from: Place<'_>, to: Place<'_>) -> io::Result<()> {
-        // Of the spool's own directories none is named by a path.
-        if self.is_two && matches!((from.dir, to.dir), (Dir::Fd(_), Dir::Path(_))) {
-            return Err(Errno::XDEV.into());
-        }
-        let (from, to) = (state.key(from)?, state.key(to)?);
-        if !state.exists(&from) {
-            return Err(Errno::NOENT.into());
-        }
-        let mut replaced = None;
-        if state.exists(&to) {
-            // Only the publisher's own files, which come from hidden ones, replace what has the name.
-            if !from.1.as_encoded_bytes().starts_with(b".") {
-                return Err(Errno::EXIST.into());
-            }
-            let kept = keep(state);
-            rename_at(&state.dirs[&to.0], &to.1, &self.morgue, &kept);
-            replaced = Some(kept);
-        }
-        rename_at(&state.dirs[&from.0], &from.1, &state.dirs[&to.0], &to.1);
-        state.push(Change::Rename { replaced }, vec![from, to], None, None);
-        Ok(())
-    }
-
-    /// The power goes: takes back what is not certain.
+    /// Cuts the power: takes back steps that are not durable.
     pub(super) fn cut(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let ops = std::mem::take(&mut state.pending);
-        let mut lost: Vec<bool> = Vec::new();
-        for (index, op) in ops.iter().enumerate() {
-            let in_new_dir = |earlier: &Op| {
-                let made = |made: u64| op.keys.iter().any(|(dir, _)| *dir == made);
-                earlier.made.is_some_and(made)
-            };
-            let needs = |earlier: &Op| in_new_dir(earlier) || op.follows(earlier);
-            let orphaned = (0..index).any(|other| lost[other] && needs(&ops[other]));
-            lost.push(orphaned || state.rng.random_bool(0.5));
-        }
-        for (op, lost) in ops.into_iter().zip(lost).rev() {
-            if lost {
-                undo(state, &self.morgue, &op);
-            }
-        }
-        for (_, body) in std::mem::take(&mut state.bodies) {
-            let length = body.file.metadata().unwrap().len();
-            if length > body.durable_bytes {
-                let left = state.rng.random_range(body.durable_bytes..=length);
-                body.file.set_len(left).unwrap();
-                if state.rng.random_bool(0.5) {
-                    body.file.set_len(length).unwrap();
-                }
-            }
-        }
+        state.model.cut(&mut state.rng).unwrap();
     }
 }
 
@@ -407,36 +278,8 @@ fn is_sync(what: &str) -> bool {
     what.starts_with(SYNC_OF_FILE) || what.starts_with(SYNC_OF_DIR)
 }
 
-fn keep(state: &mut State) -> OsString {
-    state.kept += 1;
-    state.kept.to_string().into()
-}
-
-fn rename_at(from: &OwnedFd, name: &OsStr, to: &OwnedFd, new: &OsStr) {
-    renameat_with(from, name, to, new, RenameFlags::NOREPLACE).unwrap();
-}
-
-fn undo(state: &mut State, morgue: &OwnedFd, op: &Op) {
-    let (dir, name) = &op.keys[0];
-    let dir = state.dirs[dir].try_clone().unwrap();
-    match &op.change {
-        Change::CreateDir | Change::CreateFile => {
-            let kept = keep(state);
-            rename_at(&dir, name, morgue, &kept);
-        }
-        Change::Removed { kept } => rename_at(morgue, kept, &dir, name),
-        Change::Rename { replaced } => {
-            let (to, new) = &op.keys[1];
-            rename_at(&state.dirs[to], new, &dir, name);
-            if let Some(kept) = replaced {
-                rename_at(morgue, kept, &state.dirs[to], new);
-            }
-        }
-    }
-}
-
 impl State {
-    /// One of the next steps, rather a near one.
+    /// Returns one of the next steps, rather a near one.
     fn soon(&mut self) -> u64 {
         let within = 1 << self.rng.random_range(0..8);
         self.steps + self.rng.random_range(0..within)
@@ -455,76 +298,6 @@ impl State {
                 self.dies_at_sync = 0;
             }
         }
-    }
-
-    /// The inode of a directory, which stays open from now on.
-    fn dir(&mut self, dir: Dir<'_>) -> io::Result<u64> {
-        let fd: OwnedFd = match dir {
-            Dir::Fd(fd) => fd.try_clone_to_owned()?,
-            Dir::Path(path) => File::open(path)?.into(),
-        };
-        let inode = fstat(&fd)?.st_ino;
-        self.dirs.entry(inode).or_insert(fd);
-        Ok(inode)
-    }
-
-    fn key(&mut self, place: Place<'_>) -> io::Result<Key> {
-        Ok((self.dir(place.dir)?, place.name.to_owned()))
-    }
-
-    fn exists(&self, key: &Key) -> bool {
-        statat(&self.dirs[&key.0], &key.1, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-    }
-
-    /// A file's content, the directory of a claimed one known.
-    fn read(&self, key: &Key) -> Vec<u8> {
-        let file = openat(&self.dirs[&key.0], &key.1, OFlags::RDONLY, Mode::empty()).unwrap();
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut File::from(file), &mut bytes).unwrap();
-        bytes
-    }
-
-    fn push(&mut self, change: Change, keys: Vec<Key>, made: Option<u64>, emptied: Option<u64>) {
-        let unsynced = keys.iter().map(|(dir, _)| *dir).collect();
-        self.pending.push(Op {
-            change,
-            keys,
-            made,
-            emptied,
-            unsynced,
-        });
-    }
-
-    fn sync_dir(&mut self, dir: u64) {
-        for op in &mut self.pending {
-            op.unsynced.remove(&dir);
-        }
-        // What is certain makes certain what came before it on the same name.
-        for index in (0..self.pending.len()).rev() {
-            if self.pending[index].unsynced.is_empty() {
-                let (before, rest) = self.pending.split_at_mut(index);
-                for earlier in before {
-                    if rest[0].follows(earlier) {
-                        earlier.unsynced.clear();
-                    }
-                }
-            }
-        }
-        self.pending.retain(|op| !op.unsynced.is_empty());
-    }
-
-    fn created_file(&mut self, place: Place<'_>) -> io::Result<()> {
-        let key = self.key(place)?;
-        let file: File = openat(&self.dirs[&key.0], &key.1, OFlags::RDWR, Mode::empty())?.into();
-        let inode = file.metadata()?.ino();
-        let body = Body {
-            file,
-            durable_bytes: 0,
-        };
-        if self.bodies.insert(inode, body).is_none() {
-            self.push(Change::CreateFile, vec![key], None, None);
-        }
-        Ok(())
     }
 }
 
@@ -554,7 +327,7 @@ impl Faults for PowerDisk {
             }
             if state.fails_at_sync == 0 {
                 state.fails_at_sync = u64::MAX;
-                // What is done about it begins with a step or two.
+                // The recovery begins with one or two steps.
                 let soon = state.soon() + 2;
                 state.dies_after = state.dies_after.min(soon);
                 return Err(Errno::IO.into());
@@ -572,7 +345,7 @@ impl Faults for PowerDisk {
         }
         let mut guard = self.lock();
         let state = &mut *guard;
-        // Between the last check and the removal nobody could see another change.
+        // The publisher cannot see a change between its last check and the removal.
         let due = state
             .between
             .as_ref()
@@ -581,52 +354,32 @@ impl Faults for PowerDisk {
             let (.., mut act) = state.between.take().unwrap();
             act(&mut state.rng);
         }
-        match step {
-            Step::SyncFile(file) => {
-                drop(guard);
-                if !self.is_overruled(name) {
-                    let metadata = file.metadata()?;
-                    if let Some(body) = self.lock().bodies.get_mut(&metadata.ino()) {
-                        body.durable_bytes = metadata.len();
-                    }
-                }
-                Ok(Verdict::Done)
+        if is_sync {
+            drop(guard);
+            if !self.is_overruled(name) {
+                self.lock().model.make(step)?;
             }
-            Step::SyncDir(dir) => {
-                drop(guard);
-                if !self.is_overruled(name) {
-                    let mut state = self.lock();
-                    let dir = state.dir(dir)?;
-                    state.sync_dir(dir);
-                }
-                Ok(Verdict::Done)
-            }
-            Step::Remove(place) | Step::RemoveDir(place) => {
-                self.remove(state, step, place).map(|()| Verdict::Done)
-            }
-            Step::Rename(from, to) => self.rename(state, from, to).map(|()| Verdict::Done),
-            _ => Ok(Verdict::Go),
+            return Ok(Verdict::Done);
         }
+        match step {
+            Step::Remove(entry) => self.check_removal(state, entry)?,
+            // The spool may be on another volume than the state directory. Its directories are never given by path.
+            Step::Rename(from, to, _)
+                if self.is_two && matches!((from.dir, to.dir), (Dir::Fd(_), Dir::Path(_))) =>
+            {
+                return Err(Errno::XDEV.into());
+            }
+            _ => {}
+        }
+        Ok(if state.model.make(step)? {
+            Verdict::Done
+        } else {
+            Verdict::Go
+        })
     }
 
     fn after(&self, step: Step<'_>) {
-        let mut state = self.lock();
-        match step {
-            Step::CreateDir(place) => {
-                let key = state.key(place).unwrap();
-                let dir = openat(
-                    &state.dirs[&key.0],
-                    &key.1,
-                    OFlags::DIRECTORY,
-                    Mode::empty(),
-                );
-                let made = state.dir(Dir::Fd(dir.unwrap().as_fd())).unwrap();
-                state.push(Change::CreateDir, vec![key], Some(made), None);
-            }
-            Step::CreateFile(place) => state.created_file(place).unwrap(),
-            _ => {}
-        }
-        drop(state);
+        self.lock().model.made(step).unwrap();
         self.instant();
     }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use groma_archive::disk::Disk;
 use groma_archive::{LocalStore, Store, StoreError};
+use groma_disk::Disk;
 use groma_schema::Schema;
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 use groma_archive::{LocalStore, Store};
+use groma_disk::RENAME_LOCK;
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, PublishError, Publisher};
-use groma_spool::{ExperimentDir, RENAME_LOCK};
+use groma_spool::ExperimentDir;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::value::RawValue;

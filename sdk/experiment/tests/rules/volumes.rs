@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use groma_spool::RENAME_LOCK;
+use groma_disk::RENAME_LOCK;
 use groma_tests::mount::{Kind, Mount};
 
 use crate::common::{Lab, okay, result_file};

@@ -1,13 +1,12 @@
 //! Turning complete files into published ones: one frame, a last line, durable, under their name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use groma_spool::{RENAME_LOCK, Rivals, rename_new_path, sync_dir};
+use groma_disk::{Dir, Disk, Entry, RENAME_LOCK, Taken, WritableFile};
 use zstd::zstd_safe::CParameter;
 
 use super::growing::{self, MAGIC, read_whole};
@@ -22,8 +21,6 @@ pub(crate) const WHOLE: &str = "=whole";
 const BATCH: usize = 256;
 /// Of compression; a file is compressed once.
 pub(super) const LEVEL: i32 = 3;
-/// With more files than this the whole file system is synced, once.
-const MOST_SINGLE_SYNCS: usize = 8;
 /// No line of ours is longer; M-Lab's readers take no longer ones.
 const LINE_BYTES: usize = 64 * 1024;
 /// How long files that could not be finished wait, and how long the finisher waits for news.
@@ -89,7 +86,7 @@ impl Finisher {
                 Err(error) => left += self.failed(&path, &error)?,
             }
         }
-        sync_files(&ready)?;
+        sync_files(self.layout.disk(), &ready)?;
         let mut dirs: Vec<&Path> = Vec::new();
         for file in &ready {
             match self.publish(file) {
@@ -102,11 +99,12 @@ impl Finisher {
                 dirs.push(dir);
             }
         }
+        let disk = self.layout.disk();
         for dir in &dirs {
-            sync_dir(dir)?;
+            disk.sync_dir(Dir::Path(dir))?;
         }
         if left > 0 {
-            sync_dir(&self.layout.done_dir())?;
+            disk.sync_dir(Dir::Path(&self.layout.done_dir()))?;
         }
         Ok((left, seen - left))
     }
@@ -122,7 +120,9 @@ impl Finisher {
         use io::ErrorKind::{AlreadyExists, InvalidInput};
         let hopeless = matches!(error.kind(), AlreadyExists | InvalidInput);
         if let (true, Some(name)) = (hopeless, path.file_name()) {
-            fs::rename(path, self.layout.refused_dir().join(name))?;
+            let refused = self.layout.refused_dir().join(name);
+            let disk = self.layout.disk();
+            disk.rename(Entry::path(path), Entry::path(&refused), Taken::Replace)?;
             self.metrics.files_refused.inc();
         }
         Ok(hopeless)
@@ -144,13 +144,14 @@ impl Finisher {
         let synced = !(is_whole && believe_whole);
         if synced {
             let new = self.layout.new_dir().join(plain);
-            if !rewrite(path, &new)? {
+            let disk = self.layout.disk();
+            if !rewrite(disk, path, &new)? {
                 self.metrics.empty_leftovers.inc();
-                fs::remove_file(&new)?;
-                fs::remove_file(path)?;
+                disk.remove(Entry::path(&new))?;
+                disk.remove(Entry::path(path))?;
                 return Ok(None);
             }
-            fs::rename(&new, path)?;
+            disk.rename(Entry::path(&new), Entry::path(path), Taken::Replace)?;
         }
         self.layout.create_parent(&target)?;
         Ok(Some(Ready {
@@ -162,7 +163,10 @@ impl Finisher {
 
     /// One step from here to there, so that the file is always in exactly one place.
     fn publish(&self, file: &Ready) -> io::Result<()> {
-        rename_new_path(&file.path, &file.target, Rivals::Cooperating)?;
+        let (from, to) = (Entry::path(&file.path), Entry::path(&file.target));
+        self.layout
+            .disk()
+            .rename(from, to, Taken::RefuseCooperating)?;
         self.metrics.files_published.inc();
         Ok(())
     }
@@ -175,23 +179,18 @@ struct Ready {
     synced: bool,
 }
 
-/// Makes the files durable that are not yet. Each for itself costs the disk several milliseconds; many at once cost
-/// as much together.
-fn sync_files(files: &[Ready]) -> io::Result<()> {
-    let open = |file: &Ready| File::open(&file.path);
-    let mut unsynced = files.iter().filter(|file| !file.synced);
-    if unsynced.clone().count() > MOST_SINGLE_SYNCS {
-        rustix::fs::syncfs(open(&files[0])?)?;
-        return Ok(());
-    }
-    unsynced.try_for_each(|file| open(file)?.sync_all())
+/// Makes the files durable that are not durable yet.
+fn sync_files(disk: &Disk, files: &[Ready]) -> io::Result<()> {
+    let unsynced = files.iter().filter(|file| !file.synced);
+    let paths: Vec<&Path> = unsynced.map(|file| file.path.as_path()).collect();
+    disk.sync_files(&paths)
 }
 
 /// Writes all complete lines of `from` to `to` as one frame, with a last line if there is none, and syncs it. What
 /// cannot be read ends the file. `false` when the header is missing.
-fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
+fn rewrite(disk: &Disk, from: &Path, to: &Path) -> io::Result<bool> {
     let mut lines = Lines::open(from)?;
-    let mut encoder = zstd::stream::write::Encoder::new(create(to)?, LEVEL)?;
+    let mut encoder = zstd::stream::write::Encoder::new(create(disk, to)?, LEVEL)?;
     encoder.set_parameter(CParameter::ChecksumFlag(true))?;
     let mut header = None;
     let mut has_end = false;
@@ -213,18 +212,13 @@ fn rewrite(from: &Path, to: &Path) -> io::Result<bool> {
         write_end(&mut last, metadata, End::Interrupted, None, 0);
         encoder.write_all(&last)?;
     }
-    encoder.finish()?.sync_all()?;
+    encoder.finish()?.sync()?;
     Ok(header.is_some())
 }
 
-/// Creates an empty file, in place of one that a death left.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE)
-        .open(path)
+/// Creates an empty file, in place of one that a dead process left.
+fn create(disk: &Disk, path: &Path) -> io::Result<WritableFile> {
+    disk.create_file(Entry::path(path), FILE_MODE, Taken::Replace)
 }
 
 /// Lines of a file, whichever form it has.

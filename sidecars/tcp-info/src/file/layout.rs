@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use groma_spool::{ExperimentDir, Name, SpoolPath, create_dirs_durable, sync_dir};
+use groma_disk::{Disk, sync_dir};
+use groma_spool::{ExperimentDir, Name, SpoolPath};
 use groma_uuid::Uuid;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -68,7 +69,7 @@ impl Layout {
             datatype,
             rows,
         };
-        create_dirs_durable(layout.spool.path(), &layout.work)?;
+        layout.spool.create_dirs(&layout.work)?;
         for dir in [layout.held_dir(), layout.unadmitted_dir()] {
             create_private(&dir)?;
         }
@@ -78,7 +79,7 @@ impl Layout {
             layout.new_dir(),
             layout.refused_dir(),
         ] {
-            create_dirs_durable(layout.spool.path(), &dir)?;
+            layout.spool.create_dirs(&dir)?;
         }
         let has_rows = needs_admission
             || layout.spool.datatype_dir(&layout.rows).exists()
@@ -86,7 +87,7 @@ impl Layout {
             || has_files(&layout.unadmitted_dir())?;
         if has_rows {
             let dir = work_dir(&layout.spool, &layout.rows)?;
-            create_dirs_durable(layout.spool.path(), &dir)?;
+            layout.spool.create_dirs(&dir)?;
             layout.rows_work = Some(dir);
         }
         Ok(layout)
@@ -162,12 +163,15 @@ impl Layout {
         Some(self.spool.file_path(&path))
     }
 
+    /// Returns the disk with the spool.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.spool.disk()
+    }
+
     /// Creates the folder of `target`, durably.
     pub(crate) fn create_parent(&self, target: &Path) -> io::Result<()> {
-        create_dirs_durable(
-            self.spool.path(),
-            target.parent().unwrap_or(self.spool.path()),
-        )
+        self.spool
+            .create_dirs(target.parent().unwrap_or(self.spool.path()))
     }
 
     /// Sorts what an earlier life left behind. Files of admitted connections go to the finisher. Files that may still be

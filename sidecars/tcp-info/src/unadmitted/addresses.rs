@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use groma_spool::sync_dir;
+use groma_disk::sync_dir;
 
 use super::elapsed::{Elapsed, Reading, name, seconds_of, whole_seconds};
 use crate::file::create_private;

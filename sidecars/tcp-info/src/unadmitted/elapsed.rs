@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use groma_spool::{Replace, write_durable};
+use groma_disk::{Replace, write_durable};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use groma_spool::sync_dir;
+use groma_disk::sync_dir;
 
 use super::addresses::Addresses;
 use super::elapsed::Reading;

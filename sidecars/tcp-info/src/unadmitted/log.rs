@@ -18,7 +18,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use groma_spool::{Replace, Rivals, rename_new_path, sync_dir, write_durable};
+use groma_disk::{Replace, Rivals, rename_new_path, sync_dir, write_durable};
 use jiff::Timestamp;
 use jiff::civil::Date;
 

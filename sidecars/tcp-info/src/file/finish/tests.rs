@@ -150,3 +150,55 @@ fn a_taken_name_is_never_replaced() {
     assert_eq!(fs::read(&target).unwrap(), b"first");
     assert_eq!(fs::read_dir(layout.refused_dir()).unwrap().count(), 1);
 }
+
+/// A file of an earlier process and a complete one leave the queue for the spool. After a power cut at any time, the first one is
+/// in exactly one of them, and no half file is in the spool.
+#[test]
+fn a_finished_file_is_in_the_queue_or_whole_in_the_spool() {
+    use groma_disk::power::{check, needless_syncs};
+
+    let names = [0, 1].map(|number| format!("2026-11-22.a_1_00000000000003E{number}.00000"));
+    let whole = frame(&(HEADER.to_owned() + LAST));
+    let queue = |root: &Path| root.join("ndt/.tcpinfo/done");
+    let work = |disk: &groma_disk::Disk, root: &Path| {
+        // A file of an earlier process is in the queue. This process adds a complete one, which it does not sync.
+        fs::create_dir_all(queue(root))?;
+        fs::write(queue(root).join(&names[0]), frame(HEADER))?;
+        let added = queue(root).join(format!("{}{WHOLE}", names[1]));
+        let added = groma_disk::Entry::path(&added);
+        let mut file = disk.create_file(added, FILE_MODE, Taken::Refuse)?;
+        file.write_all(&whole)?;
+        let spool = ExperimentDir::open_on(disk.clone(), root.join("ndt"), "ndt".parse().unwrap());
+        let layout = Layout::open(spool.map_err(|error| error.source)?, false)?;
+        let metrics = Metrics::new(&mut Registry::default());
+        let finisher = Finisher::new(layout, metrics);
+        while finisher.pass(true)?.0 > 0 {}
+        Ok(())
+    };
+    let holds = |root: &Path, is_done: bool| {
+        for (number, name) in names.iter().enumerate() {
+            let file = format!("a_1_00000000000003E{number}.00000.jsonl.zst");
+            let text = fs::read(root.join("ndt/tcpinfo/2026/11/22").join(file)).ok();
+            let is_published = match text.map(|bytes| zstd::decode_all(&bytes[..])) {
+                Some(Ok(text)) if text.starts_with(HEADER.as_bytes()) => true,
+                None => false,
+                half => return Err(format!("half a file is in the spool: {half:?}")),
+            };
+            let left = fs::read_dir(queue(root)).unwrap().flatten();
+            let mut left = left.map(|entry| entry.file_name().into_string().unwrap());
+            let is_queued = left.any(|left| left.starts_with(name.as_str()));
+            let is_lost = number == 0 && !is_published && !is_queued;
+            if is_lost || is_published && is_queued || is_done && !is_published {
+                return Err(format!(
+                    "{name}: published {is_published}, queued {is_queued}"
+                ));
+            }
+        }
+        Ok(())
+    };
+    check(work, holds).unwrap();
+    let mut needless = needless_syncs(work, holds);
+    // Others are those of the directories, which the first lines made without a sync.
+    needless.retain(|sync| sync.contains("finish.rs"));
+    assert_eq!(needless, [""; 0]);
+}

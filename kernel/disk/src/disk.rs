@@ -1,7 +1,7 @@
-//! The steps that change directories, and the seam at which tests make them fail, die and be forgotten.
+//! The steps that change a file system.
 //!
-//! [`Disk`] makes each step with one system call on the real file system. Before and after it asks its [`Faults`], which
-//! in production are none; so what the tests try is the code that runs.
+//! [`Disk`] makes each step with one system call. Tests give it [`Faults`], which are called before and after each step and can
+//! make it fail, end the program, or take it back later. Production code has no faults and is otherwise the same.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,108 +12,112 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-use groma_spool::{Rivals, rename_new};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-/// A directory, open or by its path.
+use crate::{Rivals, rename_new};
+
+/// With more files than this, [`Disk::sync_files`] syncs the whole file system: each single sync takes a disk milliseconds.
+const MOST_SINGLE_SYNCS: usize = 8;
+
+/// A directory.
 #[derive(Clone, Copy, Debug)]
 pub enum Dir<'a> {
-    /// Open.
+    /// An open directory.
     Fd(BorrowedFd<'a>),
-    /// By its path.
+    /// A directory by its path.
     Path(&'a Path),
 }
 
 /// A name in a directory.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Entry<'a> {
     /// The directory.
     pub dir: Dir<'a>,
     /// The name there.
     pub name: &'a OsStr,
 }
 
-/// One step, as [`Faults`] see it.
+/// A step, as [`Faults`] see it.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
-    /// Something is looked at, opened or listed; nothing changes.
+    /// Something is read, opened or listed; nothing changes.
     Read,
     /// An empty directory appears.
-    CreateDir(Place<'a>),
-    /// A file appears, or one of the publisher's own is emptied.
-    CreateFile(Place<'a>),
-    /// So many bytes are appended.
+    CreateDir(Entry<'a>),
+    /// A file appears, or an existing one is truncated.
+    CreateFile(Entry<'a>),
+    /// This number of bytes is appended.
     Write(&'a File, usize),
     /// The bytes of a file become durable.
     SyncFile(&'a File),
     /// The entries of a directory become durable.
     SyncDir(Dir<'a>),
-    /// A name moves.
-    Rename(Place<'a>, Place<'a>),
-    /// A file's name goes away.
-    Remove(Place<'a>),
-    /// An empty directory goes away.
-    RemoveDir(Place<'a>),
+    /// A file moves to another name.
+    Rename(Entry<'a>, Entry<'a>, Taken),
+    /// A file is removed.
+    Remove(Entry<'a>),
+    /// An empty directory is removed.
+    RemoveDir(Entry<'a>),
 }
 
-/// What is to happen instead of a step.
+/// The decision of [`Faults`] about a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The step itself.
+    /// Make the step.
     Go,
-    /// Nothing: it was seen to. Not for [`Step::CreateFile`], which must give a file, nor for [`Step::Write`].
+    /// Skip the step, because the faults have made it. Not allowed for [`Step::CreateFile`] and [`Step::Write`].
     Done,
-    /// Of a [`Step::Write`] only so many bytes, at least one.
+    /// Make a [`Step::Write`] with only this number of bytes, at least one.
     Short(usize),
 }
 
-/// What may befall steps. `site` is the line that asked for the step.
+/// Faults that tests inject. `site` is the source line that makes the step.
 pub trait Faults: Send + Sync + fmt::Debug {
-    /// Comes before a step; an error becomes the step's.
+    /// Called before a step. An error becomes the result of the step.
     fn before(&self, step: Step<'_>, site: &'static Location<'static>) -> io::Result<Verdict>;
-    /// Comes after a step that succeeded.
+    /// Called after a step that succeeded.
     fn after(&self, step: Step<'_>);
-    /// Whether the program is to believe that what it just checked holds: tests that overrule a check show that it
-    /// is needed.
+    /// Returns the result of a check that the program should use. Tests that override a check show that it is needed.
     fn check(&self, what: &'static str, holds: bool) -> bool;
 }
 
-/// The real file system, in tests with faults.
+/// The real file system, with faults in tests.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     faults: Option<Arc<dyn Faults>>,
 }
 
-/// What happens to a name that is taken.
+/// The behaviour if a name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is an error.
+    /// An error. Any program may create names in the directory; see [`Rivals::Possible`].
     Refuse,
-    /// It is an error. No other process creates names in that directory, which the caller has locked; see
-    /// [`Rivals::Excluded`].
+    /// An error. Only programs that use this crate create names in the directory; see [`Rivals::Cooperating`].
+    RefuseCooperating,
+    /// An error. The caller has locked the directory; see [`Rivals::Excluded`].
     RefuseAlone,
-    /// What has it is replaced in the same instant.
+    /// The file is replaced atomically.
     Replace,
 }
 
-impl<'a> Place<'a> {
-    /// A name in an open directory.
-    pub fn at(dir: &'a OwnedFd, name: &'a str) -> Place<'a> {
-        Place {
+impl<'a> Entry<'a> {
+    /// Returns a name in an open directory.
+    pub fn at(dir: &'a OwnedFd, name: &'a str) -> Entry<'a> {
+        Entry {
             dir: Dir::Fd(dir.as_fd()),
             name: name.as_ref(),
         }
     }
 
-    /// The last part of a path in the directory that the rest names.
-    pub fn path(path: &'a Path) -> Place<'a> {
-        Place {
+    /// Returns the last component of a path, in the directory of the path.
+    pub fn path(path: &'a Path) -> Entry<'a> {
+        Entry {
             dir: Dir::Path(path.parent().unwrap_or(path)),
             name: path.file_name().unwrap_or_default(),
         }
     }
 
-    /// For calls of the `…at` family: the directory's descriptor and the name, or the whole path.
+    /// Calls a function of the `…at` family with the descriptor of the directory and the name, or with the whole path.
     pub fn with<T>(self, call: impl FnOnce(BorrowedFd<'_>, &Path) -> T) -> T {
         match self.dir {
             Dir::Fd(fd) => call(fd, Path::new(self.name)),
@@ -123,11 +127,15 @@ impl<'a> Place<'a> {
 }
 
 impl Disk {
-    /// The real file system with faults, for tests.
+    /// Returns the real file system with faults, for tests.
     pub fn with_faults(faults: Arc<dyn Faults>) -> Disk {
         Disk {
             faults: Some(faults),
         }
+    }
+
+    pub(crate) fn has_faults(&self) -> bool {
+        self.faults.is_some()
     }
 
     fn step(
@@ -146,13 +154,13 @@ impl Disk {
         Ok(())
     }
 
-    /// The instant before something is read.
+    /// Reports to the faults that something is about to be read.
     #[track_caller]
     pub fn reading(&self) -> io::Result<()> {
         self.step(Step::Read, Location::caller(), || Ok(()))
     }
 
-    /// Gives back `holds`, which the caller goes by.
+    /// Returns `holds`, or the result of the faults, which the caller must use.
     pub fn check(&self, what: &'static str, holds: bool) -> bool {
         match &self.faults {
             None => holds,
@@ -162,26 +170,27 @@ impl Disk {
 
     /// Creates a directory with this mode, less the umask.
     #[track_caller]
-    pub fn create_dir(&self, place: Place<'_>, mode: u32) -> io::Result<()> {
+    pub fn create_dir(&self, place: Entry<'_>, mode: u32) -> io::Result<()> {
         self.step(Step::CreateDir(place), Location::caller(), || {
             place.with(|fd, name| rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(mode)))?;
             Ok(())
         })
     }
 
-    /// Creates a file to be written; what stands under its name is emptied, or an error if `taken` refuses.
+    /// Creates a file for reading and writing. An existing file is truncated with [`Taken::Replace`], and an error otherwise. A
+    /// symbolic link is an error.
     #[track_caller]
     pub fn create_file(
         &self,
-        place: Place<'_>,
+        place: Entry<'_>,
         mode: u32,
         taken: Taken,
     ) -> io::Result<WritableFile> {
         let only_new = match taken {
-            Taken::Refuse | Taken::RefuseAlone => OFlags::EXCL,
             Taken::Replace => OFlags::TRUNC,
+            _ => OFlags::EXCL,
         };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | only_new;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | only_new;
         let mut created = None;
         self.step(Step::CreateFile(place), Location::caller(), || {
             let mode = Mode::from_raw_mode(mode);
@@ -195,14 +204,15 @@ impl Disk {
         })
     }
 
-    /// Moves a name within one file system.
+    /// Renames a file within one file system. Nothing is durable yet.
     #[track_caller]
-    pub fn rename(&self, from: Place<'_>, to: Place<'_>, taken: Taken) -> io::Result<()> {
-        self.step(Step::Rename(from, to), Location::caller(), || {
+    pub fn rename(&self, from: Entry<'_>, to: Entry<'_>, taken: Taken) -> io::Result<()> {
+        self.step(Step::Rename(from, to, taken), Location::caller(), || {
             from.with(|from_dir, from_name| {
                 to.with(|to_dir, to_name| {
                     let rivals = match taken {
                         Taken::Refuse => Rivals::Possible,
+                        Taken::RefuseCooperating => Rivals::Cooperating,
                         Taken::RefuseAlone => Rivals::Excluded,
                         Taken::Replace => {
                             let renamed =
@@ -216,9 +226,9 @@ impl Disk {
         })
     }
 
-    /// Removes a file's name.
+    /// Removes a file.
     #[track_caller]
-    pub fn remove(&self, place: Place<'_>) -> io::Result<()> {
+    pub fn remove(&self, place: Entry<'_>) -> io::Result<()> {
         self.step(Step::Remove(place), Location::caller(), || {
             place.with(|fd, name| rustix::fs::unlinkat(fd, name, AtFlags::empty()))?;
             Ok(())
@@ -227,10 +237,23 @@ impl Disk {
 
     /// Removes a directory; an error if it is not empty.
     #[track_caller]
-    pub fn remove_dir(&self, place: Place<'_>) -> io::Result<()> {
+    pub fn remove_dir(&self, place: Entry<'_>) -> io::Result<()> {
         self.step(Step::RemoveDir(place), Location::caller(), || {
             place.with(|fd, name| rustix::fs::unlinkat(fd, name, AtFlags::REMOVEDIR))?;
             Ok(())
+        })
+    }
+
+    /// Makes the bytes of files of one file system durable. With many files one `syncfs` replaces the single calls.
+    #[track_caller]
+    pub fn sync_files(&self, paths: &[&Path]) -> io::Result<()> {
+        if paths.len() > MOST_SINGLE_SYNCS && !self.has_faults() {
+            return Ok(rustix::fs::syncfs(File::open(paths[0])?)?);
+        }
+        let site = Location::caller();
+        paths.iter().try_for_each(|path| {
+            let file = File::open(path)?;
+            self.step(Step::SyncFile(&file), site, || file.sync_all())
         })
     }
 
@@ -241,42 +264,6 @@ impl Disk {
             Dir::Fd(fd) => Ok(rustix::fs::fsync(fd)?),
             Dir::Path(path) => File::open(path)?.sync_all(),
         })
-    }
-
-    /// Creates what lacks of `dir` below `base`, which must exist, and makes the whole way durable.
-    #[track_caller]
-    pub fn create_dirs(&self, base: &Path, dir: &Path, mode: u32) -> io::Result<()> {
-        let below = dir.strip_prefix(base).map_err(io::Error::other)?;
-        let mut parent = base.to_path_buf();
-        for part in below.components() {
-            let child = parent.join(part);
-            match self.create_dir(Place::path(&child), mode) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                // Also of one that exists: whoever created it may have died before this.
-                _ => self.sync_dir(Dir::Path(&parent))?,
-            }
-            parent = child;
-        }
-        Ok(())
-    }
-
-    /// Puts a whole file in the place of what stands there: a power cut leaves the one or the other. Two writers must
-    /// not write the same name at once.
-    #[track_caller]
-    pub fn write_durable(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-        let place = Place::path(path);
-        let Dir::Path(parent) = place.dir else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let mut name = std::ffi::OsString::from(".");
-        name.push(place.name);
-        name.push(".partial");
-        let temporary = parent.join(name);
-        let mut file = self.create_file(Place::path(&temporary), mode, Taken::Replace)?;
-        file.write_all(bytes)?;
-        file.sync()?;
-        self.rename(Place::path(&temporary), place, Taken::Replace)?;
-        self.sync_dir(place.dir)
     }
 }
 
@@ -296,7 +283,7 @@ impl WritableFile {
             .step(step, Location::caller(), || self.file.sync_all())
     }
 
-    /// Appends what a file still gives; the kernel copies where it can. Answers how many bytes that were.
+    /// Appends the rest of another file and returns the number of bytes. The kernel copies them if it can.
     pub fn copy_from(&mut self, mut source: &File) -> io::Result<u64> {
         match &self.disk.faults {
             None => io::copy(&mut source, &mut self.file),
@@ -304,9 +291,15 @@ impl WritableFile {
         }
     }
 
-    /// The file itself.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Returns the file, for reading and for other calls that need it mutable. Bytes that are written to it are not seen by
+    /// faults until the next sync.
+    pub fn file_mut(&mut self) -> &mut File {
+        &mut self.file
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Rivals {
     /// Only programs that rename with this module. A checked rename replaces `RENAME_NOREPLACE`, because a watch of the
     /// new directory must see a finished file arrive.
     Cooperating,
-    /// The caller holds a lock on the directory of the new name, so that nobody else creates names there. Hard links are
+    /// The caller holds a lock on the directory of the new name, so that no other process creates names there. Hard links are
     /// not used: FUSE file systems report a stale link count for about a second after the old name is gone.
     Excluded,
 }
@@ -97,8 +97,8 @@ pub fn rename_new_path(from: &Path, to: &Path, rivals: Rivals) -> io::Result<Met
     rename_new(CWD, from, CWD, to, rivals)
 }
 
-/// What file systems and sandboxes answer to a call that they do not implement. `EPERM` may also be a real refusal, which
-/// the next method then repeats.
+/// Reports whether a file system or sandbox does not implement a call. `EPERM` may also be a real refusal, which the next method
+/// then repeats.
 fn is_unsupported(error: Errno) -> bool {
     matches!(
         error,
