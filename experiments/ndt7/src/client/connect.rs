@@ -27,7 +27,7 @@ use crate::protocol::transport::Transport;
 use crate::protocol::{Direction, SUBPROTOCOL};
 
 /// For connection, TLS and upgrade together, as in M-Lab's reference client.
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(7);
+pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(7);
 /// As much of a refusal's body as is shown to a person.
 const REFUSAL_BYTES: usize = 1 << 10;
 
@@ -62,13 +62,12 @@ pub(crate) async fn connect(
     })
 }
 
-async fn open(
+/// Connects to a server, with TLS where its URL says so.
+pub(crate) async fn stream(
     target: &Target,
     tls: Option<&TlsConnector>,
     congestion_control: Option<&str>,
-    direction: Direction,
-    query: &str,
-) -> Result<Connection, ClientError> {
+) -> Result<Stream, ClientError> {
     let connect_error = |source| ClientError::Connect {
         server: target.authority.clone(),
         source,
@@ -80,31 +79,59 @@ async fn open(
     if let Some(name) = congestion_control {
         set_congestion_control(&tcp, name).map_err(connect_error)?;
     }
-    let server = tcp.peer_addr().map_err(connect_error)?;
-    let client = tcp.local_addr().map_err(connect_error)?;
-    let (stream, first_bytes) = match tls.filter(|_| target.secure) {
-        None => {
+    let Some(tls) = tls.filter(|_| target.secure) else {
+        return Ok(Stream::Plain(tcp));
+    };
+    let tls_error = |source| ClientError::Tls {
+        server: target.authority.clone(),
+        source,
+    };
+    let name = ServerName::try_from(target.host.clone())
+        .map_err(|error| tls_error(std::io::Error::other(error)))?;
+    let stream = tls.connect(name, tcp).await.map_err(|source| {
+        if is_plain(&source) {
+            ClientError::NoTls {
+                server: target.authority.clone(),
+            }
+        } else {
+            tls_error(source)
+        }
+    })?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl Stream {
+    /// The TCP connection below.
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+async fn open(
+    target: &Target,
+    tls: Option<&TlsConnector>,
+    congestion_control: Option<&str>,
+    direction: Direction,
+    query: &str,
+) -> Result<Connection, ClientError> {
+    let connect_error = |source| ClientError::Connect {
+        server: target.authority.clone(),
+        source,
+    };
+    let stream = stream(target, tls, congestion_control).await?;
+    let server = stream.tcp().peer_addr().map_err(connect_error)?;
+    let client = stream.tcp().local_addr().map_err(connect_error)?;
+    let (stream, first_bytes) = match stream {
+        Stream::Plain(tcp) => {
             let upgraded = upgrade(tcp, target, direction, query).await;
             let (tcp, first_bytes) = upgraded.map_err(|error| without_tls(error, target))?;
             (Stream::Plain(tcp), first_bytes)
         }
-        Some(tls) => {
-            let tls_error = |source| ClientError::Tls {
-                server: target.authority.clone(),
-                source,
-            };
-            let name = ServerName::try_from(target.host.clone())
-                .map_err(|error| tls_error(std::io::Error::other(error)))?;
-            let stream = tls.connect(name, tcp).await.map_err(|source| {
-                if is_plain(&source) {
-                    ClientError::NoTls {
-                        server: target.authority.clone(),
-                    }
-                } else {
-                    tls_error(source)
-                }
-            })?;
-            let (tls, first_bytes) = upgrade(stream, target, direction, query).await?;
+        Stream::Tls(tls) => {
+            let (tls, first_bytes) = upgrade(*tls, target, direction, query).await?;
             (Stream::Tls(Box::new(tls)), first_bytes)
         }
     };

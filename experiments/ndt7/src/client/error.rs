@@ -64,6 +64,14 @@ pub enum ClientError {
         /// The beginning of the body of its answer.
         text: String,
     },
+    /// The server published a description that cannot be used.
+    #[error("read the policy of {server}: {reason}")]
+    Description {
+        /// The server.
+        server: String,
+        /// The fault of the answer.
+        reason: String,
+    },
     /// Connection and handshake took longer than 7 s.
     #[error("{server} did not open a test within 7 s")]
     HandshakeTimeout {
@@ -107,6 +115,23 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Returns whether no test began, so that another server may be asked.
+    pub fn is_before_test(&self) -> bool {
+        matches!(
+            self,
+            Self::NoServer
+                | Self::Server { .. }
+                | Self::Trust { .. }
+                | Self::Connect { .. }
+                | Self::Tls { .. }
+                | Self::NoTls { .. }
+                | Self::Handshake { .. }
+                | Self::Refused { .. }
+                | Self::Description { .. }
+                | Self::HandshakeTimeout { .. }
+        )
+    }
+
     /// Returns whether the server's certificate is the reason: it is not signed by a trusted one, expired, or for another name.
     pub fn is_about_certificate(&self) -> bool {
         let Self::Tls { source, .. } = self else {

@@ -21,6 +21,7 @@
 //! ```
 
 mod connect;
+mod describe;
 mod dial;
 mod error;
 mod measure;
@@ -35,6 +36,7 @@ pub use trust::Trust;
 
 use std::net::SocketAddr;
 
+use groma_manifest::Description;
 use tokio_rustls::TlsConnector;
 
 use crate::protocol::load::client_payload;
@@ -154,6 +156,13 @@ impl Client {
     /// Measures how fast we send to the server.
     pub async fn upload(&self, on_event: impl FnMut(Event) + Send) -> Result<Summary, ClientError> {
         self.run(Direction::Upload, on_event).await
+    }
+
+    /// Asks the first server for its description, with the policy that a person sees before a test. `None` from a server that
+    /// answers and publishes none.
+    pub async fn describe(&self) -> Result<Option<Description>, ClientError> {
+        let target = self.targets.first().ok_or(ClientError::NoServer)?;
+        describe::describe(target, self.tls.as_ref()).await
     }
 
     async fn run(
