@@ -26,7 +26,6 @@ mod fault;
 mod files;
 mod home;
 mod journal;
-mod json;
 mod metrics;
 mod naming;
 mod pickup;

@@ -392,14 +392,9 @@ impl Found {
         since(self.identity.mtime_s)
     }
 
-    /// Why this is not to be read: only a regular file with one name is surely the experiment's own.
+    /// Returns the reason not to read this file.
     pub(crate) fn objection(&self) -> Option<&'static str> {
-        match self.kind {
-            FileType::RegularFile if self.links == 1 => None,
-            FileType::RegularFile => Some("it has several hard links"),
-            FileType::Symlink => Some("it is a symbolic link"),
-            _ => Some("it is not a regular file"),
-        }
+        groma_gate::objection(self.kind, self.links)
     }
 }
 

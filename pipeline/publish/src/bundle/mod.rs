@@ -1,11 +1,9 @@
 //! The two forms of bundles, as pure writers: no file system, no clock.
 
 mod gz;
-mod hashed;
 mod jsonl;
 mod tgz;
 
-pub(crate) use hashed::Hashed;
 pub(crate) use jsonl::{Columns, JsonlWriter};
 pub(crate) use tgz::{Entry, TgzError, TgzWriter};
 

@@ -1,21 +1,20 @@
-//! Which claimed files may be read, and what happens to the others.
+//! Opens claimed files for reading, and refuses or postpones the others.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use groma_disk::Disk;
+use groma_gate::{Content, Gate};
 use groma_spool::FileName;
 
 use super::Sealer;
-use super::content::Content;
 use crate::events::Breach;
 use crate::tree::Found;
 use crate::{PublishError, quarantine, tree};
 
 impl Sealer<'_> {
-    /// Opens a claimed file if it is one that may be read; other things go to quarantine unread.
+    /// Opens a claimed file if it may be read. Other files go to quarantine unread.
     pub(super) fn admit(&self, file: &FileName) -> Result<Option<(File, Found)>, PublishError> {
         let failed = |operation| PublishError::io(operation, Path::new(file.as_str()));
         let Some(found) = self
@@ -27,7 +26,7 @@ impl Sealer<'_> {
             self.breach(
                 Breach::Deleted,
                 file,
-                "deleted by somebody else while it waited",
+                "deleted by another program while it waited",
             );
             self.lane.metrics.dropped();
             return Ok(None);
@@ -37,7 +36,7 @@ impl Sealer<'_> {
         }
         let opened = match self.shared.tree.open_file(&self.claimed, file.as_str()) {
             Ok(opened) => opened,
-            // It would hold up the others for ever.
+            // Otherwise it would block the other files.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return self.refuse(file, "it may not be read").map(|()| None);
             }
@@ -45,7 +44,7 @@ impl Sealer<'_> {
         };
         let found = tree::look_open(&opened).map_err(failed("look at"))?;
         if found.objection().is_some() {
-            // Between the look and the opening somebody put another thing there; the next bundle judges it.
+            // Another file got this name meanwhile; the next bundle judges it.
             self.postpone(file);
             return Ok(None);
         }
@@ -58,15 +57,15 @@ impl Sealer<'_> {
         Ok(Some((opened, found)))
     }
 
-    /// Whether a second writer has the file open, whose words would be lost with it. Where nothing can tell, the
-    /// closing that was seen counts.
+    /// Reports whether another writer has the file open, so that its bytes would be lost. If the file system cannot report
+    /// that, the close event that was seen counts.
     fn is_held_open(&self, opened: &File) -> bool {
         let probe = self.shared.config.writer_probe;
         probe.is_some_and(|has_writer| has_writer(opened.as_fd()).unwrap_or(false))
     }
 
-    /// Sends a file to quarantine that is not to be read. Whoever put it there must not be able to stop the others by
-    /// making even this fail, unless it is room that is missing: for that everything waits.
+    /// Puts a file into quarantine that must not be read. If that fails, the other files are still published, unless the
+    /// quarantine is full: then all of them wait.
     fn refuse(&self, file: &FileName, reason: &str) -> Result<(), PublishError> {
         match self.quarantine(file, None, reason) {
             Err(error) if !matches!(error, PublishError::QuarantineFull { .. }) => {
@@ -100,6 +99,13 @@ impl Sealer<'_> {
         }
     }
 
+    pub(super) fn gate(&self) -> Gate<'_> {
+        Gate {
+            schema: self.lane.datatype.schema.as_ref(),
+            max_bytes: self.shared.config.max_json_bytes,
+        }
+    }
+
     pub(super) fn quarantine(
         &self,
         file: &FileName,
@@ -121,44 +127,10 @@ impl Sealer<'_> {
             .breach(breach, &self.spool_path(file).to_string(), detail);
     }
 
-    /// Leaves a file to a later bundle because its writer is not done with it, against the contract.
+    /// Leaves a file to a later bundle because its writer still changes it, which the contract forbids.
     pub(super) fn postpone(&self, file: &FileName) {
         let detail = "changed while it was bundled; it waits for the next bundle";
         self.breach(Breach::Changed, file, detail);
         self.lane.backlog.postpone(self.date);
-    }
-}
-
-/// A reader that ends for good where it cannot read on, so that a file on a bad sector is taken for one that is too
-/// short: it waits for a later bundle instead of holding up this one.
-pub(super) struct UntilError<'a, R> {
-    reader: R,
-    disk: &'a Disk,
-    has_failed: bool,
-}
-
-impl<'a, R> UntilError<'a, R> {
-    pub(super) fn new(reader: R, disk: &'a Disk) -> UntilError<'a, R> {
-        UntilError {
-            reader,
-            disk,
-            has_failed: false,
-        }
-    }
-}
-
-impl<R: Read> Read for UntilError<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.has_failed {
-            return Ok(0);
-        }
-        match self.disk.reading().and_then(|()| self.reader.read(buffer)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                tracing::error!(%error, "could not read on in a claimed file");
-                self.has_failed = true;
-                Ok(0)
-            }
-            result => result,
-        }
     }
 }

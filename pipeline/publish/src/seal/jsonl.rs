@@ -3,16 +3,15 @@
 use std::io;
 use std::path::Path;
 
+use groma_gate::{Content, Extent, Judged};
 use groma_spool::FileName;
 use jiff::Timestamp;
 
-use super::content::{Content, Judged};
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
 use crate::PublishError;
 use crate::bundle::{Columns, JsonlWriter};
 use crate::journal::Member;
-use crate::json::Extent;
 use crate::tree::Found;
 
 impl Sealer<'_> {
@@ -56,7 +55,7 @@ impl Sealer<'_> {
                 is_same = content.copy_line(&judged, extent, &kept, line)?;
                 Ok(())
             });
-            // Of a file that others write to, half a line may stand there now.
+            // If another program writes to the file, the line may be incomplete.
             if !self.unchanged(&opened, &found)? || !is_same {
                 return Ok(Err(Changed(file.clone())));
             }
@@ -79,8 +78,7 @@ impl Sealer<'_> {
         Ok(Ok((objects, members)))
     }
 
-    /// Reads a file for the first time; `None` if it is not to be published, and now in quarantine, or is still changing,
-    /// and postponed.
+    /// Reads a file for the first time. Returns `None` if it was put into quarantine, or postponed because it is changing.
     fn judge(
         &self,
         file: &FileName,
@@ -96,7 +94,7 @@ impl Sealer<'_> {
                 .map(|()| None);
         }
         let judged = content
-            .judge(self.lane.datatype.schema.as_ref(), limit, kept)
+            .judge(self.gate(), kept)
             .map_err(PublishError::io("read", Path::new(file.as_str())))?;
         if judged.size_bytes != found.identity.size_bytes || !self.unchanged(content.file, found)? {
             self.postpone(file);

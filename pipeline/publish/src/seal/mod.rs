@@ -1,7 +1,6 @@
 //! Sealing: from claimed files to a bundle whose bytes and journal are durable.
 
 mod admit;
-mod content;
 mod jsonl;
 mod output;
 mod tgz;

@@ -4,9 +4,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use groma_disk::{Disk, Entry, Taken, WritableFile};
+use groma_gate::Hashed;
 
 use crate::PublishError;
-use crate::bundle::Hashed;
 use crate::journal::Object;
 
 /// A body that is being written.

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Seek as _;
 use std::path::Path;
 
+use groma_gate::{Gate, UntilError};
 use groma_spool::FileName;
 
-use super::admit::UntilError;
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
 use crate::PublishError;
@@ -76,8 +76,8 @@ impl Sealer<'_> {
         Ok(Ok((vec![close(out, &names[0], BODY, &path)?], members)))
     }
 
-    /// Why a file is not for the archive: it is larger than any should be, or its name and a schema say that it is JSON
-    /// and it is not.
+    /// Returns the reason not to archive a file: it is too large, or it should be JSON by its name and the datatype's schema and is
+    /// not.
     fn objection_to(
         &self,
         file: &FileName,
@@ -95,9 +95,13 @@ impl Sealer<'_> {
         if self.lane.datatype.schema.is_none() || text_name.strip_suffix(".json").is_none() {
             return Ok(Ok(None));
         }
+        let gate = Gate {
+            schema: None,
+            ..self.gate()
+        };
         let judged = self
             .content(file, opened, found)
-            .judge(None, config.max_json_bytes, kept)
+            .judge(gate, kept)
             .map_err(PublishError::io("read", Path::new(name)))?;
         let mut opened = opened;
         opened

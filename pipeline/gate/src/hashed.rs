@@ -1,20 +1,21 @@
-//! Counting and hashing what passes.
+//! A reader or writer that counts and hashes its bytes.
 
 use std::io::{self, Read, Write};
 
 use groma_archive::hex;
 use sha2::{Digest, Sha256};
 
-/// A reader or writer that knows how much went through it and its SHA-256.
+/// A reader or writer that counts and hashes the bytes that pass through it.
 #[derive(Debug)]
-pub(crate) struct Hashed<T> {
+pub struct Hashed<T> {
     inner: T,
     hasher: Sha256,
     size_bytes: u64,
 }
 
 impl<T> Hashed<T> {
-    pub(crate) fn new(inner: T) -> Hashed<T> {
+    /// Wraps a reader or writer.
+    pub fn new(inner: T) -> Hashed<T> {
         Hashed {
             inner,
             hasher: Sha256::new(),
@@ -22,8 +23,8 @@ impl<T> Hashed<T> {
         }
     }
 
-    /// What was wrapped, its size in bytes and its SHA-256 in hex.
-    pub(crate) fn into_parts(self) -> (T, u64, String) {
+    /// Returns the wrapped value, the number of bytes, and their SHA-256 in hexadecimal.
+    pub fn into_parts(self) -> (T, u64, String) {
         (self.inner, self.size_bytes, hex(&self.hasher.finalize()))
     }
 

@@ -1,37 +1,41 @@
-//! The content of a claimed JSON file: read once to be judged, and once more to be bundled.
+//! The content of a JSON file: read once for the verdict, and once more for the bundle.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 
 use flate2::bufread::MultiGzDecoder;
 use groma_disk::Disk;
-use groma_schema::Schema;
 
-use super::admit::UntilError;
-use crate::bundle::Hashed;
 use crate::json::{self, Extent};
+use crate::{Gate, Hashed, UntilError};
 
-/// Up to here a text is kept in memory between the two readings; most results are far smaller.
+/// A text of up to this size is kept in memory between the two readings. Most results are much smaller.
 const KEPT_BYTES: u64 = 1024 * 1024;
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// What the first reading of a file found.
-pub(super) struct Judged {
-    /// Where its value stands, or the reason for the quarantine.
-    pub(super) verdict: Result<Extent, String>,
-    /// How much could be read of it.
-    pub(super) size_bytes: u64,
-    /// SHA-256 of that, in hex.
-    pub(super) sha256: String,
+/// The result of the first reading of a file.
+#[derive(Debug)]
+pub struct Judged {
+    /// The position of its value, or the reason for the refusal.
+    pub verdict: Result<Extent, String>,
+    /// The number of bytes that were read.
+    pub size_bytes: u64,
+    /// SHA-256 of these bytes, in hexadecimal.
+    pub sha256: String,
     is_kept: bool,
 }
 
-/// A claimed file, whose text may be gzip.
-pub(super) struct Content<'a> {
-    pub(super) file: &'a File,
-    pub(super) size_bytes: u64,
-    pub(super) is_packed: bool,
-    pub(super) disk: &'a Disk,
+/// A file, whose text may be gzip.
+#[derive(Debug)]
+pub struct Content<'a> {
+    /// The open file.
+    pub file: &'a File,
+    /// Its size when it was opened.
+    pub size_bytes: u64,
+    /// Whether it is gzip.
+    pub is_packed: bool,
+    /// The disk with the file.
+    pub disk: &'a Disk,
 }
 
 impl<'a> Content<'a> {
@@ -39,21 +43,14 @@ impl<'a> Content<'a> {
         Hashed::new(UntilError::new(self.file, self.disk).take(self.size_bytes))
     }
 
-    /// Reads the file to its end. `kept` takes its text if that is not long, and keeps its room for the next.
-    pub(super) fn judge(
-        &self,
-        schema: Option<&Schema>,
-        max_bytes: u64,
-        kept: &mut Vec<u8>,
-    ) -> io::Result<Judged> {
+    /// Reads the file to its end and judges it. `kept` receives its text if that is short; its capacity serves the next file.
+    pub fn judge(&self, gate: Gate<'_>, kept: &mut Vec<u8>) -> io::Result<Judged> {
         kept.clear();
         let mut bytes = self.bytes();
         let mut read =
             |mut text: Box<dyn Read + '_>| match (&mut text).take(KEPT_BYTES).read_to_end(kept) {
-                Ok(read) if (read as u64) < KEPT_BYTES => {
-                    (json::inspect_slice(kept, schema, max_bytes), true)
-                }
-                Ok(_) => (json::inspect(kept.chain(text), schema, max_bytes), false),
+                Ok(read) if (read as u64) < KEPT_BYTES => (json::inspect_slice(kept, gate), true),
+                Ok(_) => (json::inspect(kept.chain(text), gate), false),
                 Err(error) => (Err(format!("it is not gzip: {error}")), false),
             };
         let (verdict, is_kept) = if self.is_packed {
@@ -62,7 +59,7 @@ impl<'a> Content<'a> {
         } else {
             read(Box::new(&mut bytes))
         };
-        // What the verdict did not need counts as well: a file that is cut short is not judged at all.
+        // The checksum includes bytes that the verdict did not need.
         io::copy(&mut bytes, &mut io::sink())?;
         let (_, size_bytes, sha256) = bytes.into_parts();
         Ok(Judged {
@@ -73,8 +70,8 @@ impl<'a> Content<'a> {
         })
     }
 
-    /// Writes the value as one line. False if the file has other bytes than when it was judged.
-    pub(super) fn copy_line(
+    /// Writes the value as one line. Returns `false` if the file no longer has the bytes that were judged.
+    pub fn copy_line(
         &self,
         judged: &Judged,
         extent: Extent,
