@@ -4,31 +4,12 @@
 pub mod bigquery;
 pub mod mount;
 pub mod proxy;
+mod skip;
 pub mod stores;
 
 use std::path::{Path, PathBuf};
 
-/// Says why a test is skipped. Where nothing may be skipped
-/// (`GROMA_REQUIRE_ALL=1`, as in CI) that is a failure.
-///
-/// # Panics
-///
-/// If `GROMA_REQUIRE_ALL` is set.
-pub fn skip(reason: &str) {
-    assert!(
-        std::env::var_os("GROMA_REQUIRE_ALL").is_none(),
-        "nothing may be skipped here, but: {reason}"
-    );
-    say(reason);
-}
-
-#[allow(
-    clippy::print_stdout,
-    reason = "a skipped test must be seen in the runner's output"
-)]
-fn say(reason: &str) {
-    println!("skipped: {reason}");
-}
+pub use skip::{skip, take_skipped};
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {
@@ -37,9 +18,9 @@ pub fn workspace() -> &'static Path {
         .expect("this crate stands one folder below the workspace")
 }
 
-/// Real measurements: `GROMA_TEST_DATA`, else `../shared/data` beside the
-/// workspace. `None`, after saying so, where there are none. They do not come
-/// with the sources, so only a folder that was named must be there.
+/// The folder of real measurements: `GROMA_TEST_DATA`, else `../shared/data` beside the
+/// workspace. Without one it skips the test and returns `None`. They do not come
+/// with the sources, so only a folder that was named must exist.
 pub fn real_data() -> Option<PathBuf> {
     let named = std::env::var_os("GROMA_TEST_DATA").map(PathBuf::from);
     let is_named = named.is_some();
@@ -54,7 +35,7 @@ pub fn real_data() -> Option<PathBuf> {
     if is_named {
         skip(&reason);
     } else {
-        say(&reason);
+        skip::record(&reason);
     }
     None
 }

@@ -1,0 +1,1 @@
+//! Nothing: the package has one test, which runs after those of all other packages.
