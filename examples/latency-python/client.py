@@ -1,6 +1,8 @@
 """The client of the latency experiment: echoes the server's probes and prints the round-trip times.
 
-    python3 client.py 127.0.0.1 --port 8421 --accept-policy 1
+    python3 client.py 127.0.0.1
+
+It shows the policy of the server and asks for consent first.
 """
 
 import argparse
@@ -8,6 +10,7 @@ import json
 import socket
 import sys
 import time
+import urllib.request
 
 HELLO_BYTES = 512
 
@@ -17,12 +20,14 @@ def main():
     parser.add_argument("host", help="the server's name or address")
     parser.add_argument("--port", type=int, default=8421, help="the server's UDP port (8421)")
     parser.add_argument("--probes", type=int, default=50, help="the number of probes, 1 to 1000 (50)")
-    parser.add_argument("--accept-policy", metavar="VERSION", help="the version of the server's policy that you accept")
+    parser.add_argument("--policy-port", type=int, default=8422, help="the TCP port of the server's policy (8422)")
+    parser.add_argument("--accept-policy", metavar="VERSION", help="accept this version of the policy without a question")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
     if not 1 <= options.probes <= 1000:
         parser.error("--probes: 1 to 1000")
     try:
+        options.accept_policy = options.accept_policy or consent(options)
         result = measure(options)
     except OSError as error:
         sys.exit(f"cannot measure to {options.host} port {options.port}: {error}")
@@ -34,6 +39,21 @@ def main():
               f"{lost:.0f} % lost, UUID {result['UUID']}")
     else:
         sys.exit("no echo arrived at the server")
+
+
+def consent(options):
+    """Shows the policy of the server and returns its version, or exits without consent."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{host}:{options.policy_port}/.well-known/groma/experiment.json"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        policy = json.loads(answer.read(256 * 1024))["policy"]
+    # The text comes from the server: a terminal must not interpret its control characters.
+    text = "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in policy["text"])
+    print(f"{text}\nPolicy: {policy['url']!r}, version {policy['version']!r}", file=sys.stderr)
+    print("Measure under this policy? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        sys.exit("no consent, so nothing was measured")
+    return policy["version"]
 
 
 def measure(options):

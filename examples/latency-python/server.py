@@ -50,8 +50,10 @@ def main():
 
 
 def listen(port):
-    """Returns a UDP socket that takes IPv4 and IPv6, or IPv4 alone where the machine has no IPv6."""
-    for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+    """Returns a UDP socket on the address of GROMA_LISTEN: by default all of IPv6 and IPv4, or IPv4 where IPv6 is missing."""
+    wanted = os.environ.get("GROMA_LISTEN", "::")
+    for address in dict.fromkeys((wanted, "0.0.0.0" if wanted == "::" else wanted)):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             listener = socket.socket(family, socket.SOCK_DGRAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,7 +2,8 @@
 
 Copy this file beside your server. The manifest describes the experiment; `groma up --experiment DIR` describes the
 installation by environment variables: GROMA_MANIFEST, GROMA_DATADIR, GROMA_UUID_PREFIX_FILE, GROMA_EVENT_SOCKET,
-GROMA_POLICY_VERSION, GROMA_REQUIRE_POLICY, GROMA_MAX_TESTS, GROMA_ADMIN_ADDRESS and one GROMA_PORT_<SERVICE> per port.
+GROMA_POLICY_VERSION, GROMA_REQUIRE_POLICY, GROMA_MAX_TESTS, GROMA_ADMIN_ADDRESS, GROMA_LISTEN and one GROMA_PORT_<NAME>
+per port. People see the policy of the server at `/.well-known/groma/experiment.json` of the port `policy`, if there is one.
 
 A server admits each test, names its connection, and finishes it with a result:
 
@@ -27,6 +28,7 @@ import ctypes
 import datetime
 import errno
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -59,13 +61,9 @@ class Error(Exception):
 class Refused(Exception):
     """A test is not admitted. `reason` is one of `Refused.REASONS`."""
 
-    REASONS = {
-        "draining": "the server has stopped",
-        "policy": "the policy_version of this server was not sent as accepted",
-        "busy": "the most tests that are allowed are running",
-        "disk_full": "the disk is full",
-        "spool_failed": "results cannot be written into the spool",
-    }
+    REASONS = {"draining": "the server has stopped", "busy": "the most tests that are allowed are running",
+               "policy": "the policy_version of this server was not sent as accepted",
+               "disk_full": "the disk is full", "spool_failed": "results cannot be written into the spool"}
 
     def __init__(self, reason):
         super().__init__(self.REASONS[reason])
@@ -444,8 +442,7 @@ class Announcer:
     def announce(self, uuid, test_id, policy_version):
         """Announces a connection. Returns its number for `ended`."""
         now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
-        line = {"Event": 2, "Timestamp": now, "UUID": uuid, "ID": None}
-        line |= {"TestID": test_id, "PolicyVersion": policy_version}
+        line = dict(Event=2, Timestamp=now, UUID=uuid, ID=None, TestID=test_id, PolicyVersion=policy_version)
         with self._lock:
             if len(self._lines) >= self.MOST:
                 ended = (number for number, (_, end) in self._lines.items() if end)
@@ -459,9 +456,8 @@ class Announcer:
 
     def ended(self, number):
         """Records that the test of an announcement has ended."""
-        with self._lock:
-            if number in self._lines:
-                self._lines[number][1] = time.monotonic()
+        with self._lock, contextlib.suppress(KeyError):
+            self._lines[number][1] = time.monotonic()
 
     def close(self):
         """Sends the remaining announcements, for a second at most, and ends the thread."""
@@ -548,7 +544,7 @@ class _Metrics:
         self._durations, self._seconds = [0] * (len(self.BUCKETS) + 1), 0.0
         dropped = ["key", "value", "length", "duplicate", "count", "policy"]
         families = {
-            "tests": ("Tests that ended", "result", [*manifest.results, "aborted", "undeclared"]),
+            "tests": ("Tests that ended", "result", [*manifest.results, "aborted"]),
             "errors": ("Operations that failed", "operation", ["write_result", "socket_cookie"]),
             "refusals": ("Tests that were not admitted", "reason", Refused.REASONS),
             "metadata_dropped": ("Pairs of client metadata that the manifest does not allow", "reason", dropped),
@@ -564,8 +560,7 @@ class _Metrics:
 
     def test_ended(self, result, seconds):
         if result not in self.results and result != "aborted":
-            log.warning("the manifest declares no result %r", result)
-            result = "undeclared"
+            raise Error(f"the manifest declares no result {result!r}; add it to `results`")
         self.add("tests", result)
         with self._lock:
             self._durations[bisect.bisect_left(self.BUCKETS, seconds)] += 1
@@ -628,6 +623,10 @@ class Experiment:
         )
         if environment.get("GROMA_ADMIN_ADDRESS"):
             experiment.serve_admin(environment["GROMA_ADMIN_ADDRESS"])
+        if environment.get("GROMA_PORT_POLICY") and environment.get("GROMA_DESCRIPTION_FILE"):
+            text = Path(environment["GROMA_DESCRIPTION_FILE"]).read_text()
+            address = f"{environment.get('GROMA_LISTEN') or '0.0.0.0'}:{environment['GROMA_PORT_POLICY']}"
+            _serve(address, {"/.well-known/groma/experiment.json": lambda: (200, text)})
         return experiment
 
     def admit(self, query=()):
@@ -656,7 +655,7 @@ class Experiment:
         except Refused:
             self._left()
             raise
-        client = self.manifest.client_metadata(pairs, lambda reason: self.metrics.add("metadata_dropped", reason))
+        client = self.manifest.client_metadata(pairs, functools.partial(self.metrics.add, "metadata_dropped"))
         if sent is not None and not accepted:
             self.metrics.add("metadata_dropped", "policy")
         policy = self.manifest.policy_version if accepted else "not-sent"
@@ -673,18 +672,17 @@ class Experiment:
         self._draining = True
         with self._lock:
             ended = self._lock.wait_for(lambda: self._active == 0, seconds)
-        self.announcer and self.announcer.close()
+        if self.announcer:
+            self.announcer.close()
         return ended
 
     def metrics_text(self):
         """Returns the metrics of the experiment in the Prometheus text format."""
         fault = self.spool.refusal()
-        gauges = {
-            "active_tests": ("Running tests, until their result is written", self._active),
-            "saturation_ratio": ("Share of the tests that may run at one time", self._active / self.max_tests),
-            "disk_full": ("Whether tests are refused because the disk is full", fault == "disk_full"),
-            "spool_failed": ("Whether tests are refused because a write failed", fault == "spool_failed"),
-        }
+        gauges = {"active_tests": ("Running tests, until their result is written", self._active),
+                  "saturation_ratio": ("Share of the tests that may run at one time", self._active / self.max_tests),
+                  "disk_full": ("Whether tests are refused because the disk is full", fault == "disk_full"),
+                  "spool_failed": ("Whether tests are refused because a write failed", fault == "spool_failed")}
         if link := self.announcer:
             gauges["recorder_connected"] = ("Whether the connection recorder hears of admitted tests", link.connected)
             gauges["announcements_dropped"] = ("Admitted connections that were never announced", link.dropped)
@@ -692,35 +690,37 @@ class Experiment:
 
     def serve_admin(self, address):
         """Serves /metrics, /health and /ready from a thread. Returns the (host, port) that was bound."""
-        experiment = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 10
-
-            def do_GET(self):
-                fault = "draining" if experiment._draining else experiment.spool.refusal()
-                code, text = {
-                    "/metrics": (200, experiment.metrics_text()),
-                    "/health": (200, "ok\n"),
-                    "/ready": (503, f"{Refused.REASONS[fault]}\n") if fault else (200, "ready\n"),
-                }.get(self.path, (404, "not found: /metrics, /health, /ready\n"))
-                self.send_response(code)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *arguments):
-                log.debug("admin: %s", arguments[0] % arguments[1:])
-
-        host, _, port = address.rpartition(":")
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
-        threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
-        return server.server_address[:2]
+        def ready():
+            fault = "draining" if self._draining else self.spool.refusal()
+            return (503, f"{Refused.REASONS[fault]}\n") if fault else (200, "ready\n")
+        metrics, health = lambda: (200, self.metrics_text()), lambda: (200, "ok\n")
+        return _serve(address, {"/metrics": metrics, "/health": health, "/ready": ready})
 
     def _left(self):
         with self._lock:
             self._active -= 1
             self._lock.notify_all()
+
+
+def _serve(address, pages):
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self):
+            code, text = pages.get(self.path, lambda: (404, "not found\n"))()
+            kind = "application/json" if text.startswith("{") else "text/plain; version=0.0.4; charset=utf-8"
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *arguments):
+            log.debug("http: %s", arguments[0] % arguments[1:])
+
+    host, _, port = address.rpartition(":")
+    server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server.server_address[:2]
 
 
 class Test:
@@ -749,7 +749,7 @@ class Test:
         return uuid
 
     def bytes(self, sent, received):
-        """Adds measured bytes to the metrics: those since the last call."""
+        """Adds bytes that were measured since the last call to the metrics."""
         self._experiment.metrics.add("bytes", "sent", sent)
         self._experiment.metrics.add("bytes", "received", received)
 
@@ -761,8 +761,9 @@ class Test:
         """
         if self._ended:
             raise RuntimeError("this test was finished before")
-        experiment, self._ended = self._experiment, True
+        experiment = self._experiment
         experiment.metrics.test_ended(outcome, time.monotonic() - self._began)
+        self._ended = True
         try:
             if result is None:
                 return None
@@ -796,5 +797,4 @@ class Test:
         return self
 
     def __exit__(self, *_):
-        if not self._ended:
-            self.finish("aborted")
+        self._ended or self.finish("aborted")

@@ -8,10 +8,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use groma_manifest::{Manifest, ManifestError};
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use groma_manifest::{DESCRIPTION_PATH, Manifest, ManifestError};
 use groma_service::{
-    Build, Lifecycle, LogFormat, LogLevelError, init_logging, install_signal_handlers, listen_tcp,
-    register_process_metrics, serve_admin, until_signal,
+    Build, HttpLimits, Lifecycle, LogFormat, LogLevelError, Phase, init_logging,
+    install_signal_handlers, listen_tcp, register_process_metrics, serve_admin, serve_http,
+    until_signal,
 };
 use groma_uuid::{Prefix, PrefixError};
 use prometheus_client::registry::Registry;
@@ -19,6 +23,16 @@ use tokio::runtime::Runtime;
 
 use crate::{Experiment, Settings, SetupError};
 
+/// The port of the manifest on which people find the policy of the server.
+const POLICY_PORT: &str = "policy";
+const POLICY_LIMITS: HttpLimits = HttpLimits {
+    connections: 64,
+    connections_per_client: 8,
+    request_time: Duration::from_secs(10),
+    body_bytes: 0,
+    connection_time: Duration::from_secs(30),
+    keep_alive: false,
+};
 const MAX_TESTS: usize = 64;
 /// How often the end looks for running tests.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,6 +53,7 @@ const GRACE: Duration = Duration::from_mins(10);
 /// | `GROMA_POLICY_VERSION`, `GROMA_POLICY_FILE` | the policy of this server, with the parts of sidecars and operator; optional |
 /// | `GROMA_REQUIRE_POLICY` | `1`: refuse tests of people who did not accept the policy; optional |
 /// | `GROMA_MAX_TESTS` | the most tests at one time; by default 64 |
+/// | `GROMA_DESCRIPTION_FILE` | the description to publish on the TCP port `policy`, if the manifest has it; optional |
 /// | `GROMA_LISTEN` | the address to listen on; by default all |
 /// | `GROMA_PORT_<NAME>` | the number of a port of the manifest; by default that of the manifest |
 /// | `GROMA_ADMIN_ADDRESS` | the address and port of `/metrics`, `/health` and `/ready`; optional |
@@ -121,18 +136,44 @@ impl Host {
             };
             register_process_metrics(&mut registry, &lifecycle, build);
             let _inside = runtime.enter();
-            let listener = listen_tcp(address).and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                tokio::net::TcpListener::from_std(listener)
-            });
+            let listener = listen_tcp(address).and_then(into_tokio);
             let listener = listener.map_err(io_error("listen on", &address))?;
             runtime.spawn(serve_admin(listener, registry, lifecycle.clone()));
         }
-        Ok(Self {
+        let host = Self {
             experiment,
             lifecycle,
             runtime,
-        })
+        };
+        host.publish_policy()?;
+        Ok(host)
+    }
+
+    /// Serves the description of the experiment, with the policy, if the manifest has a port for it.
+    fn publish_policy(&self) -> Result<(), HostError> {
+        let listener = match self.listen(POLICY_PORT) {
+            Err(HostError::Port(_)) => return Ok(()),
+            listener => listener?,
+        };
+        let description = match env::var_os("GROMA_DESCRIPTION_FILE") {
+            Some(file) => {
+                let file = Path::new(&file);
+                fs::read_to_string(file).map_err(io_error("read", &file.display()))?
+            }
+            None => self.experiment.description().to_owned(),
+        };
+        let _inside = self.runtime.enter();
+        let listener = into_tokio(listener).map_err(io_error("listen on", &POLICY_PORT))?;
+        let page = get(move || async move { ([(CONTENT_TYPE, "application/json")], description) });
+        let app = Router::new().route(DESCRIPTION_PATH, page);
+        let lifecycle = self.lifecycle.clone();
+        self.runtime.spawn(async move {
+            let stopped = async {
+                lifecycle.reached(Phase::Stopped).await;
+            };
+            serve_http(listener, app, POLICY_LIMITS, stopped).await;
+        });
+        Ok(())
     }
 
     /// The experiment.
@@ -238,6 +279,12 @@ fn parsed<T: std::str::FromStr>(variable: &str) -> Result<Option<T>, HostError> 
             value,
         }),
     }
+}
+
+/// Inside a runtime.
+fn into_tokio(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }
 
 fn io_error<T: ToString>(

@@ -214,6 +214,33 @@ class Tests(Lab):
         self.assertEqual(get("/other"), 404)
 
 
+    def test_only_results_of_the_manifest_can_be_recorded(self):
+        experiment = self.experiment()
+        with self.assertRaisesRegex(groma.Error, "no result 'oops'"), experiment.admit() as test:
+            test.finish("oops", {})
+        self.assertIn('{experiment="echo",result="aborted"} 1', experiment.metrics_text())
+        self.assertEqual(self.files("echo/**/*"), [])
+
+    def test_the_environment_describes_the_installation_and_the_policy_is_public(self):
+        (self.dir / "prefix").write_text("host_1\n")
+        (self.dir / "description.json").write_text('{"policy": {"version": "2-tcpinfo1"}}')
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        experiment = groma.Experiment.from_environment({
+            "GROMA_MANIFEST": str(self.dir / "experiment.toml"), "GROMA_DATADIR": str(self.dir / "spool/echo"),
+            "GROMA_UUID_PREFIX_FILE": str(self.dir / "prefix"), "GROMA_POLICY_VERSION": "2-tcpinfo1",
+            "GROMA_REQUIRE_POLICY": "1", "GROMA_DESCRIPTION_FILE": str(self.dir / "description.json"),
+            "GROMA_LISTEN": "127.0.0.1", "GROMA_PORT_POLICY": str(port)})
+        url = f"http://127.0.0.1:{port}/.well-known/groma/experiment.json"
+        version = json.load(urllib.request.urlopen(url, timeout=10))["policy"]["version"]
+        with self.assertRaises(groma.Refused):
+            experiment.admit({"policy_version": "2"})
+        with experiment.admit({"policy_version": version}) as test:
+            self.assertEqual(test.server_metadata[0]["Value"], "2-tcpinfo1")
+        with self.assertRaisesRegex(groma.Error, "GROMA_DATADIR is not set"):
+            groma.Experiment.from_environment({})
+
+
 class Announcements(Lab):
     def setUp(self):
         super().setUp()
