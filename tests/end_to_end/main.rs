@@ -2,6 +2,7 @@
 //! that must hold.
 
 mod addresses;
+mod admin;
 mod browser;
 mod client;
 mod commands;
@@ -16,6 +17,7 @@ mod publish;
 mod python_sdk;
 mod readers;
 mod signals;
+mod stages;
 mod stored;
 mod streams;
 mod unadmitted;

@@ -17,7 +17,7 @@ use crate::stored;
 const HOST: &str = "mlab2-lga03.mlab-oti.measurement-lab.org";
 
 /// Where a part serves its metrics, from its log.
-fn admin_of(log: &Path) -> String {
+pub(crate) fn admin_of(log: &Path) -> String {
     wait_for("the admin port", PATIENCE, || {
         let text = fs::read_to_string(log).unwrap();
         let line = text

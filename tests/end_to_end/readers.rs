@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::drain::uuid_of;
 use crate::groma::{groma, run, told, wait_for};
-use crate::lab::PATIENCE;
+use crate::lab::{Lab, PATIENCE, measure};
 use crate::parts::Part;
 use crate::stored;
 
@@ -155,5 +156,22 @@ fn both_forms_are_read_alike_by_python_and_by_the_loader() {
         assert_eq!(read_by_python(&archive), written, "{form}");
         let rows = read_by_the_loader(&archive, &schema, &path("lake"));
         assert_eq!(rows, written, "{form}");
+    }
+}
+
+#[test]
+fn version_and_commit_of_a_row_do_not_depend_on_the_form() {
+    let archivers = ["tgz", "jsonl"].map(|form| {
+        let temporary = tempfile::tempdir().unwrap();
+        let flags = ["--form", form];
+        let lab = Lab::start_with(&temporary.path().join("lab"), "1s", &flags);
+        let uuid = uuid_of(&measure(lab.address("ws"), "download"));
+        lab.row_of(&uuid)["archiver"].clone()
+    });
+    for field in ["Version", "GitCommit"] {
+        let [tgz, jsonl] = archivers.each_ref().map(|archiver| &archiver[field]);
+        assert_eq!(tgz, jsonl, "{field}");
+        let text = tgz.as_str().unwrap_or_default();
+        assert!(!text.is_empty(), "{field} is missing in {archivers:?}");
     }
 }

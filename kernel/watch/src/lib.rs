@@ -131,6 +131,9 @@ impl TreeWatch {
 
     /// Waits for a change or until `timeout` has passed, and returns all changes
     /// since the last call, oldest first.
+    ///
+    /// A root that was removed and created again is watched, and reported as a rescan; one
+    /// that was removed only is an error.
     pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Change>, WatchError> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -191,7 +194,15 @@ impl TreeWatch {
             return Ok(());
         }
         if mask.contains(EventMask::IGNORED) {
-            self.directories.remove(wd);
+            if self
+                .directories
+                .remove(wd)
+                .is_some_and(|dir| dir == self.root)
+            {
+                // Somebody removed the root. A new one may have files already.
+                self.watch_all()?;
+                self.found.push(Change::Rescan);
+            }
             return Ok(());
         }
         let (Some(dir), Some(name)) = (self.directories.get(wd), name) else {

@@ -82,6 +82,23 @@ fn a_missing_root_is_an_error() {
 }
 
 #[test]
+fn a_root_that_is_removed_is_an_error_and_a_new_one_in_its_place_a_rescan() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let mut tree = TreeWatch::new(&root).unwrap();
+    fs::remove_dir(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a"), "x").unwrap();
+    assert!(all(&mut tree).contains(&Change::Rescan));
+    fs::write(root.join("b"), "x").unwrap();
+    assert!(files(&all(&mut tree)).contains(&root.join("b")));
+    fs::remove_dir_all(&root).unwrap();
+    let ended = tree.wait(std::time::Duration::from_secs(10));
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+#[test]
 fn an_overflowing_queue_is_told_as_a_rescan() {
     let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
         .unwrap()

@@ -189,7 +189,7 @@ fn other_bytes_of_the_same_size_are_found_by_the_time_of_the_object() {
     let path = load(&lab, &name).path;
     let before = fs::read(&path).unwrap();
     let object = lab.store.root().join(&name);
-    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    let later = std::time::SystemTime::now() + Duration::from_mins(1);
     let touch = || {
         File::options()
             .write(true)

@@ -88,6 +88,8 @@ impl Lab {
         config.organization = Some("lab".to_owned());
         config.flush_age = Duration::ZERO;
         config.settle = Duration::ZERO;
+        // A slow file system must not leave files for the next start.
+        config.grace = Duration::from_mins(10);
         config.retry_max = Duration::from_millis(20);
         config.metadata = vec![("MLAB.server.name".to_owned(), "mlab1-lga01".to_owned())];
         config.version = "v0".into();
