@@ -2,7 +2,7 @@
 # sql.sh CACHE GROMA: tests of the optional SQL package and of other engines, when their code or this script changed.
 set -euo pipefail
 cache=$1 groma=$2
-hash=$(cat .ci/sql.sh $(git ls-files sql service docs/engines.md) | sha256sum)
+hash=$(cat .ci/sql.sh $(git ls-files sql service contracts kernel docs/engines.md) | sha256sum)
 stamp=$cache/sql-tested
 if [[ $(cat "$stamp" 2>/dev/null) == "$hash" ]]; then
     echo "as tested before"

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod crates;
+mod dependencies;
 mod docs;
 mod files;
 mod vectors;
