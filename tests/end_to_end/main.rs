@@ -12,6 +12,7 @@ mod drain;
 mod groma;
 mod kill;
 mod lab;
+mod msak;
 mod parts;
 mod publish;
 mod python_sdk;
