@@ -1,4 +1,4 @@
-//! See `groma_load::fuzz::pcap`.
+//! See `groma_mlab::fuzz::pcap`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_load::fuzz::pcap(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_mlab::fuzz::pcap(data));

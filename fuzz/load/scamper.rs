@@ -1,4 +1,4 @@
-//! See `groma_load::fuzz::scamper`.
+//! See `groma_mlab::fuzz::scamper`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_load::fuzz::scamper(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_mlab::fuzz::scamper(data));

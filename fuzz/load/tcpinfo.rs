@@ -1,4 +1,4 @@
-//! See `groma_load::fuzz::tcpinfo`.
+//! See `groma_mlab::fuzz::tcpinfo`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_load::fuzz::tcpinfo(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| groma_mlab::fuzz::tcpinfo(data));

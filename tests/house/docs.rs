@@ -7,13 +7,10 @@ use groma_tests::workspace;
 #[test]
 fn every_rule_of_the_loader_stands_in_the_format_reference() {
     let formats = fs::read_to_string(workspace().join("docs/formats.md")).unwrap();
-    let rules = workspace().join("pipeline/load/src/datatype");
-    let names = rule_names(&rules);
-    assert!(
-        names.len() >= 8,
-        "only {names:?} were found in {}",
-        rules.display()
-    );
+    let rules =
+        ["pipeline/mlab/src", "pipeline/load/src/datatype"].map(|dir| workspace().join(dir));
+    let names: Vec<String> = rules.iter().flat_map(|dir| rule_names(dir)).collect();
+    assert!(names.len() >= 8, "only {names:?} were found in {rules:?}");
     for name in names {
         assert!(
             formats.contains(&format!("`{name}`")),

@@ -12,7 +12,8 @@ use arrow_array::{Array as _, ArrayRef, ListArray, RecordBatch, StringArray, Str
 use arrow_schema::DataType;
 use groma_archive::{LocalStore, Store as _};
 use groma_lake::{Settings, seal};
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -39,7 +40,7 @@ pub(crate) fn template(data: &Path, dir: &Path) -> anyhow::Result<RecordBatch> {
     let name = format!("ndt/ndt7/2020/03/18/{OBJECT}");
     archive.put_new(&name, &data.join("archives").join(OBJECT))?;
     let schema = Schema::parse(SCHEMA).context("read the schema of ndt7")?;
-    let datatype = LoadDatatype::new("ndt".parse()?, "ndt7".parse()?, schema);
+    let datatype = load_datatype("ndt".parse()?, "ndt7".parse()?, schema);
     let lake = Lake::new(dir.join("template"));
     let loaded = Loader::new(Arc::new(archive), lake, vec![datatype]).load_object(&name, None)?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&loaded.path)?)?;

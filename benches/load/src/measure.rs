@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use groma_archive::LocalStore;
 use groma_load::{Lake, LoadDatatype, Loaded, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 
 use crate::bare::{self, Steps};
@@ -54,7 +55,7 @@ pub(crate) fn row(
         "ndt7" => NDT7,
         other => groma_schema::datatype(other).context("a datatype with a schema")?,
     };
-    let datatype = LoadDatatype::new(experiment, datatype, Schema::parse(schema)?);
+    let datatype = load_datatype(experiment, datatype, Schema::parse(schema)?);
     let is_json = datatype.datatype.as_str() != "pcap";
     let lake_dir = dir.join("lake");
     let (mut load, mut bare, mut clock, mut rounds, mut peak) =

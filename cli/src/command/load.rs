@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use groma_compose::loaded_datatypes;
 use groma_lake_store::LakeStore;
 use groma_load::{Lake, LoadDatatype, Loader, Object};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 use groma_service::{Lifecycle, RestartPolicy, parse_duration, supervise};
 use groma_spool::Name;
@@ -370,7 +371,7 @@ fn datatypes(args: &Args, names: &[String]) -> anyhow::Result<Vec<LoadDatatype>>
     let mut add = |experiment: Name, datatype: Name, schema: Schema| {
         let known = |of: &LoadDatatype| of.experiment == experiment && of.datatype == datatype;
         if !datatypes.iter().any(known) {
-            datatypes.push(LoadDatatype::new(experiment, datatype, schema));
+            datatypes.push(load_datatype(experiment, datatype, schema));
         }
     };
     for given in &args.schema {

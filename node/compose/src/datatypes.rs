@@ -2,6 +2,7 @@
 
 use groma_load::LoadDatatype;
 use groma_manifest::{BundleForm, Manifest, ManifestError};
+use groma_mlab::load_datatype;
 use groma_publish::{DatatypeConfig, Form};
 use groma_sidecar::Sidecar;
 
@@ -73,7 +74,7 @@ pub fn loaded_datatypes(manifest: &Manifest, sidecars: &[Box<dyn Sidecar>]) -> V
         .iter()
         .map(|datatype| (datatype.name.clone(), datatype.schema.clone()));
     own.chain(recorded)
-        .map(|(name, schema)| LoadDatatype::new(manifest.name.clone(), name, schema))
+        .map(|(name, schema)| load_datatype(manifest.name.clone(), name, schema))
         .collect()
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use groma_archive::{LocalStore, Store as _};
 use groma_find::{Dirs, Query, Searched, Stage, Test, search, show};
 use groma_lake::{Settings, seal};
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 
 const OBJECT: &str = "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz";
@@ -23,7 +24,7 @@ fn lab() -> Option<tempfile::TempDir> {
         .put_new(&name, &data.join("archives").join(OBJECT))
         .unwrap();
     let schema = Schema::parse(SCHEMA).unwrap();
-    let datatype = LoadDatatype::new("ndt".parse().unwrap(), "ndt7".parse().unwrap(), schema);
+    let datatype = load_datatype("ndt".parse().unwrap(), "ndt7".parse().unwrap(), schema);
     let lake = Lake::new(dir.path().join("lake"));
     Loader::new(Arc::new(store), lake, vec![datatype])
         .load_object(&name, None)

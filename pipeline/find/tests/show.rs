@@ -11,7 +11,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_archive::{LocalStore, Store};
 use groma_find::{Detail, Dirs, Stage, show, trace};
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, Loader};
+use groma_mlab::load_datatype;
 use groma_names::Node;
 use groma_publish::{Config, DatatypeConfig, Form, Publisher};
 use groma_schema::Schema;
@@ -31,9 +32,8 @@ const SCHEMA: &str = r#"[
 fn loader(lab: &Path) -> Loader {
     let schema = Schema::parse(SCHEMA).unwrap();
     let traces = Schema::parse(groma_schema::datatype("tcpinfo").unwrap()).unwrap();
-    let datatypes = [("probe1", schema), ("tcpinfo", traces)].map(|(name, schema)| {
-        LoadDatatype::new("lab".parse().unwrap(), name.parse().unwrap(), schema)
-    });
+    let datatypes = [("probe1", schema), ("tcpinfo", traces)]
+        .map(|(name, schema)| load_datatype("lab".parse().unwrap(), name.parse().unwrap(), schema));
     let store = LocalStore::open(lab.join("archive")).unwrap();
     Loader::new(
         Arc::new(store),
@@ -426,7 +426,7 @@ fn every_table_that_has_the_uuid_is_shown() {
     let lab = tempfile::tempdir().unwrap();
     load(lab.path(), "2024-05-06", &[line(UUID, 1)]);
     let schema = Schema::parse(SCHEMA).unwrap();
-    let other = LoadDatatype::new("lab".parse().unwrap(), "probe2".parse().unwrap(), schema);
+    let other = load_datatype("lab".parse().unwrap(), "probe2".parse().unwrap(), schema);
     let store = LocalStore::open(lab.path().join("archive")).unwrap();
     let object = "autoload/v1/lab/probe2/2024/05/05/20240505T070809.000000Z-probe2-mlab1-lga0t-lab-data.jsonl.gz";
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

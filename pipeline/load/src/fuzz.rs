@@ -1,9 +1,6 @@
 //! What must hold of any archive object; called by the fuzz targets with any bytes.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use arrow_array::{Array as _, RecordBatch};
 use groma_schema::Schema;
@@ -11,9 +8,9 @@ use jiff::civil::Date;
 
 use crate::datatype::Measurement;
 use crate::object::Object;
-use crate::row::{Batch, table_schema};
+use crate::row::Batch;
 use crate::source::{Archiver, Content, Member, inflate, read_jsonl, read_tar};
-use crate::{Limits, Rules};
+use crate::{Datatype, JSON, Limits};
 
 /// Small bounds, so that small inputs reach them.
 const LIMITS: Limits = Limits {
@@ -85,82 +82,13 @@ pub fn json_by_schema(data: &[u8]) {
         .ok()
         .and_then(|text| Schema::parse(text).ok());
     if let Some(schema) = schema {
-        check_rows(Rules::Json, &schema, "x.json", json);
+        check_rows(JSON, &schema, "x.json", json);
     }
 }
 
-/// Traceroutes of both kinds.
-pub fn scamper(data: &[u8]) {
-    built_in(Rules::Scamper1, "scamper1", "x.jsonl", data);
-    built_in(Rules::Scamper2, "scamper2", "x.jsonl", data);
-}
-
-/// Files of tcp-info; and netlink records in one, made of the bytes as they are.
-pub fn tcpinfo(data: &[u8]) {
-    use base64::prelude::{BASE64_STANDARD, Engine as _};
-    let file = "x.00000.jsonl";
-    built_in(Rules::Tcpinfo, "tcpinfo", file, data);
-    let Some((message, mut rest)) = data.split_at_checked(groma_diag::MESSAGE_BYTES) else {
-        return;
-    };
-    let mut attributes = Vec::new();
-    while let Some((length, tail)) = rest.split_first() {
-        let (attribute, behind) = tail.split_at(usize::from(*length).min(tail.len()));
-        attributes.push((!attribute.is_empty()).then(|| BASE64_STANDARD.encode(attribute)));
-        rest = behind;
-    }
-    let line = serde_json::json!({
-        "Timestamp": "2024-01-02T03:04:05Z", "RawIDM": BASE64_STANDARD.encode(message), "Attributes": attributes,
-    });
-    let metadata = r#"{"Timestamp":"2024-01-02T03:04:05Z","Metadata":{"UUID":"u"}}"#;
-    built_in(
-        Rules::Tcpinfo,
-        "tcpinfo",
-        file,
-        format!("{metadata}\n{line}").as_bytes(),
-    );
-}
-
-/// Captures.
-pub fn pcap(data: &[u8]) {
-    built_in(Rules::Pcap, "pcap", "x.pcap", data);
-}
-
-/// The datatypes that are JSON with rules of their own; the first byte says which.
-pub fn json_by_rules(data: &[u8]) {
-    let Some((first, json)) = data.split_first() else {
-        return;
-    };
-    match first % 7 {
-        0 => built_in(Rules::Ndt5, "ndt5", "x.json", json),
-        1 => built_in(Rules::Annotation2, "annotation2", "x.json", json),
-        2 => built_in(Rules::Switch, "switch", "x.json", json),
-        3 => built_in(Rules::Switch, "switch", "x.jsonl", json),
-        4 => built_in(Rules::Unadmitted, "unadmitted", "x.jsonl", json),
-        5 => built_in(Rules::Json, "hopannotation2", "x.json", json),
-        _ => built_in(Rules::Json, "nodeinfo1", "x.json", json),
-    }
-}
-
-fn built_in(rules: Rules, datatype: &'static str, file: &str, data: &[u8]) {
-    thread_local! {
-        static PARSED: RefCell<BTreeMap<&'static str, Schema>> = const { RefCell::new(BTreeMap::new()) };
-    }
-    PARSED.with_borrow_mut(|parsed| {
-        let schema = parsed.entry(datatype).or_insert_with(|| {
-            let text = groma_schema::datatype(datatype).expect("built in");
-            Schema::parse(text).expect("tested")
-        });
-        check_rows(rules, schema, file, data);
-    });
-}
-
-/// What is refused leaves no trace behind a row that was there, and what is taken makes sound arrays.
-fn check_rows(rules: Rules, schema: &Schema, file: &str, bytes: &[u8]) {
-    let table = Arc::new(table_schema(rules.columns(schema.to_arrow())));
-    let mut limits = LIMITS;
-    limits.member_values *= rules.slots();
-    let mut batch = Batch::new(table, &rules.traits(), limits);
+/// A refused measurement changes nothing of the row before it, and an accepted one makes valid arrays.
+pub fn check_rows(rules: &dyn Datatype, schema: &Schema, file: &str, bytes: &[u8]) {
+    let mut batch = Batch::of(rules, schema.to_arrow(), LIMITS);
     let archiver = Archiver {
         filename: Some(file.to_owned()),
         ..Archiver::default()
@@ -202,15 +130,11 @@ mod tests {
         let Some(data) = groma_tests::real_data() else {
             return;
         };
-        let targets: [fn(&[u8]); 8] = [
+        let targets: [fn(&[u8]); 4] = [
             super::tar,
             super::packed,
             super::lines,
             super::json_by_schema,
-            super::scamper,
-            super::tcpinfo,
-            super::pcap,
-            super::json_by_rules,
         ];
         for folder in [
             "annotation2",

@@ -29,8 +29,9 @@ mod sweep;
 mod table;
 mod warehouse;
 
+pub use column::{Block, Column, Micros, Place, Record, Traits, Unfit};
 pub use datatype::{
-    Rule, Rules, annotation, ndt5, ndt7, pcap, scamper, switch, tcpinfo, unadmitted,
+    Datatype, JSON, JSON_LINES, Measurement, Rule, base_name, bound_values, record, uuid_of,
 };
 pub use error::LoadError;
 pub use export::{Export, export};
@@ -40,6 +41,8 @@ pub use loader::{Loaded, Loader};
 pub use metrics::LoadMetrics;
 pub use object::{Form, Object};
 pub use progress::Progress;
+pub use row::Batch;
+pub use source::Archiver;
 pub use sweep::Swept;
 pub use table::LoadDatatype;
 pub use warehouse::errors_schema;

@@ -20,7 +20,7 @@ use crate::object::{Form, Object};
 use crate::progress::{Progress, Tell, Told};
 use crate::source::{Observed, read_jsonl, read_tar};
 use crate::table::Table;
-use crate::{Limits, LoadDatatype, LoadError, LoadMetrics, Rules};
+use crate::{Datatype, Limits, LoadDatatype, LoadError, LoadMetrics};
 
 /// How often an archive without a directory to watch is listed by default.
 const POLL: Duration = Duration::from_secs(5);
@@ -458,7 +458,7 @@ impl Loader {
         &self,
         name: &str,
         form: Form,
-        rules: Rules,
+        rules: &dyn Datatype,
         load: &mut Load<'_>,
     ) -> Result<(u64, String), LoadError> {
         // Before the body is open, which may last no second request; and progress is never a reason to fail.

@@ -6,8 +6,8 @@ use arrow_schema::SchemaRef;
 use groma_schema::Schema;
 use groma_spool::Name;
 
-use crate::Rules;
 use crate::row::table_schema;
+use crate::{Datatype, JSON};
 
 /// A datatype that the loader knows.
 #[derive(Clone, Debug)]
@@ -18,19 +18,18 @@ pub struct LoadDatatype {
     pub datatype: Name,
     /// Schema of the measurement, which becomes the column `raw`.
     pub schema: Schema,
-    /// Rules beyond the schema.
-    pub rules: Rules,
+    /// Its rules beyond the schema.
+    pub rules: &'static dyn Datatype,
 }
 
 impl LoadDatatype {
-    /// A datatype with the rules that we have for its name ([`Rules::for_datatype`]).
+    /// Returns a datatype with nothing but a schema; see [`JSON`].
     pub fn new(experiment: Name, datatype: Name, schema: Schema) -> Self {
-        let rules = Rules::for_datatype(datatype.as_str());
         LoadDatatype {
             experiment,
             datatype,
             schema,
-            rules,
+            rules: JSON,
         }
     }
 }
@@ -39,7 +38,7 @@ impl LoadDatatype {
 pub(crate) struct Table {
     pub(crate) experiment: Name,
     pub(crate) datatype: Name,
-    pub(crate) rules: Rules,
+    pub(crate) rules: &'static dyn Datatype,
     pub(crate) schema: SchemaRef,
 }
 

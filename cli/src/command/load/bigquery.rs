@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, FromArgMatches};
 use groma_load::{LoadDatatype, errors_schema};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 
 use crate::command::notation::is_typed;
@@ -112,7 +113,7 @@ pub(super) fn write_schemas(
     let experiment = experiment.context("there is no datatype")?;
     for (name, text) in groma_schema::DATATYPES {
         let schema = Schema::parse(text).expect("the built-in schemas are tested");
-        let built_in = LoadDatatype::new(experiment.clone(), name.parse()?, schema);
+        let built_in = load_datatype(experiment.clone(), name.parse()?, schema);
         if datatypes.iter().all(|of| of.datatype != built_in.datatype) {
             datatypes.push(built_in);
         }

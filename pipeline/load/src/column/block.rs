@@ -9,7 +9,7 @@ const ROWS: usize = 32;
 
 /// Rows of numbers, gathered one behind the other and put column by column. Put one by one, each number would touch the end of
 /// a column of its own, and the ends of a hundred columns do not stay in a core's nearest cache.
-pub(crate) struct Block<const N: usize> {
+pub struct Block<const N: usize> {
     /// The record below the place that is given; that one itself without a name.
     record: Option<&'static str>,
     names: &'static [&'static str],
@@ -22,7 +22,7 @@ pub(crate) struct Block<const N: usize> {
 
 impl<const N: usize> Block<N> {
     /// Numbers of the fields `names` of a record.
-    pub(crate) fn new(record: Option<&'static str>, names: &'static [&'static str]) -> Self {
+    pub fn new(record: Option<&'static str>, names: &'static [&'static str]) -> Self {
         debug_assert_eq!(names.len(), N);
         Block {
             record,
@@ -35,7 +35,7 @@ impl<const N: usize> Block<N> {
 
     /// Takes the numbers of the row at `place`, and puts those from before when there are many, or a row lies between.
     #[inline]
-    pub(crate) fn take(&mut self, place: &mut Place<'_, '_>, row: [i64; N]) -> Result<(), Unfit> {
+    pub fn take(&mut self, place: &mut Place<'_, '_>, row: [i64; N]) -> Result<(), Unfit> {
         if self.rows.len() == ROWS || self.first + self.rows.len() != place.at {
             self.put(place)?;
             self.first = place.at;
@@ -45,7 +45,7 @@ impl<const N: usize> Block<N> {
     }
 
     /// Puts what was gathered into the columns at `place`.
-    pub(crate) fn put(&mut self, place: &mut Place<'_, '_>) -> Result<(), Unfit> {
+    pub fn put(&mut self, place: &mut Place<'_, '_>) -> Result<(), Unfit> {
         if self.rows.is_empty() {
             return Ok(());
         }

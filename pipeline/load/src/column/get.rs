@@ -4,7 +4,7 @@ use super::{Column, List, Record};
 
 impl Column {
     /// The record column, if it is one.
-    pub(crate) fn record(&self) -> Option<&Record> {
+    pub fn record(&self) -> Option<&Record> {
         match self {
             Column::Record(record) => Some(record),
             _ => None,
@@ -12,7 +12,7 @@ impl Column {
     }
 
     /// The items of row `at`: their column and their rows in it.
-    pub(crate) fn items(&self, at: usize) -> Option<(&Column, std::ops::Range<usize>)> {
+    pub fn items(&self, at: usize) -> Option<(&Column, std::ops::Range<usize>)> {
         match self {
             Column::List(List { offsets, item, .. }) => {
                 let begin = *offsets.get(at)? as usize;
@@ -24,7 +24,7 @@ impl Column {
     }
 
     /// Text of row `at`.
-    pub(crate) fn text(&self, at: usize) -> Option<&str> {
+    pub fn text(&self, at: usize) -> Option<&str> {
         match self {
             Column::Text(text) => std::str::from_utf8(text.get(at)?).ok(),
             _ => None,
@@ -32,7 +32,7 @@ impl Column {
     }
 
     /// The integer, or the microseconds of an instant, of row `at`.
-    pub(crate) fn integer(&self, at: usize) -> Option<i64> {
+    pub fn integer(&self, at: usize) -> Option<i64> {
         match self {
             Column::Integer(plain) | Column::Instant(plain) => plain.get(at),
             _ => None,
@@ -40,7 +40,7 @@ impl Column {
     }
 
     /// The number of row `at`.
-    pub(crate) fn number(&self, at: usize) -> Option<f64> {
+    pub fn number(&self, at: usize) -> Option<f64> {
         match self {
             Column::Integer(plain) => plain.get(at).map(|value| value as f64),
             Column::Float(plain) => plain.get(at),
@@ -51,7 +51,7 @@ impl Column {
 
 impl Record {
     /// Whether row `at` is there and not NULL.
-    pub(crate) fn is_set(&self, at: usize) -> bool {
+    pub fn is_set(&self, at: usize) -> bool {
         at < self.len() && self.valid.is_valid(at)
     }
 }

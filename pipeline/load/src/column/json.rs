@@ -11,7 +11,7 @@ use super::record::Key;
 use super::{Column, List, Path, Record, Report};
 
 /// A row of a column that takes whatever value comes.
-pub(crate) struct Place<'a, 'p> {
+pub struct Place<'a, 'p> {
     pub(crate) column: &'a mut Column,
     pub(crate) at: usize,
     pub(crate) path: &'a Path<'p>,
@@ -21,7 +21,7 @@ pub(crate) struct Place<'a, 'p> {
 impl<'p> Place<'_, 'p> {
     /// The same place, to be used once more.
     #[inline]
-    pub(crate) fn again(&mut self) -> Place<'_, 'p> {
+    pub fn again(&mut self) -> Place<'_, 'p> {
         Place {
             column: &mut *self.column,
             at: self.at,

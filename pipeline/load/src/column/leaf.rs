@@ -7,7 +7,7 @@ const CAPACITY: usize = 64;
 
 /// Values of one width.
 #[derive(Debug)]
-pub(crate) struct Plain<T> {
+pub struct Plain<T> {
     pub(super) values: Vec<T>,
     pub(super) valid: NullBufferBuilder,
     /// What a row reads that nobody gave; NULL without it.
@@ -82,7 +82,7 @@ impl<T: Copy + Default> Plain<T> {
 
 /// Text, or bytes.
 #[derive(Debug)]
-pub(crate) struct Text {
+pub struct Text {
     pub(super) bytes: Vec<u8>,
     pub(super) offsets: Vec<i32>,
     pub(super) valid: NullBufferBuilder,
@@ -143,7 +143,7 @@ impl Text {
 
 /// Booleans.
 #[derive(Debug)]
-pub(crate) struct Flags {
+pub struct Flags {
     pub(super) values: BooleanBufferBuilder,
     pub(super) valid: NullBufferBuilder,
 }

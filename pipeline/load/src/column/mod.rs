@@ -21,36 +21,42 @@ mod serialize;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::Block;
-pub(crate) use json::Place;
+pub use block::Block;
+pub use json::Place;
 pub(crate) use leaf::{Flags, Plain, Text};
-pub(crate) use record::Record;
+pub use record::Record;
 pub(crate) use report::{Path, Report};
-pub(crate) use serialize::{Micros, Unfit};
+pub use serialize::{Micros, Unfit};
 
 use arrow_schema::{DataType, TimeUnit};
 
-/// What a datatype asks of its columns beyond the schema.
+/// The requirements of a datatype for its columns, beyond the schema.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Traits {
-    /// Names of records in which an absent INTEGER reads 0.
-    pub(crate) zero_filled: &'static [&'static str],
-    /// (record, other name, field): a second name that a field once had; the field's own name wins.
-    pub(crate) aliases: &'static [(&'static str, &'static str, &'static str)],
-    /// (record, field): left out, and not as unknown.
-    pub(crate) ignored: &'static [(&'static str, &'static str)],
+pub struct Traits {
+    /// Names of records in which an absent INTEGER is 0.
+    pub zero_filled: &'static [&'static str],
+    /// (record, other name, field): an earlier name of a field. The current name takes precedence.
+    pub aliases: &'static [(&'static str, &'static str, &'static str)],
+    /// (record, field): a field that is left out and not reported as unknown.
+    pub ignored: &'static [(&'static str, &'static str)],
 }
 
 /// One column, with the columns below it.
 #[derive(Debug)]
-pub(crate) enum Column {
+pub enum Column {
+    /// A record.
     Record(Record),
+    /// A REPEATED column.
     List(List),
+    /// A string.
     Text(Text),
     /// Bytes, base64 in JSON.
     Bytes(Text),
+    /// A 64-bit integer.
     Integer(Plain<i64>),
+    /// A 64-bit floating-point number.
     Float(Plain<f64>),
+    /// A boolean.
     Boolean(Flags),
     /// Microseconds since 1970 of an instant.
     Instant(Plain<i64>),
@@ -66,7 +72,7 @@ pub(crate) enum Column {
 
 /// A REPEATED column.
 #[derive(Debug)]
-pub(crate) struct List {
+pub struct List {
     /// Where each row's items begin, and where the last row's end.
     offsets: Vec<i32>,
     item: Box<Column>,

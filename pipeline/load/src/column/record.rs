@@ -20,7 +20,7 @@ pub(super) enum Key {
 
 /// A record's fields in schema order.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub struct Record {
     pub(super) fields: Vec<(String, Column)>,
     pub(super) arrow: Fields,
     pub(super) valid: NullBufferBuilder,
@@ -142,7 +142,7 @@ impl Record {
     }
 
     /// The field of this very name.
-    pub(crate) fn field(&self, name: &str) -> Option<&Column> {
+    pub fn field(&self, name: &str) -> Option<&Column> {
         match self.exact.get(name)? {
             Key::Field(at) => Some(&self.fields[*at].1),
             _ => None,
@@ -158,7 +158,7 @@ impl Record {
     }
 
     /// The first field that is called so, without regard to case.
-    pub(crate) fn field_of_any_case(&self, name: &str) -> Option<&Column> {
+    pub fn field_of_any_case(&self, name: &str) -> Option<&Column> {
         self.fields
             .iter()
             .find(|(field, _)| field.eq_ignore_ascii_case(name))

@@ -12,7 +12,7 @@ const MICROS: &str = "groma-load microseconds";
 
 /// An instant in microseconds since 1970; a bare number is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Micros(pub(crate) i64);
+pub struct Micros(pub i64);
 
 impl Serialize for Micros {
     fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -22,7 +22,7 @@ impl Serialize for Micros {
 
 /// A value did not fit; the report has the reason.
 #[derive(Debug)]
-pub(crate) struct Unfit(String);
+pub struct Unfit(String);
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,7 +258,7 @@ impl<'a, 'p> ser::Serializer for Place<'a, 'p> {
 }
 
 /// A list that is being put.
-pub(crate) struct Items<'a, 'p> {
+pub struct Items<'a, 'p> {
     list: &'a mut List,
     count: usize,
     path: &'a Path<'p>,
@@ -267,7 +267,7 @@ pub(crate) struct Items<'a, 'p> {
 
 impl<'p> Items<'_, 'p> {
     /// The place of one more item.
-    pub(crate) fn next(&mut self) -> Result<Place<'_, 'p>, Unfit> {
+    pub fn next(&mut self) -> Result<Place<'_, 'p>, Unfit> {
         self.report
             .take(self.list.item_slots, self.path)
             .map_err(|reason| Unfit(reason.to_owned()))?;
@@ -276,7 +276,7 @@ impl<'p> Items<'_, 'p> {
     }
 
     /// The place of the last item, or of none if there is none.
-    pub(crate) fn last(&mut self) -> Place<'_, 'p> {
+    pub fn last(&mut self) -> Place<'_, 'p> {
         Place {
             column: &mut self.list.item,
             at: self.count.saturating_sub(1),
@@ -314,7 +314,7 @@ impl ser::SerializeTuple for Items<'_, '_> {
 }
 
 /// A record that is being put.
-pub(crate) struct Fields<'a, 'p> {
+pub struct Fields<'a, 'p> {
     record: &'a mut Record,
     at: usize,
     path: &'a Path<'p>,
@@ -338,7 +338,7 @@ impl Fields<'_, '_> {
     }
 
     /// Fills the field called `key`, unless the schema does not have it.
-    pub(crate) fn with(
+    pub fn with(
         &mut self,
         key: &'static str,
         fill: impl FnOnce(Place<'_, '_>) -> Result<(), Unfit>,

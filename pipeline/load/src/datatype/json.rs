@@ -1,30 +1,32 @@
-//! A datatype of which only the schema is known.
+//! A datatype with nothing but a schema.
 
-use super::{Measurement, base_name};
+use super::{Datatype, Measurement, base_name};
 use crate::column::Column;
 use crate::row::Batch;
 use crate::source::Archiver;
 
-pub(super) fn is_wanted(member: &str) -> bool {
-    let name = base_name(member);
-    let stem = name.strip_suffix(".gz").unwrap_or(name);
-    stem.strip_suffix(".json")
-        .is_some_and(|rest| !rest.is_empty())
+/// See [`JSON`](super::JSON).
+#[derive(Debug)]
+pub(super) struct Json;
+
+impl Datatype for Json {
+    fn wants(&self, member: &str) -> bool {
+        let name = base_name(member);
+        let stem = name.strip_suffix(".gz").unwrap_or(name);
+        stem.strip_suffix(".json")
+            .is_some_and(|rest| !rest.is_empty())
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        batch.put_json("raw", source.bytes)?;
+        let (raw, at) = (batch.column("raw"), batch.rows());
+        let id = key(source.id, source.archiver, raw, at);
+        batch.end_row(id.as_deref(), source.archiver);
+        Ok(())
+    }
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
-    batch.put_json("raw", source.bytes)?;
-    let id = key(
-        source.id,
-        source.archiver,
-        batch.column("raw"),
-        batch.rows(),
-    );
-    batch.end_row(id.as_deref(), source.archiver);
-    Ok(())
-}
-
-/// The key is the line's own `id`, else the measurement's top-level `UUID` or `id`, else the connection UUID of the file name.
+/// Returns the key: the `id` of the line, or the top-level `UUID` or `id` of the measurement, or the UUID in the file name.
 fn key(id: Option<&str>, archiver: &Archiver, raw: &Column, at: usize) -> Option<String> {
     let own = || {
         let record = raw.record()?;
@@ -37,8 +39,8 @@ fn key(id: Option<&str>, archiver: &Archiver, raw: &Column, at: usize) -> Option
     id.or_else(own).or_else(from_name).map(str::to_owned)
 }
 
-/// The first dot-separated piece of the form `<name>_<boot time>_<16 hex>`.
-pub(super) fn uuid_of(file: &str) -> Option<&str> {
+/// Returns the UUID in a file name: the first dot-separated piece of the form `<name>_<boot time>_<16 hex>`.
+pub fn uuid_of(file: &str) -> Option<&str> {
     file.split('.').find(|piece| {
         let mut parts = piece.rsplitn(3, '_');
         let cookie = parts.next().unwrap_or_default();
@@ -57,7 +59,8 @@ mod tests {
 
     use arrow_schema::{DataType, Field};
 
-    use super::{is_wanted, key};
+    use super::{Json, key};
+    use crate::Datatype as _;
     use crate::Limits;
     use crate::column::Traits;
     use crate::row::{Batch, table_schema};
@@ -73,12 +76,12 @@ mod tests {
             ("", false),
             ("../../etc/passwd", false),
         ] {
-            assert_eq!(is_wanted(name), wanted, "{name}");
+            assert_eq!(Json.wants(name), wanted, "{name}");
         }
     }
 
     #[test]
-    fn finds_the_key_where_it_stands() {
+    fn the_key_comes_from_the_line_the_measurement_or_the_file_name() {
         let fields = ["UUID", "ID"].map(|name| Field::new(name, DataType::Utf8, true));
         let raw = Field::new("raw", DataType::Struct(fields.to_vec().into()), true);
         let schema = Arc::new(table_schema(vec![raw]));

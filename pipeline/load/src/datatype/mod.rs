@@ -1,16 +1,11 @@
-//! What differs between datatypes: which members count, what the key is, what is put right, what is summed up.
+//! The interface of a datatype: which members count, what the key is, what is corrected, and what is summarised.
 //!
-//! A JSON datatype needs none of it: its schema is enough.
+//! An experiment's datatype needs none of it: with its schema, [`JSON`] loads it.
 
-pub mod annotation;
 mod json;
-pub mod ndt5;
-pub mod ndt7;
-pub mod pcap;
-pub mod scamper;
-pub mod switch;
-pub mod tcpinfo;
-pub mod unadmitted;
+mod lines;
+
+use std::fmt;
 
 use arrow_schema::{DataType, Field, Fields};
 use jiff::civil::Date;
@@ -19,140 +14,56 @@ use crate::column::Traits;
 use crate::row::Batch;
 use crate::source::Archiver;
 
-/// One rule by which a row differs from the file it came from; printed by the docs.
+pub use json::uuid_of;
+
+/// Members that end in `.json` or `.json.gz`, one row each, with the values of the file.
+pub const JSON: &dyn Datatype = &json::Json;
+/// Members that end in `.jsonl`, one row without an id for each line.
+pub const JSON_LINES: &dyn Datatype = &lines::Lines;
+
+/// A difference between a row and the file that it was made from. The documentation lists all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Short name, `kebab-case`.
     pub name: &'static str,
-    /// What the rule does.
+    /// The effect of the rule.
     pub what: &'static str,
-    /// Why it does it.
+    /// The reason for the rule.
     pub why: &'static str,
 }
 
-/// The rules that a datatype is loaded by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Rules {
-    /// Members ending in `.json` or `.json.gz`, rows as measured.
-    #[default]
-    Json,
-    /// M-Lab's ndt7, see [`ndt7::RULES`].
-    Ndt7,
-    /// M-Lab's ndt5, see [`ndt5::RULES`].
-    Ndt5,
-    /// Snapshots of connections, see [`tcpinfo::RULES`].
-    Tcpinfo,
-    /// Multipath traceroutes, see [`scamper::RULES`].
-    Scamper1,
-    /// Single-path traceroutes, see [`scamper::RULES`].
-    Scamper2,
-    /// Annotated connections, see [`annotation::RULES`].
-    Annotation2,
-    /// Packet headers, see [`pcap::RULES`].
-    Pcap,
-    /// Counters of switches, see [`switch::RULES`].
-    Switch,
-    /// Connections that were not admitted, see [`unadmitted::RULES`].
-    Unadmitted,
-}
-
-impl Rules {
-    /// The rules that we have for `datatype`; [`Rules::Json`] for any that we do not know.
-    pub fn for_datatype(datatype: &str) -> Rules {
-        match datatype {
-            "ndt7" => Rules::Ndt7,
-            "ndt5" => Rules::Ndt5,
-            "tcpinfo" => Rules::Tcpinfo,
-            "scamper1" => Rules::Scamper1,
-            "scamper2" => Rules::Scamper2,
-            "annotation2" => Rules::Annotation2,
-            "pcap" => Rules::Pcap,
-            "switch" => Rules::Switch,
-            "unadmitted" => Rules::Unadmitted,
-            _ => Rules::Json,
-        }
+/// A datatype that the loader is given.
+pub trait Datatype: fmt::Debug + Send + Sync {
+    /// Returns every difference between a row and its file.
+    fn rules(&self) -> &'static [Rule] {
+        &[]
     }
 
-    /// The rules in words; empty for [`Rules::Json`].
-    pub fn list(self) -> &'static [Rule] {
-        match self {
-            Rules::Json => &[],
-            Rules::Ndt7 => ndt7::RULES,
-            Rules::Ndt5 => ndt5::RULES,
-            Rules::Tcpinfo => tcpinfo::RULES,
-            Rules::Scamper1 | Rules::Scamper2 => scamper::RULES,
-            Rules::Annotation2 => annotation::RULES,
-            Rules::Pcap => pcap::RULES,
-            Rules::Switch => switch::RULES,
-            Rules::Unadmitted => unadmitted::RULES,
-        }
+    /// Returns the columns of a table after `id` and `archiver`, for a measurement with these fields.
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        vec![record("raw", fields)]
     }
 
-    /// The columns of a table behind `id` and `archiver`, for a measurement of these fields.
-    pub(crate) fn columns(self, fields: Fields) -> Vec<Field> {
-        let summed = |summary: Fields, raw: Fields| vec![record("a", summary), record("raw", raw)];
-        match self {
-            Rules::Json | Rules::Scamper1 | Rules::Scamper2 | Rules::Unadmitted => {
-                vec![record("raw", fields)]
-            }
-            Rules::Ndt7 | Rules::Ndt5 => summed(ndt7::summary_fields(), fields),
-            Rules::Tcpinfo => summed(tcpinfo::summary_fields(&fields), fields),
-            Rules::Switch => summed(switch::summary_fields(), fields),
-            Rules::Pcap => vec![record("a", fields)],
-            Rules::Annotation2 => annotation::columns(&fields),
-        }
+    /// Returns the requirements for the columns beyond the schema.
+    fn traits(&self) -> Traits {
+        Traits::default()
     }
 
-    /// What the rules ask of the columns.
-    pub(crate) fn traits(self) -> Traits {
-        match self {
-            Rules::Ndt7 => ndt7::TRAITS,
-            Rules::Switch => switch::TRAITS,
-            _ => Traits::default(),
-        }
+    /// Returns the factor by which a measurement may fill more column slots than one of another datatype.
+    fn slots(&self) -> u64 {
+        1
     }
 
-    /// How many times the column slots of other measurements one of this datatype may fill.
-    pub(crate) fn slots(self) -> u64 {
-        match self {
-            Rules::Tcpinfo => tcpinfo::SLOTS,
-            _ => 1,
-        }
-    }
+    /// Reports whether a member with this name is a measurement.
+    fn wants(&self, member: &str) -> bool;
 
-    /// Whether a member of this name is a measurement of the datatype.
-    pub(crate) fn wants(self, member: &str) -> bool {
-        match self {
-            Rules::Json | Rules::Annotation2 => json::is_wanted(member),
-            Rules::Ndt7 => ndt7::is_wanted(member),
-            Rules::Ndt5 => ndt5::is_wanted(member),
-            Rules::Tcpinfo => tcpinfo::is_wanted(member),
-            Rules::Scamper1 | Rules::Scamper2 => scamper::is_wanted(member),
-            Rules::Pcap => pcap::is_wanted(member),
-            Rules::Switch => switch::is_wanted(member),
-            Rules::Unadmitted => unadmitted::is_wanted(member),
-        }
-    }
-
-    /// Makes rows of a measurement, or says why it is none. What was begun of a refused one is for the caller to take back.
-    pub(crate) fn append(self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
-        match self {
-            Rules::Json => json::append(source, batch),
-            Rules::Ndt7 => ndt7::append(source, batch),
-            Rules::Ndt5 => ndt5::append(source, batch),
-            Rules::Tcpinfo => tcpinfo::append(source, batch),
-            Rules::Scamper1 => scamper::append(scamper::Kind::Multipath, source, batch),
-            Rules::Scamper2 => scamper::append(scamper::Kind::SinglePath, source, batch),
-            Rules::Annotation2 => annotation::append(source, batch),
-            Rules::Pcap => pcap::append(source, batch),
-            Rules::Switch => switch::append(source, batch),
-            Rules::Unadmitted => unadmitted::append(source, batch),
-        }
-    }
+    /// Makes rows of a measurement. The error is the reason why it cannot be read; the caller then removes the rows that were
+    /// begun.
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String>;
 }
 
 /// Refuses a measurement that would be parsed into more values than a row may have.
-fn bound_values(json: &[u8], batch: &Batch) -> Result<(), String> {
+pub fn bound_values(json: &[u8], batch: &Batch) -> Result<(), String> {
     let most = batch.limits().member_values;
     if crate::limits::values_at_most(json) > most {
         return Err(format!("more than {most} JSON values"));
@@ -160,23 +71,27 @@ fn bound_values(json: &[u8], batch: &Batch) -> Result<(), String> {
     Ok(())
 }
 
-/// A member to make rows of.
-pub(crate) struct Measurement<'a> {
-    /// The line's own `id` column, when it has one.
-    pub(crate) id: Option<&'a str>,
-    pub(crate) archiver: &'a Archiver,
+/// A member of an archive object, from which rows are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement<'a> {
+    /// The `id` column of the line, if it has one.
+    pub id: Option<&'a str>,
+    /// The provenance of the member.
+    pub archiver: &'a Archiver,
     /// The date of the rows.
-    pub(crate) date: Date,
-    pub(crate) bytes: &'a [u8],
-    /// The bytes are the beginning of the member; its compression ends early.
-    pub(crate) is_cut: bool,
+    pub date: Date,
+    /// The content.
+    pub bytes: &'a [u8],
+    /// Whether the content is only the beginning of the member, because its compression ends early.
+    pub is_cut: bool,
 }
 
-fn record(name: &str, fields: Fields) -> Field {
+/// Returns a nullable record column.
+pub fn record(name: &str, fields: Fields) -> Field {
     Field::new(name, DataType::Struct(fields), true)
 }
 
-/// The last component of a member name, which is all that a rule may look at.
-fn base_name(member: &str) -> &str {
+/// Returns the last component of a member name. Rules must not depend on the rest.
+pub fn base_name(member: &str) -> &str {
     member.rsplit('/').next().unwrap_or(member)
 }

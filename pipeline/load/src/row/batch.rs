@@ -1,16 +1,19 @@
 //! Rows gathered in columns until they are worth a record batch.
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use std::sync::Arc;
+
+use arrow_schema::{ArrowError, Fields, SchemaRef};
 use serde::Serialize;
 use serde::de::DeserializeSeed as _;
 
-use crate::Limits;
+use super::table_schema;
 use crate::column::{Column, Path, Place, Record, Report, Traits};
 use crate::source::Archiver;
+use crate::{Datatype, Limits};
 
-/// A table's columns, and the row that is being put together behind them.
-pub(crate) struct Batch {
+/// The columns of a table, and the current row after the complete ones.
+pub struct Batch {
     schema: SchemaRef,
     columns: Record,
     rows: usize,
@@ -21,8 +24,15 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Most problems that are told of one measurement.
-    pub(crate) const MOST_PROBLEMS: usize = 100;
+    /// The largest number of problems that are reported of one measurement.
+    pub const MOST_PROBLEMS: usize = 100;
+
+    /// Returns an empty batch for the rows of a datatype whose measurements have these fields.
+    pub fn of(datatype: &dyn Datatype, fields: Fields, mut limits: Limits) -> Batch {
+        limits.member_values *= datatype.slots();
+        let schema = Arc::new(table_schema(datatype.columns(fields)));
+        Batch::new(schema, &datatype.traits(), limits)
+    }
 
     pub(crate) fn new(schema: SchemaRef, traits: &Traits, limits: Limits) -> Self {
         Batch {
@@ -36,41 +46,42 @@ impl Batch {
         }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    /// Returns the limits of the load.
+    pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Notes what could not be read of a measurement that still makes rows.
-    pub(crate) fn problem(&mut self, reason: String) {
+    /// Records a part of a measurement that could not be read. The measurement still makes rows.
+    pub fn problem(&mut self, reason: String) {
         if self.problems.len() < Self::MOST_PROBLEMS {
             self.problems.push(reason);
         }
     }
 
-    /// The problems of the measurement in hand.
+    /// Returns and clears the problems of the current measurement.
     pub(crate) fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
     }
 
-    /// Complete rows; the index of the row that is being put together.
-    pub(crate) fn rows(&self) -> usize {
+    /// Returns the number of complete rows, which is the index of the current row.
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// What was left out of all rows so far.
+    /// Returns the fields that were left out of all rows so far.
     pub(crate) fn report(&self) -> &Report {
         &self.report
     }
 
-    /// A column of the table.
-    pub(crate) fn column(&self, name: &str) -> &Column {
+    /// Returns a column of the table.
+    pub fn column(&self, name: &str) -> &Column {
         self.columns
             .field(name)
             .expect("rules name columns of their own table")
     }
 
-    /// Fills a column of the row in hand.
-    pub(crate) fn place<T>(
+    /// Fills a column of the current row.
+    pub fn place<T>(
         &mut self,
         name: &str,
         fill: impl FnOnce(Place<'_, '_>) -> Result<T, String>,
@@ -97,10 +108,10 @@ impl Batch {
         fill(place).map_err(|reason| self.report.take_refusal().unwrap_or(reason))
     }
 
-    /// Puts JSON text into a column of the row in hand. It has to be one value, and not null where a record is wanted.
-    pub(crate) fn put_json(&mut self, name: &str, json: &[u8]) -> Result<(), String> {
+    /// Puts JSON text into a column of the current row. The text must be one value, and not null for a record.
+    pub fn put_json(&mut self, name: &str, json: &[u8]) -> Result<(), String> {
         self.place(name, |place| {
-            // Looked at as a whole, text is not looked at again string by string.
+            // The whole text is checked for UTF-8 once, instead of each string.
             let parsed = match std::str::from_utf8(json) {
                 Ok(text) => parse(serde_json::Deserializer::from_str(text), place),
                 Err(_) => parse(serde_json::Deserializer::from_slice(json), place),
@@ -110,20 +121,16 @@ impl Batch {
         self.refuse_null(name)
     }
 
-    /// As [`Batch::put_json`], of JSON that was parsed before.
-    pub(crate) fn put_value(
-        &mut self,
-        name: &str,
-        value: &serde_json::Value,
-    ) -> Result<(), String> {
+    /// As [`Batch::put_json`], for a parsed value.
+    pub fn put_value(&mut self, name: &str, value: &serde_json::Value) -> Result<(), String> {
         self.place(name, |place| {
             place.deserialize(value).map_err(|error| error.to_string())
         })?;
         self.refuse_null(name)
     }
 
-    /// Puts what JSON would be made of into a column of the row in hand.
-    pub(crate) fn put(&mut self, name: &str, value: &impl Serialize) -> Result<(), String> {
+    /// Puts a serializable value into a column of the current row.
+    pub fn put(&mut self, name: &str, value: &impl Serialize) -> Result<(), String> {
         self.place(name, |place| {
             value.serialize(place).map_err(|error| error.to_string())
         })
@@ -138,8 +145,8 @@ impl Batch {
         }
     }
 
-    /// Ends the row in hand with its key and provenance.
-    pub(crate) fn end_row(&mut self, id: Option<&str>, archiver: &Archiver) {
+    /// Ends the current row with its key and provenance.
+    pub fn end_row(&mut self, id: Option<&str>, archiver: &Archiver) {
         let at = self.rows;
         let text = |column: Option<&mut Column>, value: Option<&str>| {
             if let (Some(Column::Text(column)), Some(value)) = (column, value) {
@@ -163,8 +170,8 @@ impl Batch {
         self.rows += 1;
     }
 
-    /// Takes back every row from `rows` on, and what there is of the row in hand.
-    pub(crate) fn cut(&mut self, rows: usize) {
+    /// Removes every row from `rows` on, and the current row.
+    pub fn cut(&mut self, rows: usize) {
         self.columns.truncate(rows);
         self.rows = rows;
     }
@@ -175,7 +182,7 @@ impl Batch {
         self.rows >= self.limits.batch_rows || self.bytes >= self.limits.batch_bytes
     }
 
-    /// The rows; the batch is empty then.
+    /// Returns the rows and empties the batch.
     pub(crate) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
@@ -189,7 +196,7 @@ impl Batch {
     }
 }
 
-/// One value and nothing behind it.
+/// Parses one value with nothing after it.
 fn parse<'de>(
     mut parser: serde_json::Deserializer<impl serde_json::de::Read<'de>>,
     place: Place<'_, '_>,

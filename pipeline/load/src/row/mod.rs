@@ -1,8 +1,8 @@
-//! From a measurement to a table's columns.
+//! The columns of a table and the rows in them.
 
 mod batch;
 
-pub(crate) use batch::Batch;
+pub use batch::Batch;
 
 use std::sync::Arc;
 

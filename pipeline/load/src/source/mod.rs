@@ -17,13 +17,17 @@ pub(crate) use tgz::read_tar;
 
 use crate::LoadError;
 
-/// The program that put a measurement into the archive; M-Lab's `archiver` column (all STRING, absent means unknown).
+/// The program that put a measurement into the archive: M-Lab's `archiver` column. Absent values are unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Archiver {
-    pub(crate) version: Option<String>,
-    pub(crate) git_commit: Option<String>,
-    pub(crate) archive_url: Option<String>,
-    pub(crate) filename: Option<String>,
+pub struct Archiver {
+    /// Version of the program.
+    pub version: Option<String>,
+    /// Git commit of the program.
+    pub git_commit: Option<String>,
+    /// URL of the archive object.
+    pub archive_url: Option<String>,
+    /// Name of the member in the object.
+    pub filename: Option<String>,
 }
 
 /// One measurement of an object, or what is left of it.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-use groma_load::{LoadDatatype, Loaded, Loader, Rules};
+use groma_load::{Loaded, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::{Schema, datatype};
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ pub(crate) fn object(datatype: &str) -> String {
 
 fn loader(lab: &Lab, name: &str) -> Loader {
     let schema = Schema::parse(datatype(name).unwrap()).unwrap();
-    let datatype = LoadDatatype::new("ndt".parse().unwrap(), name.parse().unwrap(), schema);
+    let datatype = load_datatype("ndt".parse().unwrap(), name.parse().unwrap(), schema);
     Loader::new(Arc::new(lab.store.clone()), lab.lake(), vec![datatype])
 }
 
@@ -491,7 +492,7 @@ fn every_rule_has_its_name_once() {
         "switch",
         "unadmitted",
     ] {
-        let rules = Rules::for_datatype(name).list();
+        let rules = groma_mlab::datatype(name).rules();
         let names: BTreeSet<_> = rules.iter().map(|rule| rule.name).collect();
         assert_eq!(names.len(), rules.len(), "{name}");
         assert!(!rules.is_empty(), "{name}");

@@ -3,7 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 
-use groma_load::{LoadDatatype, Loader};
+use groma_load::Loader;
+use groma_mlab::load_datatype;
 use groma_schema::{Schema, datatype};
 
 use crate::support::{Lab, gzip, tar};
@@ -76,7 +77,7 @@ fn run(rounds: u64) {
             break_it(&mut file, &mut numbers);
             lab.put(&object, &gzip(&tar(&[("good.txt", b""), (member, &file)])));
             let schema = Schema::parse(datatype(name).unwrap()).unwrap();
-            let datatype = LoadDatatype::new("ndt".parse().unwrap(), name.parse().unwrap(), schema);
+            let datatype = load_datatype("ndt".parse().unwrap(), name.parse().unwrap(), schema);
             let loader = Loader::new(Arc::new(lab.store.clone()), lab.lake(), vec![datatype]);
             let loaded = loader.load_object(&object, None).unwrap();
             assert_eq!(loaded.skipped, 1, "{name}, round {round}");

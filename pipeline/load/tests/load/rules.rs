@@ -1,6 +1,5 @@
 //! What is written about rows holds: every rule and every derived column is documented, and the rules of tcpinfo.
 
-use groma_load::Rules;
 use serde_json::{Value, json};
 
 use crate::datatypes::{load, object, real};
@@ -18,7 +17,7 @@ fn every_rule_stands_in_the_formats() {
         .map(|(name, _)| *name)
         .chain(["ndt7"])
     {
-        for rule in Rules::for_datatype(datatype).list() {
+        for rule in groma_mlab::datatype(datatype).rules() {
             let names = |line: &&str| line.contains(&format!("| `{}` |", rule.name));
             let said = formats.lines().filter(names).any(|line| {
                 // The table of ndt7 does not say so in every line.

@@ -9,7 +9,8 @@ use arrow_json::LineDelimitedWriter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use groma_archive::{LocalStore, Store};
-use groma_load::{Lake, LoadDatatype, Loader};
+use groma_load::{Lake, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::Schema;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -77,7 +78,7 @@ impl Lab {
 pub(crate) fn loader_of(store: Arc<dyn Store>, lake: Lake) -> Loader {
     let datatype = |experiment: &str, datatype: &str, schema: &str| {
         let schema = Schema::parse(schema).unwrap();
-        LoadDatatype::new(
+        load_datatype(
             experiment.parse().unwrap(),
             datatype.parse().unwrap(),
             schema,

@@ -1,6 +1,7 @@
 //! Values of rows where files are unusual.
 
-use groma_load::{LoadDatatype, LoadError, Loader, Rules};
+use groma_load::{LoadError, Loader};
+use groma_mlab::load_datatype;
 use groma_schema::{Schema, datatype};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ fn local_octets_are_zero_between_the_two_days() {
             &object("switch"),
             &gzip(&tar(&[("a.jsonl", file.as_bytes())])),
         );
-        let of = LoadDatatype::new(
+        let of = load_datatype(
             "ndt".parse().unwrap(),
             "switch".parse().unwrap(),
             schema.clone(),
@@ -133,11 +134,11 @@ fn a_capture_is_read_to_its_cut_and_has_a_known_version() {
 #[test]
 fn a_schema_that_changes_the_type_of_a_column_is_refused() {
     let loader = |lab: &Lab, schema: &str| {
-        let datatype = LoadDatatype {
+        let datatype = groma_load::LoadDatatype {
             experiment: "lab".parse().unwrap(),
             datatype: "probe1".parse().unwrap(),
             schema: Schema::parse(schema).unwrap(),
-            rules: Rules::Json,
+            rules: groma_load::JSON,
         };
         Loader::new(Arc::new(lab.store.clone()), lab.lake(), vec![datatype])
     };

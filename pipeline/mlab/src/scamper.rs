@@ -4,50 +4,50 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Measurement, Rule, base_name};
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::{Datatype, Measurement, Rule, base_name};
 
 /// What M-Lab loses of a traceroute.
-pub const WHOLE_TRACE: Rule = Rule {
+pub(crate) const WHOLE_TRACE: Rule = Rule {
     name: "whole-trace",
     what: "Tracelb.gaplimit, Tracelb.start.ftime, sport, dport and replies' ipid are what scamper wrote.",
     why: "M-Lab's parser misspells the first, which therefore is always 0, and has no place for the others.",
 };
 
-/// How a list of lists stands in a table.
-pub const LINKS: Rule = Rule {
+/// The form of a list of lists in a table.
+pub(crate) const LINKS: Rule = Rule {
     name: "links",
     what: "nodes[].links, a list of lists, becomes a list of records with one field Links.",
     why: "BigQuery and Parquet's readers know no list of lists; M-Lab does the same.",
 };
 
 /// A node that names no links.
-pub const MISSING_LINKS: Rule = Rule {
+pub(crate) const MISSING_LINKS: Rule = Rule {
     name: "missing-links",
     what: "A node with a linkc and without links keeps its linkc, and its links are an empty list.",
     why: "As M-Lab; the other nodes of the trace are as good as those of any other.",
 };
 
 /// The key into hop annotations.
-pub const HOP_ID: Rule = Rule {
+pub(crate) const HOP_ID: Rule = Rule {
     name: "hop-id",
     what: "hop_id of nodes (scamper1) and of hops (scamper2) is <YYYYMMDD of CycleStart.start_time, UTC>_<hostname>_<addr>.",
     why: "It is the id of hopannotation2. M-Lab has it for scamper1 only.",
 };
 
-/// What a file of four lines has to be.
-pub const FOUR_LINES: Rule = Rule {
+/// The required lines of a file.
+pub(crate) const FOUR_LINES: Rule = Rule {
     name: "four-lines",
     what: "A file is four JSON lines (metadata with a UUID, cycle-start, trace, cycle-stop) and ends after them, or one JSON object of those four; anything else is an error.",
     why: "More or fewer lines mean that two traces were mixed or one was cut.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[WHOLE_TRACE, LINKS, MISSING_LINKS, HOP_ID, FOUR_LINES];
+const RULES: &[Rule] = &[WHOLE_TRACE, LINKS, MISSING_LINKS, HOP_ID, FOUR_LINES];
 
-/// Which of the two.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
+/// The two kinds of traceroutes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
     Multipath,
     SinglePath,
 }
@@ -62,18 +62,28 @@ impl Kind {
     }
 }
 
-pub(super) fn is_wanted(member: &str) -> bool {
+impl Datatype for Kind {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        is_wanted(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(*self, source, batch)
+    }
+}
+
+fn is_wanted(member: &str) -> bool {
     let name = base_name(member);
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     stem.ends_with(".jsonl") || stem.ends_with(".json")
 }
 
-pub(super) fn append(
-    kind: Kind,
-    source: &Measurement<'_>,
-    batch: &mut Batch,
-) -> Result<(), String> {
-    super::bound_values(source.bytes, batch)?;
+fn append(kind: Kind, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    groma_load::bound_values(source.bytes, batch)?;
     let mut raw = read(kind, source.bytes)?;
     let uuid = raw["Metadata"]["UUID"]
         .as_str()

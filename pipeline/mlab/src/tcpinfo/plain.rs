@@ -4,12 +4,12 @@
 
 use super::line::{Bytes, Decoder, MOST_ATTRIBUTES};
 
-/// What stands between the values.
+/// The text between the values.
 const TIMESTAMP: &[u8] = b"{\"Timestamp\":\"";
 const MESSAGE: &[u8] = b"\",\"RawIDM\":\"";
 const ATTRIBUTES: &[u8] = b",\"Attributes\":[";
 
-/// Of each character of base64 its six bits where the character stands in a group of four; [`NONE`] of all others.
+/// The six bits of each base64 character, at each position in a group of four; [`NONE`] for other characters.
 const VALUES: [[u32; 256]; 4] = [values(18), values(12), values(6), values(0)];
 const NONE: u32 = 1 << 31;
 
@@ -60,7 +60,7 @@ impl Bytes {
         }
     }
 
-    /// Appends what the base64 up to the next quote means and gives what stands behind the quote.
+    /// Appends the decoded base64 up to the next quote and returns the text after the quote.
     fn decode_plain<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         let mut rest = text;
         while let Some((group, behind)) = rest.split_first_chunk::<8>() {
@@ -139,7 +139,7 @@ impl Clock {
         for place in 0..6 {
             micros = micros * 10 + fraction.get(place).map_or(Some(0), |byte| digit(*byte))?;
         }
-        // What is cut off has to be digits all the same.
+        // The cut part must consist of digits too.
         fraction
             .iter()
             .skip(6)
@@ -168,7 +168,7 @@ mod tests {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 
     use super::decode;
-    use crate::datatype::tcpinfo::line::Decoder;
+    use crate::tcpinfo::line::Decoder;
 
     /// A snapshot with attributes of these lengths; 0 is none.
     fn line(time: &str, lengths: &[usize]) -> String {

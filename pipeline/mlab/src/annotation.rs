@@ -6,25 +6,25 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-use super::{Measurement, Rule};
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::{Datatype, JSON, Measurement, Rule};
 
-/// What the annotator's clock said.
-pub const ANNOTATION_TIME: Rule = Rule {
+/// The time of the annotator's clock.
+pub(crate) const ANNOTATION_TIME: Rule = Rule {
     name: "annotation-time",
     what: "server and client are columns of their own as in M-Lab's table; raw holds UUID and Timestamp.",
     why: "M-Lab's table has no place for the time of the annotation, by which its databases are known.",
 };
 
 /// A field of synthetic annotations.
-pub const REGION: Rule = Rule {
+pub(crate) const REGION: Rule = Rule {
     name: "region",
     what: "Geo.Region of server and client is NULL.",
     why: "As M-Lab: only the synthetic annotations from before 2020-03-12 have it.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[ANNOTATION_TIME, REGION];
+const RULES: &[Rule] = &[ANNOTATION_TIME, REGION];
 
 /// A file; keys in either case, as written by the annotator and as bundled by jostler.
 #[derive(Deserialize)]
@@ -39,8 +39,30 @@ struct Annotation<'a> {
     client: Option<&'a RawValue>,
 }
 
+/// Annotated connections: `annotation2`.
+#[derive(Debug)]
+pub(crate) struct Annotation2;
+
+impl Datatype for Annotation2 {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        columns(&fields)
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        JSON.wants(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(source, batch)
+    }
+}
+
 /// `server` and `client` as columns of their own, the rest of the file in `raw`.
-pub(super) fn columns(fields: &Fields) -> Vec<Field> {
+fn columns(fields: &Fields) -> Vec<Field> {
     let is_end = |name: &str| {
         ["Server", "Client"]
             .iter()
@@ -57,11 +79,14 @@ pub(super) fn columns(fields: &Fields) -> Vec<Field> {
                 .with_name(field.name().to_lowercase())
         })
         .collect();
-    columns.push(super::record("raw", rest.into_iter().cloned().collect()));
+    columns.push(groma_load::record(
+        "raw",
+        rest.into_iter().cloned().collect(),
+    ));
     columns
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
     let file: Annotation<'_> =
         serde_json::from_slice(source.bytes).map_err(|error| format!("not JSON: {error}"))?;
     if file.uuid.is_empty() {

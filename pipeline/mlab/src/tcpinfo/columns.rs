@@ -5,9 +5,9 @@ use groma_sock::TcpInfo;
 use serde::Serialize;
 
 use super::line::Timed;
-use crate::column::{Block, Micros, Place, Unfit};
+use groma_load::{Block, Micros, Place, Unfit};
 
-/// What a snapshot has once, numbers only.
+/// The numbers that a snapshot has once.
 const TOP: &[&str] = &[
     "Observed",
     "NotFullyParsed",
@@ -35,7 +35,7 @@ const DCTCP: &[&str] = &["Enabled", "CEState", "Alpha", "ABEcn", "ABTot"];
 
 const BBR: &[&str] = &["BW", "MinRTT", "PacingGain", "CwndGain"];
 
-/// What is no number.
+/// The values that are not numbers.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Head<'a> {

@@ -1,38 +1,61 @@
-//! Packet headers of a connection: `pcap`, summed up. The columns and their sources stand in the datatype's schema.
+//! A summary of the packet headers of a connection: `pcap`. The schema of the datatype defines the columns and their sources.
 
 mod flow;
 mod packet;
 
+use arrow_schema::{Field, Fields};
 use flow::{Flow, Way};
 use packet::{Capture, Segment};
 
-use super::{Measurement, Rule, base_name};
-use crate::column::Micros;
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::Micros;
+use groma_load::{Datatype, Measurement, Rule, base_name, record};
 
-/// What a row of packets says.
-pub const DERIVED: Rule = Rule {
+/// The values of a row.
+pub(crate) const DERIVED: Rule = Rule {
     name: "derived",
     what: "a has what can be derived from the headers of the file's one connection, each column defined in the schema; id is the file's name without .pcap and .gz.",
     why: "M-Lab's table has the id alone.",
 };
 
 /// A cut file still says something.
-pub const CUT_CAPTURE: Rule = Rule {
+pub(crate) const CUT_CAPTURE: Rule = Rule {
     name: "cut-capture",
     what: "A file that ends within a packet, or whose gzip stream ends early, is summed up to there, with a.Truncated true; the latter also is an entry of the error list.",
     why: "A capture ends when its writer is stopped, whatever was half written.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[DERIVED, CUT_CAPTURE];
+const RULES: &[Rule] = &[DERIVED, CUT_CAPTURE];
 
-pub(super) fn is_wanted(member: &str) -> bool {
+/// Packet headers: `pcap`.
+#[derive(Debug)]
+pub(crate) struct Pcap;
+
+impl Datatype for Pcap {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        vec![record("a", fields)]
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        is_wanted(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(source, batch)
+    }
+}
+
+fn is_wanted(member: &str) -> bool {
     let name = base_name(member);
     name.strip_suffix(".gz").unwrap_or(name).ends_with(".pcap")
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
     let mut summary = summarize(source.bytes)?;
     summary.truncated |= source.is_cut;
     let name = base_name(source.archiver.filename.as_deref().unwrap_or_default());

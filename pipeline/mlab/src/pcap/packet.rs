@@ -124,7 +124,7 @@ pub(super) struct Segment {
     pub(super) options: Options,
 }
 
-/// What the options say.
+/// The values of the options.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     pub(super) mss: Option<u16>,

@@ -7,47 +7,47 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Measurement, Rule, base_name};
-use crate::column::Traits;
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::Traits;
+use groma_load::{Datatype, Measurement, Rule, base_name, record};
 
 /// One row per instant.
-pub const ONE_INSTANT: Rule = Rule {
+pub(crate) const ONE_INSTANT: Rule = Rule {
     name: "one-instant",
     what: "The samples of all metrics with the same timestamp are one row, with id <machine>-<site>-<timestamp>.",
     why: "As M-Lab.",
 };
 
 /// The first version's clock.
-pub const V1_CLOCK: Rule = Rule {
+pub(crate) const V1_CLOCK: Rule = Rule {
     name: "v1-clock",
     what: "In .json files (version 1) the last sample of a metric is left out and timestamps are 10 s later.",
     why: "That collector stamped an interval with its beginning, and its last interval was not over.",
 };
 
 /// The local counters that were not.
-pub const LOCAL_OCTETS: Rule = Rule {
+pub(crate) const LOCAL_OCTETS: Rule = Rule {
     name: "local-octets",
     what: "a.SwitchOctetsLocalRx and Tx and their Counter columns are 0 for rows dated 2020-09-10 to 2022-01-18; raw keeps what was written.",
     why: "As M-Lab: the collector of that time computed these two wrongly.",
 };
 
 /// A bad line is one bad line.
-pub const BAD_LINE: Rule = Rule {
+pub(crate) const BAD_LINE: Rule = Rule {
     name: "bad-line",
     what: "A line that cannot be read is an error of its own; the other lines become rows.",
     why: "M-Lab drops the whole file.",
 };
 
 /// Counters that a switch does not have.
-pub const ZERO: Rule = Rule {
+pub(crate) const ZERO: Rule = Rule {
     name: "zero",
     what: "An INTEGER of a that the file has no metric for reads 0.",
     why: "As M-Lab, whose sums rely on it.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[ONE_INSTANT, V1_CLOCK, LOCAL_OCTETS, BAD_LINE, ZERO];
+const RULES: &[Rule] = &[ONE_INSTANT, V1_CLOCK, LOCAL_OCTETS, BAD_LINE, ZERO];
 
 /// Most instants of one file: a day of them every ten seconds, ten times over.
 const MOST_ROWS: usize = 86_400;
@@ -57,7 +57,7 @@ const LOCAL_OCTETS_WRONG: std::ops::RangeInclusive<Date> =
     Date::constant(2020, 9, 10)..=Date::constant(2022, 1, 18);
 
 /// [`ZERO`].
-pub(super) const TRAITS: Traits = Traits {
+const TRAITS: Traits = Traits {
     zero_filled: &["a"],
     aliases: &[],
     ignored: &[],
@@ -85,7 +85,33 @@ struct Sample {
     counter: i64,
 }
 
-pub(super) fn is_wanted(member: &str) -> bool {
+/// Counters of switches: `switch`.
+#[derive(Debug)]
+pub(crate) struct Switch;
+
+impl Datatype for Switch {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        vec![record("a", summary_fields()), record("raw", fields)]
+    }
+
+    fn traits(&self) -> Traits {
+        TRAITS
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        is_wanted(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(source, batch)
+    }
+}
+
+fn is_wanted(member: &str) -> bool {
     let name = base_name(member);
     let stem = name.strip_suffix(".gz").unwrap_or(name);
     stem.ends_with(".json") || stem.ends_with(".jsonl")
@@ -112,7 +138,7 @@ pub(super) fn summary_fields() -> Fields {
     fields.into()
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
     let name = base_name(source.archiver.filename.as_deref().unwrap_or_default());
     let is_v1 = name.strip_suffix(".gz").unwrap_or(name).ends_with(".json");
     let metrics = read(source.bytes, is_v1, batch)?;

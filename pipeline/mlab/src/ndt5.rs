@@ -1,52 +1,78 @@
 //! ndt5: one file, up to one row per direction.
 
+use arrow_schema::{Field, Fields};
 use serde_json::Value;
 
 use super::ndt7::{ratio, without_mark};
-use super::{Measurement, Rule, base_name};
-use crate::column::Micros;
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::Micros;
+use groma_load::{Datatype, JSON, Measurement, Rule, base_name, record};
 
 /// One row per direction.
-pub const DIRECTIONS: Rule = Rule {
+pub(crate) const DIRECTIONS: Rule = Rule {
     name: "directions",
     what: "A file gives a row for each of C2S and S2C that it has, with the other one NULL; one row with id Control.UUID and a NULL when it has neither.",
     why: "As M-Lab; a row is one measurement.",
 };
 
 /// Directions without a connection.
-pub const NO_CONNECTION: Rule = Rule {
+pub(crate) const NO_CONNECTION: Rule = Rule {
     name: "no-connection",
     what: "A direction without a UUID (`No connection created`) is a row with id Control.UUID and a NULL; a.TestTime of the year 1 and a.MinRTT of 0 are NULL in every row.",
     why: "Nothing was measured. M-Lab writes the id '', the year 1, and zeros, which count as measurements.",
 };
 
 /// No sentinels.
-pub const NULL_NOT_SENTINEL: Rule = Rule {
+pub(crate) const NULL_NOT_SENTINEL: Rule = Rule {
     name: "null-not-sentinel",
     what: "a.MinRTT and a.LossRate of an upload are NULL, and so is a.CongestionControl.",
     why: "Nobody measured them. M-Lab writes -1 and `unknown`, and averages over them are wrong.",
 };
 
 /// Metadata of summer 2019.
-pub const METADATA_MAP: Rule = Rule {
+pub(crate) const METADATA_MAP: Rule = Rule {
     name: "metadata-map",
     what: "ClientMetadata or ServerMetadata written as a map (2019-07-17 to 2019-08-26) becomes the list of names and values that it is since.",
     why: "M-Lab cuts it out of ndt5 and loses it.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[DIRECTIONS, NO_CONNECTION, NULL_NOT_SENTINEL, METADATA_MAP];
+const RULES: &[Rule] = &[DIRECTIONS, NO_CONNECTION, NULL_NOT_SENTINEL, METADATA_MAP];
 
 /// [`NO_CONNECTION`]: the year 2 in microseconds since 1970. Go's zero time is the first instant of the year 1.
 const FIRST_TIME: i64 = -62_104_060_800_000_000;
 
-pub(super) fn is_wanted(member: &str) -> bool {
-    super::json::is_wanted(member) && !base_name(member).starts_with("ndt7-")
+/// M-Lab's `ndt5`.
+#[derive(Debug)]
+pub(crate) struct Ndt5;
+
+impl Datatype for Ndt5 {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        vec![
+            record("a", crate::ndt7::summary_fields()),
+            record("raw", fields),
+        ]
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        is_wanted(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(source, batch)
+    }
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
-    super::bound_values(source.bytes, batch)?;
+fn is_wanted(member: &str) -> bool {
+    JSON.wants(member) && !base_name(member).starts_with("ndt7-")
+}
+
+fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+    groma_load::bound_values(source.bytes, batch)?;
     let raw: Value =
         serde_json::from_slice(source.bytes).map_err(|error| format!("not JSON: {error}"))?;
     if !raw.is_object() {

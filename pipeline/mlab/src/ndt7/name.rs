@@ -1,9 +1,9 @@
 //! The rule [`MEMBER_NAME`](super::MEMBER_NAME).
 
-use crate::datatype::base_name;
+use groma_load::base_name;
 
 /// `ndt7-(upload|download)-<YYYYMMDDTHHMMSS.fZ>.<UUID>.json[.gz]`.
-pub(in crate::datatype) fn is_wanted(member: &str) -> bool {
+pub(crate) fn is_wanted(member: &str) -> bool {
     let name = base_name(member);
     let direction = ["ndt7-upload-", "ndt7-download-"];
     direction

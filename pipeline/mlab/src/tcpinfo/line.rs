@@ -33,7 +33,7 @@ pub(super) struct Timed {
     pub(super) snapshot: Snapshot,
 }
 
-/// What a line is.
+/// The kinds of lines.
 pub(super) enum Line<'a> {
     Metadata(Metadata),
     Snapshot(&'a Timed),
@@ -41,7 +41,7 @@ pub(super) enum Line<'a> {
     NotObserved,
 }
 
-/// What the parser made of a line.
+/// The values of a parsed line.
 enum Parsed {
     Metadata(Metadata),
     /// A record at this time; its bytes are in the decoder.
@@ -157,7 +157,7 @@ impl Bytes {
         &self.memory[..self.used]
     }
 
-    /// Appends what the text means; false if it is no base64.
+    /// Appends the decoded text; false if it is not base64.
     fn decode(&mut self, text: &str) -> bool {
         let room = self.used + decoded_len_estimate(text.len());
         if self.memory.len() < room {
@@ -173,7 +173,7 @@ impl Bytes {
     }
 }
 
-/// What a base64 text was.
+/// The result of decoding a base64 text.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Text {
     /// Absent, or null.

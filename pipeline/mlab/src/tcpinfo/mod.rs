@@ -12,45 +12,71 @@ use serde::ser::{SerializeSeq as _, SerializeStruct as _, Serializer as _};
 use self::columns::Columns;
 use self::line::{Decoder, Line, Metadata};
 use super::ndt7::without_mark;
-use super::{Measurement, Rule, base_name};
-use crate::column::{Place, Unfit};
-use crate::row::Batch;
+use groma_load::Batch;
+use groma_load::{Datatype, Measurement, Rule, base_name, record};
+use groma_load::{Place, Unfit};
 
 /// Every snapshot.
-pub const EVERY_SNAPSHOT: Rule = Rule {
+pub(crate) const EVERY_SNAPSHOT: Rule = Rule {
     name: "every-snapshot",
     what: "raw.Snapshots has every snapshot of the file.",
     why: "M-Lab keeps the first, every tenth and the last, and its rows do not say so.",
 };
 
 /// Every piece.
-pub const EVERY_PIECE: Rule = Rule {
+pub(crate) const EVERY_PIECE: Rule = Rule {
     name: "every-piece",
     what: "A connection of several files has a row for each; the key is (id, raw.Metadata.Sequence).",
     why: "M-Lab's deduplication by id deletes all pieces but one of connections longer than ten minutes.",
 };
 
 /// A bad record is one bad record.
-pub const BAD_RECORD: Rule = Rule {
+pub(crate) const BAD_RECORD: Rule = Rule {
     name: "bad-record",
     what: "A line that cannot be decoded is an error with its number; the other lines become snapshots.",
     why: "M-Lab's parser drops the whole connection and reports success.",
 };
 
 /// Records without attributes.
-pub const NOT_OBSERVED: Rule = Rule {
+pub(crate) const NOT_OBSERVED: Rule = Rule {
     name: "not-observed",
     what: "A record without any attribute is not a snapshot. A file without snapshots is an error.",
     why: "As M-Lab: such a record has no data about the connection.",
 };
 
 /// Every way in which a row differs from its file.
-pub const RULES: &[Rule] = &[EVERY_SNAPSHOT, EVERY_PIECE, BAD_RECORD, NOT_OBSERVED];
+const RULES: &[Rule] = &[EVERY_SNAPSHOT, EVERY_PIECE, BAD_RECORD, NOT_OBSERVED];
 
 /// A connection of ten minutes has 60,000 snapshots of 120 columns.
-pub(super) const SLOTS: u64 = 4;
+const SLOTS: u64 = 4;
 
-pub(super) fn is_wanted(member: &str) -> bool {
+/// Snapshots of connections: `tcpinfo`.
+#[derive(Debug)]
+pub(crate) struct Tcpinfo;
+
+impl Datatype for Tcpinfo {
+    fn rules(&self) -> &'static [Rule] {
+        RULES
+    }
+
+    fn columns(&self, fields: Fields) -> Vec<Field> {
+        vec![record("a", summary_fields(&fields)), record("raw", fields)]
+    }
+
+    fn slots(&self) -> u64 {
+        SLOTS
+    }
+
+    fn wants(&self, member: &str) -> bool {
+        is_wanted(member)
+    }
+
+    fn append(&self, source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+        append(source, batch)
+    }
+}
+
+fn is_wanted(member: &str) -> bool {
     let name = base_name(member);
     name.ends_with(".jsonl.zst") || name.ends_with(".jsonl.gz") || name.ends_with(".jsonl")
 }
@@ -76,7 +102,7 @@ pub(super) fn summary_fields(raw: &Fields) -> Fields {
     fields.into()
 }
 
-pub(super) fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
+fn append(source: &Measurement<'_>, batch: &mut Batch) -> Result<(), String> {
     let mut file = File::default();
     batch.place("raw", |place| {
         let put = file.put_raw(place, source.bytes);

@@ -1,4 +1,4 @@
-//! What the segments of one connection say about it.
+//! Values that are derived from the segments of one connection.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -54,7 +54,7 @@ struct Side {
     last_tsval: Option<u32>,
     /// Smallest and largest unscaled window.
     windows: Option<(u16, u16)>,
-    /// Whether a SYN of this side was seen, which alone tells that it has no window scale.
+    /// Whether a SYN of this side was seen. Only then a missing window scale is certain.
     syn_seen: bool,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Flow {
     handshake: Option<i64>,
 }
 
-/// Whether `a` stands before `b` in sequence space (RFC 9293 3.4).
+/// Whether `a` is before `b` in sequence space (RFC 9293 3.4).
 fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
@@ -146,14 +146,14 @@ impl Flow {
         self.handshake.filter(|time| *time >= 0).map(milliseconds)
     }
 
-    /// What both directions came to.
+    /// The totals of both directions.
     pub(super) fn finish(self) -> (Way, Way) {
         let scale = |side: &Side, other: &Side| {
             let agreed = side
                 .way
                 .window_scale
                 .filter(|_| other.way.window_scale.is_some());
-            // Without the SYN nobody knows the scale, and an unscaled window would be a wrong number.
+            // Without the SYN the scale is unknown, and an unscaled window would be wrong.
             (side.syn_seen && other.syn_seen).then(|| agreed.unwrap_or(0))
         };
         let scales = (

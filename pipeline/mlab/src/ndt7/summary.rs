@@ -5,16 +5,16 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use serde::Serialize;
 
 use super::DIRECTIONS;
-use crate::column::{Column, Micros, Record};
+use groma_load::{Column, Micros, Record};
 
 /// The algorithm of M-Lab's servers.
 const DEFAULT_CONGESTION_CONTROL: &str = "bbr";
 
-/// What marks a UUID whose prefix file could not be read.
+/// The mark of a UUID whose prefix file could not be read.
 const UNSAFE_MARK: &str = "_unsafe";
 
 /// The columns of `a` (platform reference, summary of ndt5 and ndt7).
-pub(in crate::datatype) fn summary_fields() -> Fields {
+pub(crate) fn summary_fields() -> Fields {
     let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let columns = [
         ("UUID", DataType::Utf8),
@@ -31,10 +31,10 @@ pub(in crate::datatype) fn summary_fields() -> Fields {
 /// The column `a` of a row.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::datatype) struct Summary {
+pub(crate) struct Summary {
     /// Also the row's `id`.
     #[serde(rename = "UUID")]
-    pub(in crate::datatype) uuid: Option<String>,
+    pub(crate) uuid: Option<String>,
     test_time: Option<Micros>,
     congestion_control: String,
     #[serde(rename = "MeanThroughputMbps")]
@@ -68,7 +68,7 @@ impl Summary {
 }
 
 /// A UUID as the sidecars of the same connection write it ([`UNSAFE_UUID`](super::UNSAFE_UUID)).
-pub(in crate::datatype) fn without_mark(uuid: &str) -> String {
+pub(crate) fn without_mark(uuid: &str) -> String {
     uuid.replacen(UNSAFE_MARK, "", 1)
 }
 
@@ -106,7 +106,7 @@ fn measured(direction: &Record, at: usize, is_download: bool) -> Summary {
     summary
 }
 
-pub(in crate::datatype) fn ratio(over: Option<f64>, under: Option<f64>) -> Option<f64> {
+pub(crate) fn ratio(over: Option<f64>, under: Option<f64>) -> Option<f64> {
     let under = under.filter(|under| *under != 0.0)?;
     Some(over? / under)
 }
@@ -127,21 +127,18 @@ fn congestion_control(direction: &Record, at: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use groma_schema::Schema;
     use serde_json::{Value, json};
 
     use super::Summary;
-    use crate::datatype::Rules;
-    use crate::row::{Batch, table_schema};
+    use crate::ndt7::Ndt7;
+    use groma_load::{Batch, Limits};
 
     /// `id` and `a` of a measurement, by way of the columns of the real schema.
     fn key_and_summary(raw: &Value) -> Result<(Option<String>, Value), String> {
-        let schema = include_str!("../../../../../experiments/ndt7/schema/ndt7.json");
+        let schema = include_str!("../../../../experiments/ndt7/schema/ndt7.json");
         let raw_fields = Schema::parse(schema).unwrap().to_arrow();
-        let schema = Arc::new(table_schema(Rules::Ndt7.columns(raw_fields)));
-        let mut batch = Batch::new(schema, &Rules::Ndt7.traits(), crate::Limits::default());
+        let mut batch = Batch::of(&Ndt7, raw_fields, Limits::default());
         batch.put_json("raw", raw.to_string().as_bytes())?;
         let summary = Summary::of(batch.column("raw"), 0)?;
         Ok((
@@ -198,7 +195,7 @@ mod tests {
             let raw = json!({"Download": {"UUID": "u", "ServerMeasurements": list}});
             let (id, a) = key_and_summary(&raw).unwrap();
             assert_eq!(id.as_deref(), Some("u"));
-            // A TCPInfo without MinRTT reads 0 like every counter that it lacks.
+            // A TCPInfo without MinRTT has the value 0, as for every missing counter.
             for name in ["MeanThroughputMbps", "LossRate"] {
                 assert_eq!(a[name], Value::Null, "{name} of {raw}");
             }
