@@ -17,6 +17,8 @@ pub(crate) struct Services {
     services: BTreeMap<String, SocketAddr>,
     /// For each hosted experiment, the addresses by the names of its ports, and `admin`.
     experiments: BTreeMap<String, BTreeMap<String, SocketAddr>>,
+    /// The version of the policy of each experiment, which a client sends after the person agreed.
+    policies: BTreeMap<String, String>,
     off: Vec<Off>,
     #[serde(skip)]
     built_in: Vec<Endpoint>,
@@ -28,9 +30,12 @@ impl Services {
         let mut off = lab.off().to_vec();
         let mut services = BTreeMap::from([("admin".to_owned(), lab.admin())]);
         let mut experiments = BTreeMap::new();
+        let mut policies = BTreeMap::new();
         let mut own = Vec::new();
         for manifest in lab.manifests() {
             let name = manifest.name.to_string();
+            let version = manifest.consent.policy_version.clone();
+            policies.insert(name.clone(), version);
             let endpoints = lab.endpoints(&name);
             let by_name = endpoints.iter().map(|it| (it.name.clone(), it.address));
             if built_in.contains(&name) {
@@ -44,6 +49,7 @@ impl Services {
         Self {
             services,
             experiments,
+            policies,
             off,
             built_in: own,
         }
@@ -69,7 +75,12 @@ impl Services {
                 .iter()
                 .map(|(name, address)| format!("{name} {address}"))
                 .collect();
-            say!("  {experiment:<18} {} (not isolated)", ports.join(", "));
+            let policy = self.policies.get(experiment);
+            let policy = policy.map_or("", String::as_str);
+            say!(
+                "  {experiment:<18} {}; policy {policy}; not isolated",
+                ports.join(", ")
+            );
         }
         if let Some(admin) = self.services.get("admin") {
             say!("  metrics, health    http://{admin}/metrics");

@@ -20,7 +20,8 @@ pub(crate) struct Lab {
     child: Child,
     dir: PathBuf,
     stdout: Option<BufReader<ChildStdout>>,
-    services: Value,
+    /// What it printed once it served.
+    ready: Value,
 }
 
 impl Lab {
@@ -51,7 +52,7 @@ impl Lab {
             child,
             dir: dir.to_owned(),
             stdout,
-            services: Value::Null,
+            ready: Value::Null,
         }
     }
 
@@ -71,14 +72,25 @@ impl Lab {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
             panic!("the lab said {line:?}: {error}\n{}", lab.log());
         });
-        lab.services = ready["services"].clone();
+        lab.ready = ready;
         lab
     }
 
     /// Where a service listens: `ws`, `wss` or `admin`.
     pub(crate) fn address(&self, service: &str) -> &str {
-        let address = self.services[service].as_str();
-        address.unwrap_or_else(|| panic!("no {service} in {}", self.services))
+        let address = self.ready["services"][service].as_str();
+        address.unwrap_or_else(|| panic!("no {service} in {}", self.ready))
+    }
+
+    /// The addresses of a hosted experiment, by the names of its ports.
+    pub(crate) fn experiment(&self, name: &str) -> &Value {
+        &self.ready["experiments"][name]
+    }
+
+    /// The version of the policy of an experiment.
+    pub(crate) fn policy(&self, experiment: &str) -> String {
+        let version = self.ready["policies"][experiment].as_str();
+        version.expect("every experiment has a policy").to_owned()
     }
 
     /// Everything that labs in this directory logged.

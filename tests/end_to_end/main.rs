@@ -10,6 +10,7 @@ mod consent;
 mod demo;
 mod drain;
 mod groma;
+mod hosted;
 mod kill;
 mod lab;
 mod msak;

@@ -1,0 +1,346 @@
+//! Experiments that `groma up` hosts from their manifests: their tests become rows without code of the platform.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, test_kill_process};
+use serde_json::Value;
+
+use crate::groma::{groma, program, run, run_json, told, wait_for};
+use crate::lab::{Lab, PATIENCE, measure, show};
+
+/// Copies the files of an example, without the directories in it.
+fn copy_of_example(name: &str, root: &Path) -> PathBuf {
+    let source = groma_tests::workspace().join("examples").join(name);
+    let copy = root.join(name);
+    fs::create_dir_all(&copy).unwrap();
+    for entry in fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    copy
+}
+
+/// Builds the programs of the Rust example, and returns their directory.
+fn rust_example() -> PathBuf {
+    let profile = program().parent().unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--package", "groma-throughput-example"])
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let built = cargo.current_dir(groma_tests::workspace()).status();
+    assert!(built.unwrap().success(), "the example does not build");
+    profile.to_owned()
+}
+
+/// Changes the command of a manifest.
+fn set_command(dir: &Path, from: &str, to: &str) {
+    let path = dir.join("experiment.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn has_python() -> bool {
+    let is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
+    let python = Command::new("python3").args(["-c", is_new_enough]).status();
+    let found = python.is_ok_and(|status| status.success());
+    if !found {
+        groma_tests::skip("there is no python3 of version 3.11 or later");
+    }
+    found
+}
+
+fn port(lab: &Lab, experiment: &str, name: &str) -> String {
+    let address = lab.experiment(experiment)[name].as_str();
+    let address = address.unwrap_or_else(|| panic!("no {experiment}/{name}"));
+    address.rsplit(':').next().unwrap().to_owned()
+}
+
+/// Runs a client, and returns the UUID at the end of what it prints.
+fn uuid_from(client: &mut Command) -> String {
+    let output = run(client);
+    assert!(output.status.success(), "{}", told(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn both_examples_beside_ndt7_become_rows_that_every_tool_finds() {
+    if !has_python() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let latency = copy_of_example("latency-python", dir.path());
+    let throughput = copy_of_example("throughput-rust", dir.path());
+    let programs = rust_example();
+    let server = programs.join("throughput-server");
+    let given = "../../target/release/throughput-server";
+    set_command(&throughput, given, server.to_str().unwrap());
+    let root = dir.path().join("lab");
+    let lab = Lab::start_with(
+        &root,
+        "200ms",
+        &[
+            "--experiment",
+            "ndt7",
+            "--experiment",
+            latency.to_str().unwrap(),
+            "--experiment",
+            throughput.to_str().unwrap(),
+            "--port",
+            "latency/echo=0",
+            "--port",
+            "throughput/data=0",
+            "--require-policy",
+        ],
+    );
+    assert!(
+        lab.admin("/ready").contains("200 OK"),
+        "{}",
+        lab.admin("/ready")
+    );
+    let client = latency.join("client.py");
+    let echo = port(&lab, "latency", "echo");
+    let mut echoed = Command::new("python3");
+    echoed.arg(client).args(["127.0.0.1", "--port", &echo]);
+    echoed.args(["--accept-policy", &lab.policy("latency")]);
+    let data = format!("127.0.0.1:{}", port(&lab, "throughput", "data"));
+    let mut downloaded = Command::new(programs.join("throughput-client"));
+    downloaded.args([&data, &lab.policy("throughput")]);
+    let printed = measure(&format!("ws://{}", lab.address("ws")), "download");
+    let tests = [
+        ("latency.latency1", uuid_from(&mut echoed), false),
+        ("throughput.throughput1", uuid_from(&mut downloaded), true),
+        (
+            "ndt.ndt7",
+            printed["tests"][0]["uuid"].as_str().unwrap().to_owned(),
+            true,
+        ),
+    ];
+    for (table, uuid, is_tcp) in &tests {
+        lab.row_of(uuid);
+        let report = wait_for(&format!("the trace of {table}"), PATIENCE, || {
+            let report = show(&root, uuid)?;
+            let traced = report["trace"]["stage"] == "loaded";
+            (traced == *is_tcp).then_some(report)
+        });
+        assert_eq!(report["rows"][0]["table"], *table, "{report}");
+    }
+    let at = root.to_str().unwrap();
+    let found = run_json(&mut groma(["find", "--dir", at, "--json"]));
+    for (table, uuid, _) in &tests {
+        let all = found["tests"].as_array().unwrap();
+        let found = all.iter().find(|it| it["id"] == **uuid);
+        let found = found.unwrap_or_else(|| panic!("{table} {uuid}: {all:?}"));
+        let named = format!(
+            "{}.{}",
+            found["experiment"].as_str().unwrap(),
+            found["datatype"].as_str().unwrap()
+        );
+        assert_eq!(named, *table);
+    }
+    for (table, uuid, _) in &tests {
+        by_duckdb(&root.join("lake"), table, uuid);
+        by_groma_sql(&root.join("lake"), table, uuid);
+    }
+    let experiments: f64 = lab.metric("groma_publish_files_published_total");
+    assert!(experiments >= 3.0, "{experiments}");
+    lab.ask_to_end();
+    assert!(lab.ended().success());
+}
+
+/// A reader without any of our code.
+fn by_duckdb(lake: &Path, table: &str, uuid: &str) {
+    let Some(python) = std::env::var_os("GROMA_PYTHON") else {
+        return groma_tests::skip("GROMA_PYTHON names no Python with duckdb");
+    };
+    let files = format!(
+        "{}/{}/**/*.parquet",
+        lake.display(),
+        table.replace('.', "/")
+    );
+    let query = format!(
+        "import duckdb; print(duckdb.sql(\"select count(*) from read_parquet('{files}') where id = '{uuid}'\").fetchall()[0][0])"
+    );
+    let output = run(Command::new(python).args(["-c", &query]));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "1",
+        "{}",
+        told(&output)
+    );
+}
+
+fn by_groma_sql(lake: &Path, table: &str, uuid: &str) {
+    let Some(program) = std::env::var_os("GROMA_SQL") else {
+        return groma_tests::skip("GROMA_SQL names no groma-sql");
+    };
+    let query = format!("select count(*) as n from {table} where id = '{uuid}'");
+    let output = run(Command::new(program)
+        .args(["--lake", lake.to_str().unwrap(), "--format", "json"])
+        .arg(query));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains('1'),
+        "{}",
+        told(&output)
+    );
+}
+
+/// A small experiment with a program that the test chooses.
+fn small(root: &Path, name: &str, script: &str) -> PathBuf {
+    let dir = copy_of_example("latency-python", root);
+    let own = root.join(name);
+    fs::rename(dir, &own).unwrap();
+    set_command(&own, "name = \"latency\"", &format!("name = \"{name}\""));
+    set_command(
+        &own,
+        "command = [\"python3\", \"server.py\"]",
+        "command = [\"sh\", \"run.sh\"]",
+    );
+    set_command(&own, "ready_path = \"/ready\"", "start_seconds = 1");
+    fs::write(own.join("run.sh"), script).unwrap();
+    own
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = run(&mut groma(
+        ["up", "--json"]
+            .into_iter()
+            .chain(arguments.iter().copied()),
+    ));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(output.stdout.is_empty(), "{}", told(&output));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn conflicts_and_missing_parts_are_reported_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let script = format!("touch {}/started; sleep 600", root.display());
+    let one = small(root, "one", &script);
+    let two = small(root, "two", &script);
+    let at = |path: &Path| path.to_str().unwrap().to_owned();
+    let (lab, one_dir, two_dir) = (at(&root.join("lab")), at(&one), at(&two));
+    let both = [
+        "--dir",
+        &lab,
+        "--admin-port",
+        "0",
+        "--experiment",
+        &one_dir,
+        "--experiment",
+    ];
+    let with = |last: &[&str]| refused(&[&both[..], last].concat());
+    assert!(with(&[&two_dir]).contains("one/echo and two/echo both want UDP port"));
+    assert!(with(&[&one_dir, "--port", "one/echo=0"]).contains("the name one"));
+    let unknown = with(&[&two_dir, "--port", "two/echo=0", "--port", "two/none=1"]);
+    assert!(unknown.contains("two/none"), "{unknown}");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let choice = format!("two/echo={}", taken.local_addr().unwrap().port());
+    let busy = with(&[&two_dir, "--port", &choice]);
+    assert!(busy.contains("two/echo: cannot listen on"), "{busy}");
+    fs::remove_file(two.join("latency1.json")).unwrap();
+    let schema = with(&[&two_dir, "--port", "two/echo=0"]);
+    assert!(
+        schema.contains("latency1.json") && schema.contains("line "),
+        "{schema}"
+    );
+    set_command(&two, "title = ", "titel = ");
+    let field = with(&[&two_dir]);
+    assert!(
+        field.contains("title: this key is missing") && field.contains("groma manifest check"),
+        "{field}"
+    );
+    set_command(&one, "\"sh\"", "\"./not-built\"");
+    assert!(with(&[&one_dir]).contains("there is no program ./not-built"));
+    assert!(!root.join("started").exists());
+}
+
+#[test]
+fn a_program_that_fails_is_started_again_and_a_left_one_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    // It fails twice, and then runs.
+    let script = "echo run >> runs; echo \"hello \\033[31mthere\"; echo $$ > pid\n\
+         [ $(wc -l < runs) -gt 2 ] || exit 3\n\
+         sleep 600 & echo $! > child; wait\n";
+    let experiment = small(root, "flaky", script);
+    let lab_dir = root.join("lab");
+    let flags = [
+        "--experiment",
+        experiment.to_str().unwrap(),
+        "--port",
+        "flaky/echo=0",
+    ];
+    let lab = Lab::start_with(&lab_dir, "200ms", &flags);
+    let child = wait_for("the third run", PATIENCE, || {
+        fs::read_to_string(experiment.join("child"))
+            .ok()?
+            .trim()
+            .parse::<i32>()
+            .ok()
+    });
+    let log = lab.log();
+    assert!(
+        log.contains("ended with code 3") && log.contains("flaky"),
+        "{log}"
+    );
+    assert!(
+        log.contains("hello") && !log.contains("\u{1b}[31mthere"),
+        "{log}"
+    );
+    let ready = lab.admin("/ready");
+    assert!(
+        ready.contains("503") && ready.contains("experiment flaky"),
+        "{ready}"
+    );
+    // A power cut leaves the program, and the next start ends it.
+    lab.kill();
+    let is_alive = |number: i32| {
+        let is_there = Pid::from_raw(number).is_some_and(|pid| test_kill_process(pid).is_ok());
+        let state = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        is_there && !state.contains(") Z ")
+    };
+    assert!(is_alive(child));
+    let lab = Lab::start_with(&lab_dir, "200ms", &flags);
+    wait_for("the end of the left child", PATIENCE, || {
+        (!is_alive(child)).then_some(())
+    });
+    let second = wait_for("the next run", PATIENCE, || {
+        let number: i32 = fs::read_to_string(experiment.join("child"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        (number != child).then_some(number)
+    });
+    lab.ask_to_end();
+    assert!(lab.ended().success());
+    wait_for("the end of the child", PATIENCE, || {
+        (!is_alive(second)).then_some(())
+    });
+}
+
+#[test]
+fn the_manifests_of_the_examples_have_no_problems() {
+    for name in ["latency-python", "throughput-rust"] {
+        let dir = groma_tests::workspace().join("examples").join(name);
+        let checked: Value = run_json(&mut groma([
+            "manifest",
+            "check",
+            dir.to_str().unwrap(),
+            "--json",
+        ]));
+        assert_eq!(checked["ok"], true, "{checked}");
+    }
+}
