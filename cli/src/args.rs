@@ -5,8 +5,8 @@ use groma_service::LogFormat;
 use tracing::Level;
 
 use crate::command::{
-    completions, demo, export, find, load, manifest, measure, mirror, ndt7, publish, quarantine,
-    seal, show, tcp_info, up,
+    completions, demo, export, find, load, manifest, measure, mirror, ndt7, new, publish,
+    quarantine, seal, show, tcp_info, up,
 };
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Find(find::Args),
     Mirror(mirror::Args),
     TcpInfo(tcp_info::Args),
+    New(new::Args),
     Manifest(manifest::Args),
     Completions(completions::Args),
 }

@@ -31,6 +31,7 @@ fn help_teaches() {
         "find",
         "mirror",
         "manifest",
+        "new",
         "tcp-info",
         "completions",
     ];

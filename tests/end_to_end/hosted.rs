@@ -151,8 +151,13 @@ fn both_examples_beside_ndt7_become_rows_that_every_tool_finds() {
         by_duckdb(&root.join("lake"), table, uuid);
         by_groma_sql(&root.join("lake"), table, uuid);
     }
-    let experiments: f64 = lab.metric("groma_publish_files_published_total");
-    assert!(experiments >= 3.0, "{experiments}");
+    let metrics = lab.admin("/metrics");
+    for experiment in ["latency", "throughput", "ndt"] {
+        let sample = format!("groma_publish_pending_files{{experiment=\"{experiment}\"");
+        assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+    }
+    let described = metrics.matches("# TYPE groma_publish_pending_files ");
+    assert_eq!(described.count(), 1, "{metrics}");
     lab.ask_to_end();
     assert!(lab.ended().success());
 }
@@ -343,4 +348,39 @@ fn the_manifests_of_the_examples_have_no_problems() {
         ]));
         assert_eq!(checked["ok"], true, "{checked}");
     }
+}
+
+#[test]
+fn an_experiment_of_groma_new_becomes_rows() {
+    if !has_python() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let experiment = dir.path().join("pings");
+    let at = experiment.to_str().unwrap();
+    let output = run(&mut groma(["new", "pings", "--dir", at]));
+    assert!(output.status.success(), "{}", told(&output));
+    let flags = [
+        "--experiment",
+        at,
+        "--port",
+        "pings/test=0",
+        "--require-policy",
+    ];
+    let lab = Lab::start_with(&dir.path().join("lab"), "200ms", &flags);
+    let server = format!("127.0.0.1:{}", port(&lab, "pings", "test"));
+    let client = |version: &str| {
+        let mut command = Command::new("python3");
+        command
+            .arg(experiment.join("client.py"))
+            .args([&server, version]);
+        command
+    };
+    let output = run(&mut client("0"));
+    assert!(!output.status.success(), "{}", told(&output));
+    let uuid = uuid_from(&mut client(&lab.policy("pings")));
+    let row = lab.row_of(&uuid);
+    assert_eq!(row["raw"]["RoundTrips"], 10, "{row}");
+    lab.ask_to_end();
+    assert!(lab.ended().success());
 }

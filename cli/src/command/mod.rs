@@ -10,6 +10,7 @@ pub(crate) mod manifest;
 pub(crate) mod measure;
 pub(crate) mod mirror;
 pub(crate) mod ndt7;
+pub(crate) mod new;
 mod node;
 mod notation;
 mod place;
@@ -43,6 +44,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Find(args) => find::run(&args),
         Command::Mirror(args) => mirror::run(&args),
         Command::TcpInfo(args) => tcp_info::run(&args),
+        Command::New(args) => new::run(&args),
         Command::Manifest(args) => manifest::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Completions(args) => completions::run(&args),
