@@ -98,7 +98,11 @@ fn both_examples_beside_ndt7_become_rows_that_every_tool_finds() {
             "--port",
             "latency/echo=0",
             "--port",
+            "latency/policy=0",
+            "--port",
             "throughput/data=0",
+            "--port",
+            "throughput/policy=0",
             "--require-policy",
         ],
     );
@@ -212,6 +216,8 @@ fn small(root: &Path, name: &str, script: &str) -> PathBuf {
         "command = [\"sh\", \"run.sh\"]",
     );
     set_command(&own, "ready_path = \"/ready\"", "start_seconds = 1");
+    // The port of the policy is not what these tests are about.
+    set_command(&own, "port = 8422", "port = 0");
     fs::write(own.join("run.sh"), script).unwrap();
     own
 }
@@ -247,7 +253,7 @@ fn conflicts_and_missing_parts_are_reported_before_anything_starts() {
     ];
     let with = |last: &[&str]| refused(&[&both[..], last].concat());
     assert!(with(&[&two_dir]).contains("one/echo and two/echo both want UDP port"));
-    assert!(with(&[&one_dir, "--port", "one/echo=0"]).contains("the name one"));
+    assert!(with(&[&one_dir]).contains("the name one"));
     let unknown = with(&[&two_dir, "--port", "two/echo=0", "--port", "two/none=1"]);
     assert!(unknown.contains("two/none"), "{unknown}");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -360,25 +366,28 @@ fn an_experiment_of_groma_new_becomes_rows() {
     let at = experiment.to_str().unwrap();
     let output = run(&mut groma(["new", "pings", "--dir", at]));
     assert!(output.status.success(), "{}", told(&output));
-    let flags = [
-        "--experiment",
-        at,
-        "--port",
-        "pings/test=0",
-        "--require-policy",
-    ];
+    let mut flags = vec!["--experiment", at, "--require-policy"];
+    flags.extend(["--port", "pings/test=0", "--port", "pings/policy=0"]);
+    flags.extend(["--controller", "City Library"]);
     let lab = Lab::start_with(&dir.path().join("lab"), "200ms", &flags);
-    let server = format!("127.0.0.1:{}", port(&lab, "pings", "test"));
-    let client = |version: &str| {
+    let ports = ["test", "policy"].map(|name| port(&lab, "pings", name));
+    let client = |answer: &[u8]| {
+        let stdin = dir.path().join("answer");
+        fs::write(&stdin, answer).unwrap();
         let mut command = Command::new("python3");
-        command
-            .arg(experiment.join("client.py"))
-            .args([&server, version]);
+        command.arg(experiment.join("client.py")).arg("127.0.0.1");
+        command.args(["--port", &ports[0], "--policy-port", &ports[1]]);
+        command.stdin(fs::File::open(stdin).unwrap());
         command
     };
-    let output = run(&mut client("0"));
+    let output = run(&mut client(b"n\n"));
+    let text = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "{}", told(&output));
-    let uuid = uuid_from(&mut client(&lab.policy("pings")));
+    assert!(text.contains("Controller: City Library"), "{text}");
+    let output = run(client(b"n\n").args(["--accept-policy", "0"]));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("refused"), "{}", told(&output));
+    let uuid = uuid_from(&mut client(b"y\n"));
     let row = lab.row_of(&uuid);
     assert_eq!(row["raw"]["RoundTrips"], 10, "{row}");
     lab.ask_to_end();

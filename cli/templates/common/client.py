@@ -1,19 +1,47 @@
-"""The client: shows nothing of itself but its name, echoes the server's messages, and prints the result.
+"""The client: shows the server's policy, asks, echoes the server's messages, and prints the result.
 
-    python3 client.py HOST:PORT POLICY_VERSION
+    python3 client.py 127.0.0.1
 """
 
+import argparse
 import json
 import socket
 import sys
+import urllib.request
+
+LONGEST_POLICY = 256 * 1024
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit("usage: client.py HOST:PORT POLICY_VERSION")
-    host, _, port = sys.argv[1].rpartition(":")
-    query = {"client_name": "@NAME@-client", "policy_version": sys.argv[2]}
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection:
+    parser = argparse.ArgumentParser(description="Measures the round-trip time to a server over TCP.")
+    parser.add_argument("host", help="the server's name or address")
+    parser.add_argument("--port", type=int, default=8500, help="the server's port for tests (8500)")
+    parser.add_argument("--policy-port", type=int, default=8501, help="the server's port for its policy (8501)")
+    parser.add_argument("--accept-policy", metavar="VERSION", help="accept this version of the policy without being asked")
+    options = parser.parse_args()
+    try:
+        version = options.accept_policy or asked(options.host, options.policy_port)
+        measure(options.host, options.port, version)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"cannot measure to {options.host}: {error}")
+
+
+def asked(host, port):
+    """Shows the policy of the server, and returns its version if the person agrees."""
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{port}/.well-known/groma/experiment.json"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        policy = json.loads(answer.read(LONGEST_POLICY))["policy"]
+    # A server must not write control characters to the terminal.
+    print("".join(letter if letter.isprintable() or letter == "\n" else " " for letter in policy["text"]))
+    if input("Do you agree? [y/N] ") not in ("y", "yes"):
+        sys.exit("nothing was measured")
+    return policy["version"]
+
+
+def measure(host, port, version):
+    query = {"client_name": "@NAME@-client", "policy_version": version}
+    with socket.create_connection((host, port), timeout=10) as connection:
         lines = connection.makefile("rw", encoding="utf-8", newline="\n")
         lines.write(json.dumps({"query": query}) + "\n")
         lines.flush()
@@ -27,7 +55,7 @@ def main():
             else:
                 print(f"shortest round trip {message['MinRTT']} ms, UUID {message['UUID']}")
                 return
-    sys.exit("the server ended the test without a result")
+    raise ValueError("the server ended the test without a result")
 
 
 main()
