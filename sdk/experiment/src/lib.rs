@@ -62,6 +62,7 @@
 //! }
 //! ```
 
+mod clients;
 mod clock;
 mod datatypes;
 mod disk;
@@ -71,6 +72,7 @@ mod metadata;
 mod metrics;
 mod test;
 
+pub use clients::{ClientLimit, ClientPermit};
 pub use experiment::{Experiment, Refusal, Settings, SetupError};
 pub use groma_manifest::{Manifest, ManifestError};
 pub use groma_service::{Lifecycle, Phase, on_hangup};

@@ -67,11 +67,11 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let places = (
-        shared.client_connections.try_enter(client.ip()),
+    let permits = (
+        shared.client_connections.try_acquire(client.ip()),
         shared.connections.try_acquire(),
     );
-    let (Some(_of_client), Ok(_of_all)) = places else {
+    let (Some(_of_client), Ok(_of_all)) = permits else {
         shared.metrics.refused_connection();
         return Ok(());
     };

@@ -104,11 +104,11 @@ fn accept<B>(
     request: &Request<B>,
 ) -> Result<(String, Admitted), Refused> {
     let wanted = check(request)?;
-    let Some(place) = shared.client_tests.try_enter(client) else {
+    let Some(permit) = shared.client_tests.try_acquire(client) else {
         shared.metrics.refused_test();
         return Err(Refused::TooMany);
     };
-    // Last, so that a bad request never takes a place among the running tests.
+    // Last, so that a bad request never counts as a running test.
     let test = shared
         .experiment
         .admit(&wanted.query)
@@ -117,7 +117,7 @@ fn accept<B>(
         test,
         direction: wanted.direction,
         early_exit: wanted.early_exit,
-        place,
+        permit,
     };
     Ok((wanted.accept, admitted))
 }

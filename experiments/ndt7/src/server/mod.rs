@@ -5,7 +5,6 @@ mod http;
 mod metrics;
 mod outcome;
 mod pilot;
-mod places;
 mod record;
 mod sampler;
 mod test;
@@ -18,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use groma_experiment::{Experiment, UndeclaredOutcome};
+use groma_experiment::{ClientLimit, Experiment, UndeclaredOutcome};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -29,7 +28,6 @@ use crate::protocol::RUNTIME;
 use crate::protocol::load::Prepared;
 use crate::result::Build;
 use metrics::Metrics;
-use places::Places;
 
 /// As long as the most patient of M-Lab's clients.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -121,8 +119,8 @@ pub(crate) struct Shared {
     metrics: Metrics,
     prepared: Arc<Prepared>,
     connections: Arc<Semaphore>,
-    client_connections: Arc<Places>,
-    client_tests: Arc<Places>,
+    client_connections: Arc<ClientLimit>,
+    client_tests: Arc<ClientLimit>,
     runtime: Duration,
     handshake_wait: Duration,
     build: Build,
@@ -149,8 +147,8 @@ impl Server {
             metrics: Metrics::register(registry),
             prepared: Arc::new(Prepared::new()),
             connections: Arc::new(Semaphore::new(max_connections)),
-            client_connections: Places::new(connections_of(config.max_tests_per_client)),
-            client_tests: Places::new(config.max_tests_per_client),
+            client_connections: ClientLimit::new(connections_of(config.max_tests_per_client)),
+            client_tests: ClientLimit::new(config.max_tests_per_client),
             runtime: config.runtime,
             handshake_wait: config.handshake_wait,
             build: config.build,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use groma_experiment::Test;
+use groma_experiment::{ClientPermit, Test};
 use groma_sock::{congestion_control, set_congestion_control};
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use super::outcome::Outcome;
 use super::pilot::ServerPilot;
-use super::places::Place;
 use super::record::{Note, Record};
 use super::sampler::Sampler;
 use crate::protocol::channel::{Inbox, lock, pump, receive};
@@ -49,7 +48,7 @@ pub(crate) struct Admitted {
     pub(crate) direction: Direction,
     pub(crate) early_exit: bool,
     /// The client's, until the test is over.
-    pub(crate) place: Place,
+    pub(crate) permit: ClientPermit,
 }
 
 /// Runs the test. Returns when the connection is over and the result is on disk.
@@ -61,7 +60,7 @@ where
         mut test,
         direction,
         early_exit,
-        place: _place,
+        permit: _permit,
     } = admitted;
     let uuid = test.connection(&connection.socket).to_string();
     let congestion_control = use_bbr(shared, &connection.socket);
