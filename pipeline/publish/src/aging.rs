@@ -12,9 +12,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::deliver::receipts::RECEIPTS_DIR;
 use crate::files::visible_entries;
-use crate::journal::STATE_MODE;
-use crate::receipts::RECEIPTS_DIR;
+use crate::seal::journal::STATE_MODE;
 use crate::{Config, PublishError};
 
 const CLOCK_FILE: &str = "receipts-clock";

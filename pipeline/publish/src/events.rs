@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::journal::STATE_MODE;
+use crate::seal::journal::STATE_MODE;
 
 /// When the record has this many bytes it becomes the old one, and the one before that is gone.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;

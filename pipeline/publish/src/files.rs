@@ -9,7 +9,7 @@ use groma_disk::{Dir, Disk, Entry, Taken};
 use sha2::{Digest, Sha256};
 
 use crate::PublishError;
-use crate::journal::JOURNAL_FILE;
+use crate::seal::journal::JOURNAL_FILE;
 
 /// The entries of a directory that are not hidden; none when it is missing or not a directory.
 pub(crate) fn visible_entries(dir: &Path) -> Result<Vec<PathBuf>, PublishError> {

@@ -11,44 +11,30 @@
 //!
 //! A file goes: spool → `.claimed/` → `<state>/bundles/<id>/` → archive → `<state>/receipts/` → unlinked.
 
-mod ages;
 mod aging;
-mod backlog;
-mod blocked;
-mod bundle;
 pub mod compat;
 mod config;
-mod curate;
 mod deliver;
 mod error;
 mod events;
 mod fault;
 mod files;
-mod home;
-mod journal;
 mod metrics;
-mod naming;
-mod pickup;
+mod pick_up;
 mod publisher;
 mod quarantine;
-mod receipts;
 mod recover;
 mod reserve;
-mod restartable;
-mod scan;
 mod seal;
 mod shared;
-mod table;
 mod tree;
-mod worker;
 
 pub use config::{Config, DatatypeConfig, Form, GIT_COMMIT, VERSION, WriterProbe};
-pub use curate::{Quarantine, Quarantined};
+pub use deliver::{Receipt, Wanted, find_receipts};
 pub use error::PublishError;
-pub use publisher::{Flusher, Publisher};
-pub use receipts::{Receipt, Wanted, find_receipts};
+pub use publisher::{Flusher, Publisher, RestartablePublisher};
+pub use quarantine::{Quarantine, Quarantined};
 pub use reserve::default_reserve_bytes;
-pub use restartable::RestartablePublisher;
 
 // The laboratory of the integration tests names this crate as they do.
 #[cfg(test)]

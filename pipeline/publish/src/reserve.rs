@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use crate::Config;
 use crate::error::is_full;
-use crate::journal::STATE_MODE;
+use crate::seal::journal::STATE_MODE;
 
 /// As many files as a bundle and its receipt take, with their directories, also those of an archive on the same disk.
 const INODES: u64 = 32;

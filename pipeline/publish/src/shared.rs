@@ -18,15 +18,15 @@ use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::backlog::Backlog;
+use crate::deliver::receipts::RECEIPTS_DIR;
+use crate::deliver::table::TABLES_DIR;
 use crate::events::{Breach, Events};
 use crate::files::abandon;
 use crate::metrics::{DatatypeMetrics, Metrics};
-use crate::naming::{self, Moments};
+use crate::pick_up::backlog::Backlog;
 use crate::quarantine::{Budget, QUARANTINE_DIR};
-use crate::receipts::RECEIPTS_DIR;
 use crate::reserve::Reserve;
-use crate::table::TABLES_DIR;
+use crate::seal::naming::{self, Moments};
 use crate::tree::{Identity, Tree};
 use crate::{Config, DatatypeConfig, PublishError};
 

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
 use crate::PublishError;
-use crate::bundle::{Columns, JsonlWriter};
-use crate::journal::Member;
+use crate::seal::bundle::{Columns, JsonlWriter};
+use crate::seal::journal::Member;
 use crate::tree::Found;
 
 impl Sealer<'_> {

@@ -1,7 +1,10 @@
 //! Sealing: from claimed files to a bundle whose bytes and journal are durable.
 
 mod admit;
+pub(crate) mod bundle;
+pub(crate) mod journal;
 mod jsonl;
+pub(crate) mod naming;
 mod output;
 mod tgz;
 
@@ -16,9 +19,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::fault::{CrashPoint, reach};
-use crate::journal::{Bundle, Member, Object};
+use crate::seal::journal::{Bundle, Member, Object};
 use crate::shared::{BUNDLES_DIR, Lane, Shared};
-use crate::{Form, PublishError, naming, tree};
+use crate::{Form, PublishError, tree};
 
 /// What came of the claimed files of a date.
 pub(crate) struct Sealed {

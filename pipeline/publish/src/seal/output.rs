@@ -7,7 +7,7 @@ use groma_disk::{Disk, Entry, Taken, WritableFile};
 use groma_gate::Hashed;
 
 use crate::PublishError;
-use crate::journal::Object;
+use crate::seal::journal::Object;
 
 /// A body that is being written.
 pub(super) type Output = Hashed<BufWriter<WritableFile>>;

@@ -10,8 +10,8 @@ use groma_spool::FileName;
 use super::output::{close, create};
 use super::{Built, Changed, Sealer};
 use crate::PublishError;
-use crate::bundle::{Entry, TgzError, TgzWriter};
-use crate::journal::Member;
+use crate::seal::bundle::{Entry, TgzError, TgzWriter};
+use crate::seal::journal::Member;
 use crate::tree::Found;
 
 /// Ends of the names of files that no compression makes smaller.

@@ -308,7 +308,7 @@ impl Faults for PowerDisk {
         }
         self.instant();
         let is_read = matches!(step, Step::Read);
-        let is_content = is_read && site.file().contains("/seal/");
+        let is_content = is_read && site.file().contains("/gate/");
         let name = match step {
             Step::SyncFile(_) => format!("{SYNC_OF_FILE}{}:{}", site.file(), site.line()),
             Step::SyncDir(_) => format!("{SYNC_OF_DIR}{}:{}", site.file(), site.line()),

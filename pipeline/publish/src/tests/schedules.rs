@@ -19,11 +19,11 @@ use rand::{RngExt, SeedableRng};
 use super::bucket::{Bucket, Objects};
 use super::common::{self, Lab, files_below};
 use super::power::{Died, PowerDisk};
-use crate::journal::Bundle;
-use crate::pickup::Picker;
+use crate::pick_up::Picker;
+use crate::publisher::worker::Worker;
 use crate::recover::recover;
+use crate::seal::journal::Bundle;
 use crate::shared::Shared;
-use crate::worker::Worker;
 use crate::{Config, Form};
 
 /// What an experiment has put under a name, the newest last.

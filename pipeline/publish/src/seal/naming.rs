@@ -9,9 +9,9 @@ use groma_spool::Name;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use crate::deliver::receipts::RECEIPTS_DIR;
 use crate::files::visible_entries;
-use crate::journal::STATE_MODE;
-use crate::receipts::RECEIPTS_DIR;
+use crate::seal::journal::STATE_MODE;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR};
 use crate::{Config, Form, PublishError};
 

@@ -1,5 +1,10 @@
 //! Delivering a sealed bundle: put, acknowledge, unlink, forget. Every step may be repeated.
 
+pub(crate) mod receipts;
+pub(crate) mod table;
+
+pub use receipts::{Receipt, Wanted, find_receipts};
+
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +16,7 @@ use groma_archive::{StoreError, hex};
 use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
 use crate::files::{digest, move_dir, remove_dir};
-use crate::journal::{Bundle, Member, Object};
+use crate::seal::journal::{Bundle, Member, Object};
 use crate::shared::{CONFLICT_DIR, Lane, Shared};
 use crate::tree::Found;
 use crate::{Form, PublishError};

@@ -6,9 +6,9 @@ use groma_archive::Put;
 use groma_disk::{Entry, Taken};
 use groma_schema::Schema;
 
-use crate::journal::STATE_MODE;
+use crate::seal::journal::STATE_MODE;
 use crate::shared::{Lane, Shared};
-use crate::{Form, PublishError, naming};
+use crate::{Form, PublishError, seal::naming};
 
 pub(crate) const TABLES_DIR: &str = "tables";
 /// A schema object larger than this is not ours.

@@ -1,5 +1,7 @@
 //! Going on where an earlier run ended, whatever ended it.
 
+pub(crate) mod home;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use jiff::civil::Date;
 use crate::PublishError;
 use crate::deliver::{member_paths, set_aside};
 use crate::files::{abandon, digest_file, move_dir, visible_entries};
-use crate::home::bring_home;
-use crate::journal::Bundle;
+use crate::recover::home::bring_home;
+use crate::seal::journal::Bundle;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
 
 /// What a worker begins with.

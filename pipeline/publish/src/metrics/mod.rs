@@ -1,6 +1,8 @@
 //! The metrics of a publisher. `spooled = published + pending + blocked + quarantined + dropped` holds at every scrape, except
 //! for files that change their state at that moment.
 
+pub(crate) mod ages;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,9 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::ages::Ages;
-use crate::blocked::Reason;
 use crate::events::Breach;
+use crate::metrics::ages::Ages;
+use crate::pick_up::blocked::Reason;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Datatype {

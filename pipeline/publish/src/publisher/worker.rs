@@ -9,12 +9,12 @@ use std::time::Duration;
 use groma_spool::Name;
 use rand::RngExt;
 
-use crate::backlog::Limits;
 use crate::deliver::{Delivery, deliver, member_paths};
-use crate::journal::Bundle;
+use crate::pick_up::backlog::Limits;
+use crate::seal::journal::Bundle;
 use crate::seal::seal;
 use crate::shared::{Lane, Shared};
-use crate::{PublishError, table};
+use crate::{PublishError, deliver::table};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 

@@ -1,5 +1,9 @@
 //! Picking up: from the experiment's directory into the directory of claimed files, by one rename.
 
+pub(crate) mod backlog;
+pub(crate) mod blocked;
+pub(crate) mod scan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,10 +13,10 @@ use std::time::Instant;
 
 use groma_spool::{Name, SpoolPath};
 
-use crate::blocked::{Blocked, Reason};
 use crate::error::is_full;
 use crate::events::Breach;
 use crate::fault::{CrashPoint, reach};
+use crate::pick_up::blocked::{Blocked, Reason};
 use crate::shared::{Lane, Shared};
 use crate::tree::{self, Found};
 

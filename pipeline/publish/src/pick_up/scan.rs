@@ -9,8 +9,8 @@ use groma_spool::{Name, date_dir};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::blocked::Reason;
-use crate::pickup::Picker;
+use crate::pick_up::Picker;
+use crate::pick_up::blocked::Reason;
 use crate::tree::Tree;
 
 /// As long as M-Lab's pusher waits before it removes an empty directory.

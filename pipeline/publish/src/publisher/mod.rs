@@ -1,5 +1,10 @@
 //! The publisher as its caller sees it.
 
+pub(crate) mod restartable;
+pub(crate) mod worker;
+
+pub use restartable::RestartablePublisher;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,12 +18,12 @@ use groma_watch::{Change, TreeWatch, WatchError};
 use prometheus_client::registry::Registry;
 
 use crate::aging::Aging;
-use crate::pickup::Picker;
+use crate::pick_up::Picker;
+use crate::publisher::worker::Worker;
 use crate::recover::{Inheritance, recover};
 use crate::reserve::State;
 use crate::shared::Shared;
-use crate::worker::Worker;
-use crate::{Config, PublishError, receipts};
+use crate::{Config, PublishError, deliver::receipts};
 
 /// How soon the end is noticed.
 const TICK: Duration = Duration::from_millis(100);

@@ -2,6 +2,10 @@
 //!
 //! `<state>/quarantine/<datatype>/YYYY-MM-DD/<file>` with mode 0600, and `<file>.reason.json` beside it.
 
+pub(crate) mod curate;
+
+pub use curate::{Quarantine, Quarantined};
+
 use std::fs::{File, Permissions};
 use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
@@ -16,11 +20,11 @@ use groma_spool::SpoolPath;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::PublishError;
 use crate::fault::{CrashPoint, reach};
 use crate::files::{digest, visible_entries};
 use crate::shared::{Lane, Misfit, Shared};
 use crate::tree::{Found, STAT_BLOCK_BYTES};
-use crate::{PublishError, curate};
 
 const PRIVATE: u32 = 0o600;
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::PublishError;
 use crate::files::{remove_dir, visible_entries};
-use crate::journal::{Bundle, STATE_MODE, read_json};
+use crate::seal::journal::{Bundle, STATE_MODE, read_json};
 
 pub(crate) const RECEIPTS_DIR: &str = "receipts";
 const MAGIC: &[u8; 8] = b"gromkey1";

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::tree::Identity;
-use crate::{Config, Form, PublishError, receipts};
+use crate::{Config, Form, PublishError, deliver::receipts};
 
 /// One file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
