@@ -66,7 +66,7 @@ pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
 
 pub(crate) fn complain_line(line: std::fmt::Arguments<'_>) {
     let line = format!("{line}\n");
-    // Nobody can be told that standard error is closed.
+    // There is no other stream on which to report that standard error is closed.
     let _ = io::stderr().write_all(visible_lines(&line).as_bytes());
 }
 
@@ -79,8 +79,7 @@ pub(crate) fn finish() -> io::Result<()> {
     }
 }
 
-/// An error and its causes on one line; a cause that the text before it tells
-/// already is not said again.
+/// Returns an error and its causes on one line. A cause that is a part of the text before it is not repeated.
 pub(crate) fn reason(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -120,8 +119,7 @@ pub(crate) fn copy(content: &mut impl io::Read) -> io::Result<()> {
     Stdout.write_all(visible_lines(&String::from_utf8_lossy(&bytes)).as_bytes())
 }
 
-/// A progress bar over `length` milliseconds on standard error; silent where
-/// that is no terminal.
+/// Returns a progress bar over `length_ms` milliseconds on standard error; hidden if that is not a terminal.
 pub(crate) fn bar(label: &'static str, length_ms: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length_ms), target());
     bar.set_style(style("  {prefix:<9} {bar:30.cyan/dim} {msg}"));
@@ -137,7 +135,7 @@ pub(crate) struct Bars {
 }
 
 impl Bars {
-    /// Bars on standard error; silent where that is no terminal.
+    /// Returns bars on standard error; hidden if that is not a terminal.
     pub(crate) fn new(label: &'static str, total: u64) -> Bars {
         let all = MultiProgress::with_draw_target(target());
         let count = all.add(bar(label, total));

@@ -69,7 +69,7 @@ fn a_server_that_sells_addresses_is_shown_as_such() {
         assert!(text.contains(words), "{words} is not in {text}");
     }
     assert!(!text.contains("Groma"), "{text}");
-    // Without a terminal nobody agrees, but the text is there to read.
+    // Without a terminal no person can agree, but the text is shown.
     let output = run(&mut groma(["measure", &address, "--no-tls"]));
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     let message = String::from_utf8_lossy(&output.stderr);

@@ -20,7 +20,7 @@ pub(crate) struct Lab {
     child: Child,
     dir: PathBuf,
     stdout: Option<BufReader<ChildStdout>>,
-    /// What it printed once it served.
+    /// The line that it printed once it served.
     ready: Value,
 }
 

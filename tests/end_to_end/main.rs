@@ -10,6 +10,7 @@ mod consent;
 mod demo;
 mod drain;
 mod groma;
+mod guide;
 mod hosted;
 mod kill;
 mod lab;

@@ -18,7 +18,7 @@ pub(crate) struct ArchiveArgs {
     )]
     archive: String,
 
-    /// Use a bucket although it overwrites objects when told not to.
+    /// Use a bucket although it overwrites objects against the condition of the request.
     #[arg(long, env = "GROMA_WEAK_STORE")]
     weak_store: bool,
 }

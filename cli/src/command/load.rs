@@ -29,9 +29,8 @@ use found::{Archive, objects, open};
 
 /// Load archive objects into the lake's Parquet, or into a warehouse, each exactly once.
 ///
-/// An object that is loaded already is left alone, so the same command can be
-/// repeated. What cannot be read is written to the errors beside the rows and
-/// stops nothing.
+/// Objects that are loaded already are skipped, so the same command can be repeated. Members that cannot be read become
+/// errors beside the rows, and the others are loaded.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "groma load [OPTIONS] --lake <DIR|URL> <ARCHIVE|URL>...
@@ -102,7 +101,7 @@ impl Args {
     }
 }
 
-/// What became of one object.
+/// The result of loading one object.
 #[derive(Debug, Default, serde::Serialize)]
 struct Line {
     object: String,
@@ -134,7 +133,7 @@ impl Line {
     }
 }
 
-/// What became of the objects of an archive.
+/// The results of loading the objects of an archive.
 #[derive(Default)]
 struct Sum {
     rows: u64,
@@ -143,7 +142,7 @@ struct Sum {
     damaged: u64,
     /// Objects of a location that was named which are not loaded, and locations without any.
     left_alone: u64,
-    /// Objects that nobody tried any more.
+    /// Objects that were not tried.
     left: u64,
 }
 
@@ -161,8 +160,8 @@ impl Target {
         }
     }
 
-    /// The same target, which shows how far it is with large objects where somebody looks: their sizes are asked for that. A
-    /// warehouse reads them itself.
+    /// Returns the same target, which shows its progress with large objects on a terminal, for which it asks for their
+    /// sizes. A warehouse reads objects itself.
     fn telling(self, bars: &Arc<Bars>) -> Target {
         let bars = Arc::clone(bars);
         match self {
@@ -199,7 +198,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let found = objects(archive)?;
         let datatypes = datatypes(args, &found.names)?;
         let mut target = target(args, found.archive, datatypes)?;
-        // What was named itself is loaded, or it is told why not.
+        // An object that was named itself is loaded, or the reason against it is reported.
         let (names, others): (Vec<String>, Vec<String>) = found
             .names
             .into_iter()
@@ -250,7 +249,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Reports the objects of a location that are not loaded, and returns how many somebody has to look at: those without a
+/// Reports the objects of a location that are not loaded, and returns the number of those that need attention: those without a
 /// schema, and files that look like archive objects and have no name of one. Objects under embargo are reported alone.
 fn say_left_alone(archive: &str, others: &[String]) -> u64 {
     let (mut unknown, mut unnamed, mut embargoed) = (Vec::new(), Vec::new(), Vec::new());

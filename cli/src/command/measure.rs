@@ -200,7 +200,7 @@ impl<'a> Offer<'a> {
     }
 
     /// The version that the client sends once the person agreed. A server without a published policy gets none, because
-    /// nobody can have agreed to it.
+    /// no person can have read it.
     fn version(self) -> Option<String> {
         self.policy.ok().flatten().map(|policy| policy.version)
     }

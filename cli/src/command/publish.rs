@@ -30,11 +30,9 @@ use crate::builtin;
 
 /// Bundle closed files of one experiment and put them into the archive.
 ///
-/// A file is removed from the spool only after its bundle is durable in the
-/// archive. Stop with SIGTERM: everything closed by then is still archived, or
-/// kept for the next start when --grace is over. SIGUSR1 has all that waits
-/// archived at once. The admin port tells at /receipts?file=NAME and
-/// /receipts?uuid=UUID where a file went.
+/// A file is removed from the spool only after its bundle is durable in the archive. SIGTERM stops it: files that are
+/// closed by then are archived, or kept for the next start when --grace is over. SIGUSR1 archives all waiting files at
+/// once. The admin port returns the archive object of a file at /receipts?file=NAME and /receipts?uuid=UUID.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -72,10 +70,10 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_FLUSH_SIZE", value_parser = parse_byte_count, default_value = "50MB")]
     flush_size: u64,
 
-    /// Set aside so much of the disk for the day when it is full; 0 for none. Without it 256 MB, or an eighth of a smaller
+    /// Bytes of the disk to set aside for a full disk; 0 sets nothing aside. By default 256 MB, or an eighth of a smaller
     /// disk.
     ///
-    /// While less than that is free beside it, the experiment admits no tests.
+    /// While less than that is free beside them, the experiment admits no tests.
     #[arg(long, env = "GROMA_RESERVE", value_parser = parse_byte_count)]
     reserve: Option<u64>,
 
@@ -83,18 +81,18 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_MAX_FILE_SIZE", value_parser = parse_byte_count, default_value = "1GB")]
     max_file_size: u64,
 
-    /// Keep at most so much in quarantine; a datatype that needs more waits.
+    /// The most bytes in quarantine; a datatype that needs more waits.
     ///
-    /// Every file counts with what it takes of the disk, at least 8 KiB. One that
-    /// is larger than all of it stays claimed, and the others go on.
+    /// Every file counts with its blocks on the disk, at least 8 KiB. A file that is larger than the limit stays claimed,
+    /// and the others continue.
     #[arg(long, env = "GROMA_QUARANTINE_SIZE", value_parser = parse_byte_count, default_value = "4GB")]
     quarantine_size: u64,
 
-    /// Forget after this time where files went.
+    /// Delete receipts after this time.
     #[arg(long, env = "GROMA_KEEP_RECEIPTS", value_parser = parse_duration, default_value = "2160h")]
     keep_receipts: Duration,
 
-    /// Go on archiving for so long after SIGTERM.
+    /// Continue to archive for this long after SIGTERM.
     #[arg(long, env = "SIGTERM_WAIT_TIME", value_parser = parse_duration, default_value = "30s")]
     grace: Duration,
 
@@ -197,7 +195,7 @@ fn receipts_page(state: &Path) -> Page {
     }
 }
 
-/// Who may read `/receipts`.
+/// Returns the rule of access to `/receipts`.
 fn access(token_file: Option<&Path>) -> anyhow::Result<Access> {
     Ok(match token_file {
         Some(file) => Access::with_token_file(file)?,

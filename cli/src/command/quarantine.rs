@@ -37,7 +37,7 @@ enum Action {
         /// What `list` calls it: datatype, date and name.
         id: String,
     },
-    /// Put a file back into the spool, where it is judged anew.
+    /// Put a file back into the spool, where it is checked again.
     Release {
         /// What `list` calls it: datatype, date and name.
         id: String,
@@ -106,7 +106,7 @@ fn list(files: &[Quarantined], json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whom the record names: the user as whom the operator logged in, as far as the environment tells.
+/// Returns the name for the record: the user as whom the operator logged in, if the environment has it.
 fn operator() -> String {
     ["SUDO_USER", "USER", "LOGNAME"]
         .iter()

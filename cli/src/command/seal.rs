@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MINUTES", default_value_t = 15)]
     linger: u32,
 
-    /// Go on until SIGTERM, with a pass every so many seconds.
+    /// Run until SIGTERM, with a run over the lake at this interval.
     #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
     every: Option<u64>,
 
@@ -200,7 +200,7 @@ fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the runs over a lake did.
+/// Metrics of the runs over a lake.
 #[derive(Default)]
 struct SealMetrics {
     runs: Counter,

@@ -323,7 +323,7 @@ fn without_purpose(entry: &DatatypeEntry, field: &Field, path: &str, missing: &m
     if entry.purpose.contains_key(path) {
         return;
     }
-    // A record without a purpose of its own needs one for each of its fields, but only if somebody began to write them.
+    // If one field in a record has a purpose, all its fields need one; otherwise the record itself does.
     let inside = format!("{path}.");
     let has_begun = entry.purpose.keys().any(|key| key.starts_with(&inside));
     if !has_begun {

@@ -86,7 +86,7 @@ table! {
 }
 
 table! {
-    /// The people to write to; each is a mail address that somebody reads.
+    /// The mail addresses to write to.
     pub struct Contacts {
         /// The person who decides about the experiment.
         owner: String = Required,

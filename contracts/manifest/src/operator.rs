@@ -1,4 +1,4 @@
-//! The operator of a server, who may be somebody else than the owner of the experiment.
+//! The operator of a server, who may not be the owner of the experiment.
 
 use crate::Manifest;
 use crate::description::sha256;

@@ -1,6 +1,8 @@
 //! The manifest that ships, and ways to get one wrong.
 
-use groma_manifest::{Admission, BundleForm, Manifest, ManifestError, Problem, Sidecar};
+use groma_manifest::{
+    Admission, BundleForm, Description, Manifest, ManifestError, Operator, Problem, Sidecar,
+};
 
 const NDT: &str = include_str!("format1.toml");
 const SCHEMA: &str = r#"[{"name": "UUID", "type": "STRING", "mode": "NULLABLE"}]"#;
@@ -319,4 +321,53 @@ fn a_syntax_error_has_its_line() {
         [2],
         "{found:?}"
     );
+}
+
+#[test]
+fn the_description_has_the_policy_of_the_operator_and_its_hash() {
+    let operator = Operator {
+        controller: Some("City Library".to_owned()),
+        contact: Some("privacy@library.example".to_owned()),
+        text: Some("Shown on a screen.".to_owned()),
+    };
+    let alone = parse(NDT).unwrap();
+    let operated = alone
+        .clone()
+        .operated_by(operator.clone())
+        .attach(&[])
+        .unwrap();
+    let other = Operator {
+        text: Some("Shown on two screens.".to_owned()),
+        ..operator
+    };
+    let other = alone.clone().operated_by(other).attach(&[]).unwrap();
+    let [first, second] = [&operated, &other].map(|it| &it.consent.policy_version);
+    assert!(
+        first.starts_with("2-op") && first != second,
+        "{first} {second}"
+    );
+    // A person who agreed to the manifest alone, or to another text, has not agreed to this one.
+    assert!(!operated.consent.accepts("2") && !operated.consent.accepts(second));
+    let description = operated.description();
+    assert_eq!(description.policy.controller, "City Library");
+    assert_eq!(description.policy.contact, "privacy@library.example");
+    assert!(description.policy.text.ends_with("Shown on a screen."));
+    let json = description.to_json();
+    assert_eq!(Description::parse(json.as_bytes()).unwrap(), description);
+    for (from, to) in [
+        ("Shown on a screen.", "Shown on a stage."),
+        ("\"description\": 1", "\"description\": 2"),
+        (first.as_str(), "not a version"),
+    ] {
+        assert!(json.contains(from), "{from} is not in {json}");
+        let changed = json.replace(from, to);
+        assert!(Description::parse(changed.as_bytes()).is_err(), "{to}");
+    }
+    // Without an operator nothing changes.
+    let same = alone
+        .clone()
+        .operated_by(Operator::default())
+        .attach(&[])
+        .unwrap();
+    assert_eq!(same.consent.policy_version, alone.consent.policy_version);
 }

@@ -124,7 +124,7 @@ pub(crate) fn check(
 /// Opens a socket at `address`, closes it, and returns its address.
 pub(crate) fn free(address: SocketAddr, transport: Transport) -> io::Result<SocketAddr> {
     match transport {
-        // The standard library sets SO_REUSEADDR, so that connections of an earlier run are no obstacle.
+        // The standard library sets SO_REUSEADDR, so connections of an earlier run do not block the port.
         Transport::Tcp => TcpListener::bind(address)?.local_addr(),
         Transport::Udp => UdpSocket::bind(address)?.local_addr(),
     }

@@ -59,7 +59,7 @@ pub(super) struct Warehouse {
     pub(super) schemas: Option<PathBuf>,
 }
 
-/// A warehouse, after a look at what else stands on the command line: one target in all. The environment may name both.
+/// A warehouse that is the only target on the command line. The environment may name both targets.
 #[derive(Debug)]
 pub(super) struct Only(pub(super) Warehouse);
 

@@ -86,7 +86,7 @@ fn in_directory(path: &Path) -> anyhow::Result<Found> {
     })
 }
 
-/// A prefix names an object, or what lies below it; where the archive begins in the bucket, the names there tell.
+/// Finds the object that a prefix names, or the objects below it. The names there show where the archive begins in the bucket.
 fn in_bucket(bucket: &str, prefix: &str) -> anyhow::Result<Found> {
     let below = |root: &str| match root {
         "" => bucket.to_owned(),
