@@ -83,8 +83,8 @@ pub struct Config {
     pub settle: Duration,
     /// Lets a file whose closing was not seen be picked up as soon as no writer has it open, whatever its age.
     pub writer_probe: Option<WriterProbe>,
-    /// Files in quarantine, with their reasons, may take so many bytes of the disk; while there is no room for one more, the
-    /// datatype that needs it waits. A file that would not fit if it were empty stays claimed, and nothing waits for it.
+    /// The largest size of the quarantine on disk, reasons included. While there is no room for another file, the datatype that
+    /// needs it waits. A file that would not fit if it were empty stays claimed, and nothing waits for it.
     pub quarantine_max_bytes: u64,
     /// Bytes set aside in the state directory for the day when the disk is full. While less than that is free beside
     /// them the experiment admits no tests. Zero sets nothing aside.

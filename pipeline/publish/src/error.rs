@@ -1,12 +1,11 @@
-//! What can go wrong.
+//! The error type of the publisher.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use groma_archive::StoreError;
 
-/// A publisher could not be opened or had to end. What goes wrong with single files or bundles while it runs is
-/// logged, counted and tried again instead.
+/// A publisher could not be opened or had to end. Failures of single files or bundles are logged, counted and retried instead.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A file or directory operation failed.
@@ -36,7 +35,7 @@ pub enum PublishError {
     ObjectName {
         /// The datatype.
         datatype: String,
-        /// What the names' grammar does not allow.
+        /// The rule of object names that is violated.
         reason: String,
     },
     /// The archive failed.

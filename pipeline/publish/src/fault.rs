@@ -1,4 +1,4 @@
-//! The instants between the steps on disk, named so that tests can let the publisher die at each.
+//! Names for the instants between the steps on disk. Tests end the publisher at each of them.
 
 use crate::Config;
 
@@ -31,13 +31,13 @@ impl CrashPoint {
     ];
 }
 
-/// When a test wants the publisher to die.
+/// The instant at which a test ends the publisher.
 #[cfg(test)]
 #[derive(Clone, Debug)]
 pub(crate) enum Crash {
     /// The first time that this step is completed.
     At(CrashPoint),
-    /// When so many steps of any kind are completed.
+    /// After this number of steps of any kind.
     After(std::sync::Arc<std::sync::atomic::AtomicI64>),
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn abandon(disk: &Disk, dir: &Path) -> Result<(), PublishError> {
     remove_dir(disk, dir)
 }
 
-/// Moves a directory of ours. What a power cut undoes of it is done again.
+/// Moves a directory of the publisher. If a power cut takes that back, the next start repeats it.
 pub(crate) fn move_dir(disk: &Disk, from: &Path, to: &Path) -> Result<(), PublishError> {
     disk.rename(Entry::path(from), Entry::path(to), Taken::Refuse)
         .map_err(PublishError::io("move", from))

@@ -3,7 +3,7 @@
 //! `<state>/reserve` is a file without content of any use, and `<state>/reserve-inodes/` holds empty ones, because a disk may
 //! run out of either. When a step of the publisher finds no room they are removed, and made again when there is room for
 //! them and as much beside them. While they are missing, or less is free where the spool or the state is, the experiment is
-//! told to admit no tests: by a file in its spool.
+//! asked, by a file in its spool, not to admit tests.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -23,7 +23,7 @@ use crate::seal::journal::STATE_MODE;
 /// As many files as a bundle and its receipt take, with their directories, also those of an archive on the same disk.
 const INODES: u64 = 32;
 
-/// Returns the bytes to set aside where nobody says how many: 256 MB, or an eighth of a smaller disk. `state_dir` may be
+/// Returns the default size of the reserve in bytes: 256 MB, or an eighth of a smaller disk. `state_dir` may be
 /// missing yet.
 pub fn default_reserve_bytes(state_dir: &Path) -> u64 {
     const USUAL_BYTES: u64 = 256_000_000;
@@ -49,7 +49,7 @@ pub(crate) struct Reserve {
 pub(crate) struct State {
     /// Whether the reserve is there.
     pub(crate) is_held: bool,
-    /// Whether the experiment is told to admit no tests.
+    /// Whether the experiment is asked not to admit tests.
     pub(crate) is_stopped: bool,
     /// A step found no room and none has succeeded since. What `statvfs` says is not all: a quota may be used up.
     awaits_success: bool,
@@ -103,7 +103,7 @@ impl Reserve {
 
     /// Whether what is set aside lies on the same disk.
     fn is_beside(&self, place: &Path) -> bool {
-        // What is to be created there may be missing yet, and its directory too.
+        // The path and its directory may not exist yet.
         let found = place.ancestors().find_map(|path| path.metadata().ok());
         let own = self.path.parent().and_then(|dir| dir.metadata().ok());
         matches!((found, own), (Some(found), Some(own)) if found.dev() == own.dev())
@@ -138,7 +138,7 @@ impl Reserve {
         self.lock().awaits_success = false;
     }
 
-    /// Makes the reserve again if there is room, and tells the experiment how things are. To be called now and then.
+    /// Restores the reserve if there is room, and updates the file for the experiment. The publisher calls it about once a second.
     pub(crate) fn tend(&self) -> State {
         let mut state = self.lock();
         if self.size_bytes == 0 {
@@ -222,7 +222,7 @@ impl Reserve {
             }
             return;
         }
-        // It is ours to say, whoever left a file there that cannot be renewed.
+        // The publisher owns this file: one that it cannot renew is replaced.
         let _ = fs::remove_file(&self.stop_file);
         let mut written = self.write_stop();
         if written.as_ref().is_err_and(is_full) && self.is_beside(&self.spool) {
@@ -246,7 +246,7 @@ impl Reserve {
             "{{\"reason\":\"disk_full\",\"since\":\"{}\"}}\n",
             jiff::Timestamp::now()
         );
-        // What the experiment may have put under this name is not followed.
+        // The experiment may have created a link under this name, which is not followed.
         let mut file = File::options()
             .write(true)
             .create_new(true)
@@ -255,7 +255,7 @@ impl Reserve {
         file.write_all(text.as_bytes()).or(Ok(()))
     }
 
-    /// Says that the stop still holds: one that nobody renews is soon void.
+    /// Renews the stop. Experiments ignore one that is not renewed.
     fn renew(&self) -> io::Result<()> {
         let now = Timespec {
             tv_sec: 0,
@@ -293,7 +293,7 @@ fn remove(file: &Path, inodes: &Path) -> io::Result<()> {
     is_gone(fs::remove_file(file)).and(is_gone(fs::remove_dir_all(inodes)))
 }
 
-/// What an unprivileged writer may still fill.
+/// The room that is left for an unprivileged writer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Free {
     bytes: u64,

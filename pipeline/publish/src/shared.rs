@@ -1,4 +1,4 @@
-//! What the picker and the workers share.
+//! The state that the picker and the workers share.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};

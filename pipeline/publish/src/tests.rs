@@ -19,7 +19,7 @@ mod common;
 mod power;
 mod schedules;
 
-/// Runs until told to end, or until it dies as told; true if it died.
+/// Runs the publisher until it ends or dies as configured. Returns whether it died.
 fn run_and_die(lab: &Lab, config: Config) -> bool {
     Running::start(config, Arc::new(lab.store()))
         .stop()

@@ -51,14 +51,14 @@ pub(crate) const STAT_BLOCK_BYTES: u64 = 512;
 /// How often a way is tried that changes while it is gone.
 const RACES: usize = 10;
 
-/// What a directory holds under a name.
+/// The metadata of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) kind: FileType,
     pub(crate) links: u64,
     /// When its inode was changed last, in seconds since 1970.
     changed_s: i64,
-    /// What it takes of its disk.
+    /// Its size on disk.
     pub(crate) disk_bytes: u64,
     pub(crate) identity: Identity,
 }
@@ -168,7 +168,7 @@ impl Tree {
         self.disk.reading()?;
         match self.below(relative) {
             Ok(dir) => Ok(dir),
-            // Linux says ENOTDIR for a link, too, and ELOOP when it is told to resolve none.
+            // Linux also returns ENOTDIR for a link, and ELOOP if links must not be resolved.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
                 Err(io::ErrorKind::NotFound.into())
             }
@@ -331,7 +331,7 @@ impl Tree {
     }
 }
 
-/// What an open file is now.
+/// Returns the current metadata of an open file.
 pub(crate) fn look_open(file: &File) -> io::Result<Found> {
     let mut found = Found::of(&rustix::fs::fstat(file)?);
     found.ask_for_links(file, "", AtFlags::EMPTY_PATH);
@@ -387,7 +387,7 @@ impl Found {
         self.kind == FileType::RegularFile && self.links > 1 && since(self.changed_s) < NAMING_TAKES
     }
 
-    /// How long ago it was modified. What is from the future is as good as new.
+    /// Returns the time since its last modification; zero for a time in the future.
     pub(crate) fn age(&self) -> Duration {
         since(self.identity.mtime_s)
     }

@@ -1,4 +1,4 @@
-//! The admission of tests is stopped for as long as there is no room, by whatever that shows.
+//! Admission of tests stops while there is no room, whichever step finds that out.
 
 mod common;
 
@@ -81,7 +81,7 @@ fn the_stop_holds_for_as_long_as_the_grace() {
     let dir = common::tempdir();
     let mut lab = Lab::new(dir.path(), Form::Tgz);
     let mut config = lab.config();
-    // No disk has so much room.
+    // No disk has this much room.
     config.reserve_bytes = u64::MAX / 4;
     config.grace = Duration::from_hours(1);
     let running = Running::start(config, Arc::new(lab.store()));
@@ -103,7 +103,7 @@ fn the_stop_holds_for_as_long_as_the_grace() {
     assert!(!running.is_finished());
     std::fs::create_dir(&archive).unwrap();
     running.stop().unwrap();
-    // There is no more room than before; nobody renews it now.
+    // There is still no room, and the stop is no longer renewed.
     std::fs::remove_file(&stop).unwrap();
     lab.assert_exactly_once();
 }

@@ -80,7 +80,7 @@ fn whatever_is_answered_every_file_arrives_once() {
             let of_proxy = Arc::clone(&left);
             let proxy = Proxy::start(server.address(), move |_, method, _| {
                 let wanted = match fault {
-                    // Of what is read, whether an object is there.
+                    // Among reads, only those of an object.
                     Fault::AnswerCut => method == "HEAD" || method == "GET",
                     _ => is_put(method),
                 };
@@ -133,7 +133,7 @@ fn an_object_that_was_cut_short_is_found_out() {
     assert_eq!(lab.left().len(), lab.written.len(), "the files are there");
 }
 
-/// Not a test of its own: the process that is killed is this program, told by its environment to publish for ever.
+/// Not a test of its own: the killed process runs this function, which publishes in an endless loop. The environment selects it.
 #[test]
 fn child() {
     let [Ok(root), Ok(url)] = CHILD.map(std::env::var) else {
@@ -155,7 +155,7 @@ fn killed_again_and_again_and_the_store_too() {
         let Some(mut server) = ObjectStore::start(kind, &dir.path().join("store")) else {
             return;
         };
-        // What moto keeps in memory would not outlive it, so that its connections are cut instead.
+        // moto holds all objects in memory, so its connections are cut instead of killing it.
         let proxy = Proxy::start(server.address(), |_, _, _| None);
         let mut lab = Lab::new(dir.path(), Form::Tgz);
         let done = Arc::new(AtomicBool::new(false));

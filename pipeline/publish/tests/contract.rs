@@ -1,4 +1,4 @@
-//! What breaks the spool's contract is put on record by name, and what is the operator's stays private and bounded.
+//! Violations of the spool's contract are recorded with the file name. The operator's state stays private and limited.
 
 mod common;
 
@@ -60,10 +60,10 @@ fn every_breach_is_on_record_with_its_file() {
     }
     // Never modified again, and never closed.
     let held = File::create(day.join("held")).unwrap();
-    // Claimed already, and deleted by somebody else right after the listing: only a race can do this.
+    // Claimed, and deleted by another program right after the listing: only a race can do this.
     lab.write(&format!("{DAY}/good.json"), b"{}");
     let running = Running::start(config, Arc::new(lab.store()));
-    // Its closing is seen, and yet somebody has it open.
+    // A close event was seen, and another process still has the file open.
     let mut reopened = File::create(day.join("reopened")).unwrap();
     File::options()
         .append(true)
@@ -389,7 +389,7 @@ fn every_file_is_published_pending_quarantined_or_dropped() {
         (spooled, published, quarantined) == (10, 7, 2) && pending + dropped == 1
     });
     running.stop().unwrap();
-    // The next one counts anew what it finds.
+    // The next publisher counts the files again.
     let running = Running::start(lab.config(), Arc::new(lab.store()));
     wait_for("nothing to do", || sums(&running) == (0, [0, 0, 0], 0));
     running.stop().unwrap();

@@ -17,7 +17,7 @@ use groma_publish::{
 };
 use prometheus_client::registry::Registry;
 
-/// What goes wrong with a put.
+/// The failure of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// Nothing is stored and an error is the answer.
@@ -36,7 +36,7 @@ struct Faulty {
     fault: Fault,
     choose: Box<Choice>,
     puts: AtomicU64,
-    /// Whether this store tells checksums.
+    /// Whether this store returns checksums.
     checksums: bool,
 }
 
@@ -286,7 +286,7 @@ fn an_archive_that_hangs_does_not_hold_up_the_end_and_keeps_others_out() {
     let running = Running::start(config, Arc::clone(&store) as Arc<dyn Store>);
     wait_for("the put", || store.entered.load(Ordering::Relaxed));
     running.stop().unwrap();
-    // Its thread may still act one day, so nobody else may in this process; a new process may.
+    // Its thread may still act later, so no other publisher may start in this process; a new process may.
     let second = Publisher::open(
         lab.config(),
         Arc::new(lab.store()),

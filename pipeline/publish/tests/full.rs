@@ -154,7 +154,7 @@ fn without_inodes() {
     let many = fill_inodes(&disk);
     let running = Running::start(config, Arc::new(lab.store()));
     wait_for("all files", || running.metric(PUBLISHED) == 100);
-    // What it makes of its own now keeps for a while what was set aside.
+    // The publisher keeps its reserve for a while.
     fs::remove_dir_all(many).unwrap();
     let (stopped, held) = (
         "groma_publish_admission_stopped",
@@ -246,7 +246,7 @@ const EXT4: &str = "truncate -s 12M \"$GROMA_TEST_DISK.image\" \
     && mkfs.ext4 -q -m 0 -N 400 \"$GROMA_TEST_DISK.image\" \
     && mount -o loop \"$GROMA_TEST_DISK.image\" \"$GROMA_TEST_DISK\"";
 
-/// Runs a test of this file where a disk is mounted that nobody else sees. A loop device wants root.
+/// Runs a test of this file in a mount namespace with a disk of its own. A loop device needs root.
 fn in_a_namespace(test: &str, mount: &str) {
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk");

@@ -20,7 +20,7 @@ const KILLS_AFTER_WORK: usize = 5;
 /// The kills at most.
 const MOST_KILLS: u64 = 2_000;
 
-/// Not a test of its own: the process that is killed is this program, told by its environment to publish for ever.
+/// Not a test of its own: the killed process runs this function, which publishes in an endless loop. The environment selects it.
 #[test]
 fn child() {
     let Ok(setting) = std::env::var(CHILD) else {

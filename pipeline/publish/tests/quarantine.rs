@@ -1,4 +1,4 @@
-//! What an operator can do with files that were not published.
+//! Actions of an operator on files that were not published.
 
 mod common;
 

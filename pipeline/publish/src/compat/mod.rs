@@ -53,7 +53,7 @@ pub struct Compat {
     adjust: Adjust,
 }
 
-/// What else differs from [`Config::new`].
+/// Other differences from [`Config::new`].
 #[derive(Clone, Debug, Default)]
 struct Adjust {
     data_prefix: Option<String>,

@@ -78,8 +78,8 @@ pub(super) fn read<E: Fn(&str) -> Option<String>>(
     })
 }
 
-/// `<datatype>` or `<datatype>=<ratio>`. Leaving results out is no publisher's task: what is not wanted need not be
-/// measured.
+/// `<datatype>` or `<datatype>=<ratio>`. The publisher never drops results: an unwanted test
+/// should not be measured.
 fn datatype(text: &str) -> Result<DatatypeConfig, GoFlagError> {
     const FLAG: &str = "datatype";
     let (datatype, ratio) = text.split_once('=').unwrap_or((text, "1"));

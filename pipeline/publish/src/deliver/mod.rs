@@ -58,8 +58,8 @@ pub(crate) fn deliver(
     Ok(Delivery::Done)
 }
 
-/// Puts one object; false if another one has its name. What counts is what the archive says it holds, not how it
-/// answered: so an upload whose answer was lost, and one that was cut short unnoticed, are both found out.
+/// Puts one object. Returns `false` if another object has its name. The function compares the object in the archive instead of
+/// trusting the answer, which detects lost answers and truncated uploads.
 fn put(shared: &Shared, object: &Object, dir: &Path) -> Result<bool, PublishError> {
     let body = dir.join(&object.body);
     let put = shared.store.put_new(&object.name, &body)?;
@@ -177,7 +177,7 @@ fn is_member(
             return Ok(false);
         }
     };
-    // What was written meanwhile is not in the archive.
+    // Later changes of the file are not in the archive.
     let now = shared.tree.look(claimed, name)?;
     let holds_still = now.is_some_and(|now| now.holds_still(found));
     Ok(holds_still && (size_bytes, &sha256) == (member.size_bytes, &member.sha256))

@@ -1,8 +1,8 @@
 //! Receipts: where each published file went, found by its name or UUID without reading them all.
 //!
-//! Beside `<state>/receipts/YYYY-MM-DD/<id>.json` stands `<id>.keys`: 8 bytes of magic, then 12 bytes for each key of each
+//! Beside `<state>/receipts/YYYY-MM-DD/<id>.json` is `<id>.keys`: 8 bytes of magic, then 12 bytes for each key of each
 //! member, sorted: the first 8 bytes of the key's SHA-256 and the member's number, big-endian. Its keys are a member's file
-//! name, and the part of a UUID that can be told from what stands around it in a name: `<boot time>_<cookie>`. A look-up
+//! name, and the part of a UUID that can be recognised in a file name: `<boot time>_<cookie>`. A look-up
 //! reads a few dozen bytes per bundle; a receipt without its keys is read whole.
 
 use std::fs::File;
@@ -26,7 +26,7 @@ use crate::seal::journal::{Bundle, STATE_MODE, read_json};
 pub(crate) const RECEIPTS_DIR: &str = "receipts";
 const MAGIC: &[u8; 8] = b"gromkey1";
 const ENTRY_BYTES: usize = 12;
-/// A look-up ends with so many receipts: whoever asks for a file wants few.
+/// The largest number of receipts that a look-up returns.
 const FOUND_MAX: usize = 1_000;
 
 /// Where a file went.
@@ -44,7 +44,7 @@ pub struct Receipt {
     pub published_at: Timestamp,
 }
 
-/// What receipts are looked for.
+/// The file or UUID to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Those of a file: its name, or its path from any directory on.
@@ -61,7 +61,7 @@ impl Wanted {
         }
     }
 
-    /// Whether the receipts' keys tell where it is. Without, every receipt is read: a UUID that does not end in
+    /// Reports whether key files contain it. Otherwise every receipt is read: for a UUID that does not end in
     /// `_<boot time>_<cookie>`.
     pub fn has_key(&self) -> bool {
         self.key().is_some()
@@ -202,7 +202,7 @@ fn hash(key: &str) -> u64 {
     u64::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// Whether a file of keys has one; `None` if that cannot be told.
+/// Returns whether a key file contains a key; `None` if it cannot be read.
 fn has_key(path: &Path, key: u64) -> Option<bool> {
     let search = || -> io::Result<Option<bool>> {
         let file = File::open(path)?;

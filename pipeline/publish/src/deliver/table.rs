@@ -59,7 +59,7 @@ fn put(shared: &Shared, lane: &Lane, name: &str, text: &str) -> Result<Put, Publ
         _ => {}
     }
     let body = dir.join(format!("{}.table.json", lane.datatype.name));
-    // Not made durable: it is written anew at every start.
+    // Not durable: it is written again at every start.
     disk.create_file(Entry::path(&body), STATE_MODE, Taken::Replace)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(PublishError::io("write table schema", &body))?;

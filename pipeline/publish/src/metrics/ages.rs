@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 /// The ages by datatype, each with the instant at which it was true; clones share them.
 ///
-/// The value is computed at the scrape. When the publisher is dead or hangs, nobody tells an age any more, and it grows for
-/// all datatypes: files may wait that nobody looks for.
+/// The value is computed at the scrape. If the publisher is dead or hangs, its ages are no longer updated, and the value grows
+/// for all datatypes, because files may be waiting.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ages(Arc<Mutex<BTreeMap<String, Age>>>);
 

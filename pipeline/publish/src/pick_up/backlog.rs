@@ -1,5 +1,5 @@
-//! What waits to be bundled, per datatype. The files themselves wait in the directory of claimed files; here is only
-//! how much and since when, so that a dead archive costs disk and no memory.
+//! The amount and age of the files that wait to be bundled, per datatype. The files themselves are in the directory of claimed
+//! files, so that an archive that is down costs disk and no memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -50,7 +50,7 @@ struct State {
     in_hand: Option<Instant>,
     /// The worker is done with the bundles of an earlier run and takes batches.
     has_begun: bool,
-    /// Nothing more will come, and after this instant nobody waits for what is left.
+    /// Set when no more files will be added: the time after which the rest is left to the next start.
     deadline: Option<Instant>,
 }
 
@@ -62,7 +62,7 @@ impl Backlog {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Says that files stand in the directory of claimed files. Saying it twice, or too late, is harmless.
+    /// Adds files that are in the directory of claimed files. Adding them twice or late is harmless.
     pub(crate) fn add(&self, date: Date, size_bytes: u64, since: Instant) {
         let mut state = self.lock();
         let batch = state.batches.entry(date).or_insert(Batch {
@@ -75,7 +75,7 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// Takes a batch back of which something is left. Who asked not to wait for it still does.
+    /// Returns the rest of a batch to the backlog. A flush request for it stays valid.
     pub(crate) fn put_back(&self, date: Date, left: Batch) {
         let mut state = self.lock();
         let batch = state.batches.entry(date).or_insert(Batch {
@@ -264,7 +264,7 @@ mod tests {
         }
         let (date, batch) = backlog.take(LIMITS).unwrap();
         assert_eq!((date, batch.size_bytes), (day(1), 1));
-        // What comes now is not what was asked for.
+        // The flush request does not cover later files.
         backlog.add(day(1), 1, Instant::now());
         backlog.add(day(2), LIMITS.size_bytes, Instant::now());
         assert_eq!(backlog.take(LIMITS).unwrap().0, day(2));

@@ -20,7 +20,7 @@ use crate::pick_up::blocked::{Blocked, Reason};
 use crate::shared::{Lane, Shared};
 use crate::tree::{self, Found};
 
-/// What became of a file that was offered.
+/// The result of offering a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     Taken {
@@ -40,7 +40,7 @@ enum Claim {
 
 /// Dates that one datatype may have waiting at a time.
 const OPEN_DATES: usize = 1_000;
-/// A rename is tried so often when the worker removes the emptied directory at the same instant.
+/// The number of attempts of a rename while the worker removes the empty directory.
 const RENAME_ATTEMPTS: usize = 10;
 
 /// The part of the publisher that looks at the experiment's directory.
@@ -84,7 +84,7 @@ impl Picker {
         std::mem::take(&mut self.has_found_full)
     }
 
-    /// Takes what the watch told: an absolute path, and whether its writer was seen to close it.
+    /// Offers a file that the watch reported: its absolute path, and whether a close event was seen.
     pub(crate) fn offer_path(&mut self, path: &Path, closed: bool) {
         let Ok(relative) = path.strip_prefix(self.shared.tree.path()) else {
             return;
@@ -297,7 +297,7 @@ impl Picker {
         }
     }
 
-    /// What is to be said of a file whose closing was not seen, unless it can be taken.
+    /// Returns the result for a file whose close event was not seen; `None` if it can be claimed.
     fn may_be_open(&self, dir: &OwnedFd, name: &str, found: &Found) -> io::Result<Option<Claim>> {
         let is_old = found.age() >= self.shared.config.settle;
         if let Some(has_writer) = self.shared.config.writer_probe {
@@ -305,7 +305,7 @@ impl Picker {
             if tree::look_open(&file)?.objection().is_some() {
                 return Ok(Some(Claim::Later));
             }
-            // Where the file system or our rights do not let the kernel tell, only the age is left.
+            // If the file system or missing rights prevent the check, only the age decides.
             if let Ok(is_open) = has_writer(file.as_fd()) {
                 return Ok(match (is_open, is_old) {
                     (false, _) => None,

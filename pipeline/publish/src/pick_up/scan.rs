@@ -89,7 +89,7 @@ impl Picker {
             };
             self.set_dir(datatype, &relative, None);
             tree.each_entry(&dir, |name, is_dir| {
-                // A walk of millions takes longer than a stop of admission holds that nobody renews.
+                // Listing millions of files takes longer than a stop of admission stays valid without renewal.
                 if tended.elapsed() >= TEND_EVERY {
                     shared.reserve.tend();
                     tended = Instant::now();

@@ -27,7 +27,7 @@ use crate::{Config, PublishError, deliver::receipts};
 
 /// How soon the end is noticed.
 const TICK: Duration = Duration::from_millis(100);
-/// How often files are tried again that could not be picked up, and the experiment is told how things are.
+/// The interval of retries for files that could not be picked up, and of updates for the experiment.
 const AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// How often the trees are walked although the watch misses nothing: files age, and settle.
 const SCAN_EVERY: Duration = Duration::from_mins(1);
@@ -46,7 +46,7 @@ pub struct Publisher {
     inheritance: BTreeMap<Name, Inheritance>,
 }
 
-/// Lets the workers end, at the latest when it is dropped: left alone they would wait, and keep the locks, for ever.
+/// Ends the workers when it is dropped. Otherwise they would wait and hold the locks.
 struct Release(Arc<Shared>);
 
 impl Release {
@@ -101,7 +101,7 @@ impl Publisher {
     }
 
     /// Publishes until `stop` is set; then everything closed by that time is still delivered, within the grace time of
-    /// the configuration. What cannot be is kept for the next start. It ends without being told when a worker died.
+    /// the configuration. The rest is kept for the next start. The function also returns when a worker died.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the caller shares it with the thread that this runs in"
@@ -157,7 +157,7 @@ impl Publisher {
         self.finish(&mut workers, deadline)
     }
 
-    /// Waits for the workers, but not much longer than the deadline: an archive that hangs would hold them for ever.
+    /// Waits for the workers, but not much longer than the deadline, because an archive may hang.
     fn finish(&self, workers: &mut Workers, deadline: Instant) -> Result<(), PublishError> {
         let mut result = Ok(());
         let mut tended = Instant::now();
@@ -167,7 +167,7 @@ impl Publisher {
                     tracing::warn!(datatype = %name, "the archive does not answer; leaving its worker behind");
                     break;
                 }
-                // However long the grace is, the experiment is told meanwhile whether it may admit tests.
+                // The experiment still needs to know whether it may admit tests.
                 if tended.elapsed() >= AGAIN_EVERY {
                     self.show_ages();
                     self.tend();
@@ -249,7 +249,7 @@ impl Publisher {
         }
     }
 
-    /// What happened in the spool. Without a watch that is unknown, so everything is walked.
+    /// Returns the changes in the spool. Without a watch they are unknown, and all directories are listed.
     fn changes(&mut self, timeout: Duration) -> Vec<Change> {
         if let Some(watches) = &mut self.watch {
             let mut changes = Vec::new();
@@ -273,7 +273,7 @@ impl Publisher {
         vec![Change::Rescan]
     }
 
-    /// Goes on in the directory that is now under the spool's path, if somebody replaced it.
+    /// Continues in the directory that is now at the spool's path, if it was replaced.
     fn reopen(&mut self, picker: &mut Picker) {
         match self.shared.tree.reopen_if_replaced() {
             Ok(false) => {}

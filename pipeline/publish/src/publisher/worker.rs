@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     table_is_published: bool,
 }
 
-/// There is no time left; what is not done stays on disk for the next start.
+/// The grace time is over. Unfinished work stays on disk for the next start.
 struct OutOfTime;
 
 impl Worker {

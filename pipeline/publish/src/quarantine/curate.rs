@@ -1,4 +1,4 @@
-//! What an operator does with files in quarantine. Everything done is in `<state>/quarantine/audit.jsonl`, before it is done.
+//! Actions of an operator on files in quarantine. Each is recorded in `<state>/quarantine/audit.jsonl` before it happens.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ pub struct Quarantine {
 /// A file in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Quarantined {
-    /// What it is called here: `<datatype>/YYYY-MM-DD/<name>`.
+    /// Its name in the quarantine: `<datatype>/YYYY-MM-DD/<name>`.
     pub id: String,
     /// Where it was in the spool: `<datatype>/YYYY/MM/DD/<file>`; absent when its reason file is missing.
     pub path: Option<String>,
@@ -116,7 +116,7 @@ impl Quarantine {
         open_plain(&file).map_err(PublishError::io("open", &file))
     }
 
-    /// Puts a file back into the spool, where it is judged anew. Its name must be free there.
+    /// Moves a file back to the spool, where it is judged again. Its name must be free there.
     pub fn release(
         &self,
         file: &Quarantined,
@@ -167,7 +167,7 @@ impl Quarantine {
         Ok(path)
     }
 
-    /// Deletes a file for good, and its reason. Of one that is missing there is only that.
+    /// Deletes a file and its reason. If the file is missing, only the reason exists.
     pub fn drop(&self, file: &Quarantined, by: &str) -> Result<(), PublishError> {
         let path = self.file(&file.id).unwrap_or_default();
         if file.is_missing && age(&note_path(&path)).is_none_or(|age| age < ON_ITS_WAY) {

@@ -34,7 +34,7 @@ const LONGEST_WITH_NOTE: usize = 200;
 /// The limit of Linux file systems.
 const NAME_MAX_BYTES: usize = 255;
 
-/// What the reason file says.
+/// The content of a reason file.
 #[derive(Serialize)]
 struct Note<'a> {
     file: &'a str,
@@ -42,8 +42,8 @@ struct Note<'a> {
     reason: &'a str,
 }
 
-/// What a file takes at least, and its reason always: one block of most file systems. So files without content are
-/// bounded, too.
+/// The smallest size of a file on disk, and the size of every reason: one block of most file systems. It limits the number of
+/// empty files too.
 const BLOCK_BYTES: u64 = 4096;
 
 /// How much room is left in quarantine.
@@ -85,7 +85,7 @@ impl Budget {
     }
 }
 
-/// What the files in `<datatype>/<date>/` below a directory take of the disk.
+/// Returns the size on disk of the files in `<datatype>/<date>/` below a directory.
 fn size_of(dir: &Path) -> Result<u64, PublishError> {
     let mut bytes = 0;
     for datatype in visible_entries(dir)? {
@@ -104,8 +104,8 @@ fn size_of(dir: &Path) -> Result<u64, PublishError> {
     Ok(bytes)
 }
 
-/// Moves a claimed file into quarantine. `opened` is the file if it may be read; what may not is moved unread. Of a file
-/// that is larger than the whole quarantine only the reason goes there; the file itself stays, and nothing waits for it.
+/// Moves a claimed file into quarantine. `opened` is the file if it may be read; others are moved unread. If a file is
+/// larger than the whole quarantine, only its reason goes there. The file itself stays, and nothing waits for it.
 pub(crate) fn put(
     shared: &Shared,
     lane: &Lane,
@@ -153,14 +153,14 @@ pub(crate) fn put(
             .and_then(|()| config.disk.remove(Entry::at(claimed, name)))
             .map_err(failed())?;
     }
-    // The move is not made durable: after a power cut the file stands in the one place or the other.
+    // The move is not made durable: after a power cut the file is in one of the two directories.
     lane.metrics.quarantined();
     tracing::warn!(file = %path, reason, "a file went to quarantine");
     reach(config, CrashPoint::Quarantined);
     Ok(())
 }
 
-/// What a file and its reason take of the quarantine.
+/// Returns the size of a file and its reason in the quarantine.
 fn with_reason(bytes: u64) -> u64 {
     bytes.max(BLOCK_BYTES).saturating_add(BLOCK_BYTES)
 }
@@ -216,14 +216,14 @@ fn write_reason(
     Ok(target)
 }
 
-/// The name of the reason of a file in quarantine. Of a long name it has the beginning and a checksum.
+/// Returns the path of the reason of a file in quarantine. It contains the beginning of the name and a checksum.
 pub(crate) fn note_path(file: &Path) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if name.len() <= LONGEST_WITH_NOTE {
         return file.with_file_name(format!("{name}{NOTE_END}"));
     }
     let digest = hex(&Sha256::digest(name.as_bytes()));
-    // Of a name that is not ours, the cut may be within a character.
+    // A name of another program may have a multi-byte character at the cut.
     let begin = &name[..name.floor_char_boundary(150)];
     file.with_file_name(format!("{begin}-{}{NOTE_END}", &digest[..16]))
 }
@@ -245,8 +245,8 @@ fn numbered(dir: &Path, name: &str) -> impl Iterator<Item = PathBuf> {
     std::iter::once(dir.join(name)).chain(numbered)
 }
 
-/// Whether the file stands there with the same bytes under a name before `target`: whoever copied it may have died before
-/// it removed it.
+/// Reports whether a copy with the same bytes exists under a name before `target`: the process that copied the file may have
+/// died before it removed the original.
 fn is_copied_already(mut file: &File, dir: &Path, name: &str, target: &Path) -> io::Result<bool> {
     let mut earlier = numbered(dir, name)
         .take_while(|path| path != target)
@@ -281,7 +281,7 @@ fn move_there(
         (Ok(()), _) => Ok(true),
         // The state directory may be another file system than the spool.
         (Err(error), Some(_)) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-        // What has no bytes of its own, or other names for them, is known by its reason.
+        // A link or special file is identified by its reason.
         (Err(error), None)
             if error.kind() == io::ErrorKind::CrossesDevices && found.objection().is_some() =>
         {

@@ -18,7 +18,7 @@ use crate::recover::home::bring_home;
 use crate::seal::journal::Bundle;
 use crate::shared::{BUNDLES_DIR, CONFLICT_DIR, Lane, Shared};
 
-/// What a worker begins with.
+/// The unfinished work that a worker starts with.
 #[derive(Default)]
 pub(crate) struct Inheritance {
     /// Sealed bundles, oldest first.
@@ -61,8 +61,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<BTreeMap<Name, Inheritance>, Pu
                 set_aside(shared, &bundle, &dir)?;
             }
             Some(bundle) => {
-                // Whoever wrote the journal may have died before this, and nothing may be put that no journal is sure to
-                // know: else a power cut would let its files be bundled, and put, once more.
+                // The process that wrote the journal may have died before this sync. An object may be put only if a durable
+                // journal lists it: otherwise its files could be bundled and put again after a power cut.
                 disk.sync_dir(Dir::Path(&dir))
                     .map_err(PublishError::io("sync", &dir))?;
                 found
@@ -106,7 +106,7 @@ fn bodies_are_whole(bundle: &Bundle, dir: &Path) -> Result<bool, PublishError> {
     Ok(true)
 }
 
-/// All claimed files wait anew. Those of sealed bundles are gone when their worker has delivered these, which it does
+/// Adds all claimed files to the backlog again. Those of sealed bundles are gone when their worker has delivered these, which it does
 /// before it looks at the backlog.
 fn recover_claims(shared: &Shared, lane: &Lane, relative: &str) -> io::Result<()> {
     let dates = match shared.tree.dir(relative) {

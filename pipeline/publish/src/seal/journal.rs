@@ -68,7 +68,7 @@ pub(crate) struct Bundle {
     pub(crate) published_at: Option<Timestamp>,
 }
 
-/// What the publisher keeps for itself.
+/// The mode of files in the state directory.
 pub(crate) const STATE_MODE: u32 = 0o600;
 const ROOM_FILE: &str = "room";
 pub(crate) const JOURNAL_FILE: &str = "bundle.json";

@@ -23,7 +23,7 @@ use crate::seal::journal::{Bundle, Member, Object};
 use crate::shared::{BUNDLES_DIR, Lane, Shared};
 use crate::{Form, PublishError, tree};
 
-/// What came of the claimed files of a date.
+/// The result of sealing the claimed files of a date.
 pub(crate) struct Sealed {
     /// The bundle and its directory, unless there was nothing fit for one.
     pub(crate) bundle: Attempt,
@@ -155,7 +155,7 @@ impl Sealer<'_> {
         Ok(None)
     }
 
-    /// Builds a bundle in a directory of its own. Of one that does not get sealed nothing stays.
+    /// Builds a bundle in a directory of its own. If the bundle is not sealed, the directory is removed.
     fn build(&self, files: &[FileName]) -> Result<Result<Attempt, Changed>, PublishError> {
         let moment = self.shared.moments.next(&self.shared.config)?;
         let id = naming::bundle_id(&self.lane.datatype.name, moment);

@@ -18,7 +18,7 @@ pub(super) type Content = (String, Vec<u8>);
 #[derive(Default)]
 pub(super) struct Objects {
     pub(super) objects: BTreeMap<String, Vec<u8>>,
-    /// What can be read out of the objects.
+    /// The files that can be read from the objects.
     pub(super) contents: BTreeSet<Content>,
     /// Contents that are in a second object, too.
     pub(super) doubled: Vec<Content>,
@@ -44,7 +44,7 @@ fn failed(name: &str, reason: &str) -> StoreError {
 }
 
 impl Objects {
-    /// What an archive in a directory holds, without its own faults.
+    /// Returns the objects of an archive in a directory, read without faults.
     pub(super) fn of_directory(root: &Path) -> Objects {
         let mut objects = Objects::default();
         let Ok(store) = LocalStore::existing(root) else {
@@ -118,7 +118,7 @@ impl Store for Bucket {
                 objects.put(name, &bytes);
                 Err(failed(name, "the answer was lost"))
             }
-            // To be told that it exists is a lie; whoever looks finds nothing.
+            // The wrong answer "it exists"; the object is not there.
             Some(3) => Ok(Put::Exists),
             Some(4) => {
                 objects.late = Some((name.to_owned(), bytes));

@@ -26,7 +26,7 @@ use crate::seal::journal::Bundle;
 use crate::shared::Shared;
 use crate::{Config, Form};
 
-/// What an experiment has put under a name, the newest last.
+/// The contents that an experiment has written under a name, the newest last.
 type Written = Arc<Mutex<BTreeMap<PathBuf, Vec<Vec<u8>>>>>;
 
 thread_local! {
@@ -129,7 +129,7 @@ impl World {
             archive,
             written: Written::default(),
             bad: BTreeSet::new(),
-            // Of a tar it says only that there is JSON; of JSON lines it becomes an object, too.
+            // With tar it only means that files are JSON; with JSON lines it also becomes an object.
             schema: match form {
                 Form::Tgz => Some(Schema { fields: Vec::new() }),
                 Form::Jsonl => rng.random::<bool>().then(|| Schema::parse(SCHEMA).unwrap()),

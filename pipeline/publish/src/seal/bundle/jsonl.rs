@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::gz::GzWriter;
 
-/// What all lines of a bundle have in common.
+/// The values that all lines of a bundle share.
 #[derive(Clone, Debug)]
 pub(crate) struct Columns {
     /// `YYYY-MM-DD` of the date directory.

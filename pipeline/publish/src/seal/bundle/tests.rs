@@ -28,7 +28,7 @@ fn tgz(members: &[(&str, &[u8])]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// What a Python program prints when it is given `input`; `None` where there is no Python.
+/// Returns the output of a Python program for `input`; `None` without Python.
 fn python(program: &str, input: &[u8]) -> Option<String> {
     let child = Command::new("python3")
         .args(["-c", program])

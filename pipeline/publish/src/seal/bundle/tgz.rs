@@ -13,7 +13,7 @@ use super::gz::GzWriter;
 pub(crate) struct Entry<'a> {
     /// `YYYY/MM/DD/<file>`.
     pub(crate) name: &'a str,
-    /// Exactly so many bytes are read.
+    /// The exact number of bytes to read.
     pub(crate) size_bytes: u64,
     /// Seconds since 1970.
     pub(crate) mtime_s: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Entry<'a> {
 /// Why a member could not be added. The archive is unusable after either.
 #[derive(Debug)]
 pub(crate) enum TgzError {
-    /// The reader ended before the size that stands in the header.
+    /// The reader ended before the size in the header.
     Short,
     /// Reading or writing failed.
     Io(io::Error),
@@ -60,7 +60,8 @@ impl<W: Write> TgzWriter<W> {
         }
     }
 
-    /// Adds a member: mode 0666, owned by nobody in particular, modified at a whole second. Answers its SHA-256 in hex.
+    /// Adds a member with mode 0666, without an owner, and with its modification time in seconds. Returns its SHA-256 in
+    /// hexadecimal.
     pub(crate) fn add(&mut self, entry: Entry<'_>, bytes: impl Read) -> Result<String, TgzError> {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
