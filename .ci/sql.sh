@@ -2,7 +2,7 @@
 # sql.sh CACHE GROMA: tests of the optional SQL package and of other engines, when their code or this script changed.
 set -euo pipefail
 cache=$1 groma=$2
-hash=$(cat .ci/sql.sh $(git ls-files sql service contracts kernel docs/engines.md) | sha256sum)
+hash=$(cat .ci/sql.sh $(git ls-files sql service contracts kernel tests/guides docs) | sha256sum)
 stamp=$cache/sql-tested
 if [[ $(cat "$stamp" 2>/dev/null) == "$hash" ]]; then
     echo "as tested before"
@@ -16,6 +16,7 @@ cargo clippy --all-targets -- -D warnings
 cargo test
 cargo build
 cd - >/dev/null
+tests/guides/run.py "$groma" docs/guide-researcher.md "$CARGO_TARGET_DIR/debug/groma-sql"
 object=${GROMA_TEST_DATA:-../shared/data}/archives/20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz
 if [[ -f $object ]]; then
     "$GROMA_PYTHON" sql/tests/questions.py "$groma" "$CARGO_TARGET_DIR/debug/groma-sql" "$object"

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use crate::command::{
     completions, demo, export, find, load, manifest, measure, mirror, ndt7, new, publish,
-    quarantine, seal, show, tcp_info, up,
+    quarantine, seal, show, tcp_info, up, uuid_prefix,
 };
 
 /// An open Internet-measurement platform: measure, trace, publish, query.
@@ -70,6 +70,7 @@ pub(crate) enum Command {
     TcpInfo(tcp_info::Args),
     New(new::Args),
     Manifest(manifest::Args),
+    UuidPrefix(uuid_prefix::Args),
     Completions(completions::Args),
 }
 

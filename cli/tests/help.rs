@@ -33,6 +33,7 @@ fn help_teaches() {
         "manifest",
         "new",
         "tcp-info",
+        "uuid-prefix",
         "completions",
     ];
     for command in commands {

@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod groma;
 mod guide;
+mod guides;
 mod hosted;
 mod kill;
 mod lab;

@@ -20,6 +20,7 @@ pub(crate) mod seal;
 pub(crate) mod show;
 pub(crate) mod tcp_info;
 pub(crate) mod up;
+pub(crate) mod uuid_prefix;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::New(args) => new::run(&args),
         Command::Manifest(args) => manifest::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::UuidPrefix(args) => uuid_prefix::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }
