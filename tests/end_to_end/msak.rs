@@ -14,7 +14,7 @@ use crate::stored;
 
 const HOST: &str = "msak-lga12345-c0a80001.lab.autojoin.measurement-lab.org";
 
-/// The schema that msak's generator makes from its result: BigQuery's JSON form, without `privacy`.
+/// The schema that msak's generator makes from its result: `BigQuery`'s JSON form, without `privacy`.
 fn schema() -> Value {
     let field = |name: &str, kind: &str| json!({"name": name, "type": kind});
     let integers = |names: &[&str]| -> Vec<Value> {
