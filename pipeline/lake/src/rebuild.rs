@@ -101,6 +101,27 @@ pub(crate) fn rebuild(
         }
         remove(table, &aside)?;
     }
+    remove_replaced(table, date, &log, &stems)
+}
+
+/// Removes the damaged files of parts that were rebuilt, which a sealer leaves behind if it dies before it removes them.
+fn remove_replaced(
+    table: &Table,
+    date: Date,
+    log: &Log,
+    stems: &[String],
+) -> Result<(), LakeError> {
+    for part in log.parts() {
+        let stem = part.path.stem();
+        if !stems.iter().any(|aside| aside == stem) {
+            continue;
+        }
+        // A part that is not current has its rows in another one.
+        let is_current = log.current().any(|current| current.path == part.path);
+        if !is_current || table.has(&table.dir().join(&part.path))? {
+            remove(table, &aside_path(table, date, stem))?;
+        }
+    }
     Ok(())
 }
 

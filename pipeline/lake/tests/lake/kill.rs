@@ -39,7 +39,7 @@ fn child() {
     }
 }
 
-fn spawn(lab: &Lab, role: &str, variables: &[(String, String)]) -> Child {
+pub(crate) fn spawn(lab: &Lab, role: &str, variables: &[(String, String)]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     if lab.place.is_bucket() {
         command.env(PLACE, lab.place.to_string());

@@ -6,6 +6,7 @@ mod dates;
 mod hostile;
 mod index;
 mod kill;
+mod kill_rebuild;
 mod mirror;
 mod seal;
 mod support;
