@@ -23,6 +23,11 @@ fn run(document: &str) {
 }
 
 #[test]
+fn developing() {
+    run("docs/guide-developer.md");
+}
+
+#[test]
 fn measuring() {
     run("docs/guide-measure.md");
 }

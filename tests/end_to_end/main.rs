@@ -10,7 +10,6 @@ mod consent;
 mod demo;
 mod drain;
 mod groma;
-mod guide;
 mod guides;
 mod hosted;
 mod kill;

@@ -7,13 +7,12 @@ those that guides name (/srv, /var/spool, /var/lib, /var/local). The commands of
 printed, except for placeholders in capitals, which are replaced. A command that does not end by itself is a service: it
 must become ready. It gets SIGTERM when a later `##` section starts another service, or when the guide is done.
 
-Prints each command with its result, and fails with the first that goes wrong. A block below the comment
-`<!-- not run: REASON -->` is printed with the reason and skipped.
+Prints each command with its result, and fails with the first that goes wrong. The last command of an `sh fails` block must
+fail. A block below the comment `<!-- not run: REASON -->` is printed with the reason and skipped.
 """
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,8 +23,8 @@ import time
 INSIDE = "GROMA_GUIDE_INSIDE"
 EMPTY = ["/srv", "/var/spool", "/var/lib", "/var/local"]
 SERVICES = re.compile(r"^groma (up|ndt7|publish|tcp-info(?! decode)|(load|seal|mirror) .*--(follow|every))\b")
-# A service is ready when its log says so, or when it has run for some seconds.
-READY = re.compile(r"phase=ready|Ctrl-C stops it")
+# A service is ready when it prints that, or when it has run for some seconds.
+READY = {"groma up": "Ctrl-C stops it", "groma ndt7": "phase=ready", "groma publish": "phase=ready"}
 PATIENCE_S = 120
 
 
@@ -57,7 +56,7 @@ class Guide:
     def run(self):
         count, section_of_services = 0, None
         try:
-            for section, reason, command in commands(open(self.path).read()):
+            for section, reason, must_fail, command in commands(open(self.path).read()):
                 if not reason and command.startswith("groma-sql") and not self.has_sql:
                     reason = "groma-sql was not given"
                 if reason:
@@ -66,7 +65,7 @@ class Guide:
                 if SERVICES.match(command) and section != section_of_services:
                     self.stop()
                     section_of_services = section
-                self.execute(command)
+                self.execute(command, must_fail)
                 count += 1
         except BaseException:
             for process, _ in self.services:
@@ -83,7 +82,7 @@ class Guide:
                 sys.exit(f"ended with {code}: {command}")
         self.services = []
 
-    def execute(self, command):
+    def execute(self, command, must_fail):
         wanted = self.fill_in(command)
         if SERVICES.match(command):
             return self.start(wanted)
@@ -91,11 +90,11 @@ class Guide:
         for _ in range(PATIENCE_S):
             done = subprocess.run(["bash", "-c", wanted], text=True, capture_output=True, timeout=PATIENCE_S)
             # A row needs some seconds; the reader of a guide would ask again.
-            if done.returncode == 0 or not wanted.startswith(("groma show", "groma find", "groma-sql")):
+            if must_fail or done.returncode == 0 or not wanted.startswith(("groma show", "groma find", "groma-sql")):
                 break
             time.sleep(1)
-        if done.returncode != 0:
-            sys.exit(f"failed: {wanted}\n{done.stdout}{done.stderr}")
+        if (done.returncode != 0) != must_fail:
+            sys.exit(f"{'did not fail' if must_fail else 'failed'}: {wanted}\n{done.stdout}{done.stderr}")
         print(f"ok: {wanted}", flush=True)
         found = re.search(r'[A-Za-z0-9.-]+_\d+_[0-9A-F]{16}', done.stdout)
         self.uuid = self.uuid or (found and found.group())
@@ -104,11 +103,12 @@ class Guide:
         log = tempfile.NamedTemporaryFile("r", suffix=".log", dir=".", delete=False)
         output = open(log.name, "w")
         process = subprocess.Popen(["bash", "-c", f"exec {command}"], stdout=output, stderr=subprocess.STDOUT)
-        for _ in range(50):
+        words = next((words for start, words in READY.items() if command.startswith(start)), None)
+        for _ in range(600 if words else 30):
             time.sleep(0.1)
             if process.poll() is not None:
                 sys.exit(f"ended at once: {command}\n{open(log.name).read()}")
-            if READY.search(open(log.name).read()):
+            if words and words in open(log.name).read():
                 break
         self.services.append((process, command))
         print(f"ok: {command}: runs", flush=True)
@@ -125,14 +125,14 @@ class Guide:
 
 
 def commands(text):
-    """Yields (section, reason not to run it or None, command) of all `sh` blocks; a command may take several lines."""
-    for found in re.finditer(r"(?:<!-- not run: (.*?) -->\s*)?```sh\n(.*?)```", text, re.DOTALL):
-        comment, block = found.groups()
+    """Yields (section, reason not to run it or None, whether it must fail, command) of all `sh` blocks."""
+    for found in re.finditer(r"(?:<!-- not run: (.*?) -->\s*)?```sh( fails)?\n(.*?)```", text, re.DOTALL):
+        comment, fails, block = found.groups()
         section = text.rfind("\n## ", 0, found.start())
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            command = " ".join(shlex.split(line, comments=True)) and re.sub(r"\s+#.*$", "", line).strip()
-            if command:
-                yield section, comment, command
+        lines = [re.sub(r"(^|\s+)#.*$", "", line).strip() for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+        lines = [line for line in lines if line]
+        for number, command in enumerate(lines, 1):
+            yield section, comment, bool(fails) and number == len(lines), command
 
 
 if __name__ == "__main__":
