@@ -3,28 +3,25 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 use crate::FindError;
 
 /// A network of either family. An IPv4 address written as IPv6 (`::ffff:a.b.c.d`) is in the IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    bits: u128,
-    length: u32,
-    width: u32,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// Whether the address is in it.
+    /// Reports whether the address is in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (bits, width) = bits_of(address);
-        width == self.width && bits & mask(self.length, width) == self.bits
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl FromStr for Network {
     type Err = FindError;
 
-    /// `192.0.2.0/24`, `2001:db8::/32`, or one address. Bits behind the prefix do not matter.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address. Bits after the prefix are ignored.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || FindError::Network {
             text: text.to_owned(),
@@ -33,30 +30,15 @@ impl FromStr for Network {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
-        let (bits, width) = bits_of(address.parse().map_err(|_| wrong())?);
-        let length = length.map_or(Ok(width), str::parse).map_err(|_| wrong())?;
-        if length > width {
-            return Err(wrong());
-        }
-        Ok(Network {
-            bits: bits & mask(length, width),
-            length,
-            width,
-        })
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let address = address.to_canonical();
+        let Some(length) = length else {
+            return Ok(Network(address.into()));
+        };
+        let length = length.parse().map_err(|_| wrong())?;
+        let network = IpNet::new(address, length).map_err(|_| wrong())?;
+        Ok(Network(network.trunc()))
     }
-}
-
-fn bits_of(address: IpAddr) -> (u128, u32) {
-    match address.to_canonical() {
-        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    }
-}
-
-fn mask(length: u32, width: u32) -> u128 {
-    let all = u128::MAX >> (128 - width);
-    let host = all.checked_shr(length).unwrap_or(0);
-    all & !host
 }
 
 #[cfg(test)]

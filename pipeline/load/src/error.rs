@@ -1,4 +1,4 @@
-//! Why a load failed as a whole. What is wrong with one member is an entry of the error list instead.
+//! The error of a load that failed as a whole. A member that cannot be read is an entry of the error list instead.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub enum LoadError {
         asked: Date,
         /// The date that it has.
         other: Date,
-        /// Where its rows stand, or stood before they were compacted.
+        /// The file of its rows, which may have been compacted since.
         path: PathBuf,
     },
     /// An object of the same file name in another date directory has rows already. A file that lost its directories could be
@@ -120,7 +120,7 @@ pub enum LoadError {
     Read {
         /// The object's name.
         name: String,
-        /// What the archive said.
+        /// The error of the archive.
         source: io::Error,
     },
     /// The lake could not be written.
@@ -146,7 +146,7 @@ pub enum LoadError {
     Watch {
         /// The directory.
         path: PathBuf,
-        /// What the watcher said.
+        /// The error of the watcher.
         reason: String,
     },
 }

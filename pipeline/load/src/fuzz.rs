@@ -1,4 +1,4 @@
-//! What must hold of any archive object; called by the fuzz targets with any bytes.
+//! Rules that hold for any archive object. The fuzz targets call these functions with any bytes.
 
 use std::io::Write as _;
 
@@ -72,7 +72,7 @@ fn check_members(
     assert!(done, "damage is an entry, not a failure");
 }
 
-/// Any JSON into any schema, which stands before it and ends with the first blank line.
+/// Loads any JSON with any schema, which precedes it and ends at the first blank line.
 pub fn json_by_schema(data: &[u8]) {
     let Some(end) = data.windows(2).position(|pair| pair == b"\n\n") else {
         return;

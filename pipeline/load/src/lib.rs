@@ -1,11 +1,11 @@
 //! Loads archive objects into the lake: one typed, nested Parquet file per object, created once.
 //!
-//! A row has `id`, `archiver` (provenance), `a` (summary, where the datatype has one) and `raw` (as measured); `date` stands
-//! in the path only, and nothing of our own clock or machine in a row. Loading an object twice, or from two machines at once,
+//! A row has `id`, `archiver` (provenance), `a` (summary, where the datatype has one) and `raw` (as measured); `date` is
+//! only in the path, and no row contains values of the loader's own clock or machine. Loading an object twice, or from two machines at once,
 //! therefore changes nothing: the same object gives the same bytes under the same name.
 //!
-//! An object is read as a stream. What cannot be read in it becomes an entry of an error list beside the table, and the rest
-//! goes on; `members = rows + errors + skipped`.
+//! An object is read as a stream. A member that cannot be read becomes an entry of an error list beside the table, and loading
+//! continues; `members = rows + errors + skipped`.
 
 mod column;
 mod datatype;

@@ -1,4 +1,4 @@
-//! What one load may cost in memory.
+//! Limits for the memory of one load.
 
 /// Bounds on what a hostile or merely unusual object can make the loader hold at once.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,8 @@ impl Default for Limits {
     }
 }
 
-/// An upper bound of the number of JSON values in `json`, without parsing it: every value but the first stands behind one of
-/// these three characters. Text that holds them only makes the bound larger.
+/// An upper bound of the number of JSON values in `json`, without parsing it: every value except the first is after one of
+/// these characters. Text that holds them only makes the bound larger.
 pub(crate) fn values_at_most(json: &[u8]) -> u64 {
     1 + json
         .iter()

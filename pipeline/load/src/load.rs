@@ -42,7 +42,7 @@ pub(crate) enum Outcome {
     OtherDate(Date),
 }
 
-/// What became of the members.
+/// The number of members by result.
 pub(crate) struct Counts {
     pub(crate) rows: u64,
     pub(crate) errors: u64,
@@ -138,7 +138,7 @@ impl<'a> Load<'a> {
         self.parquet.write(&batch)
     }
 
-    /// What the object is, now that all of it was read.
+    /// Returns the identity of the object after it was read completely.
     pub(crate) fn origin(&self, (object_bytes, object_sha256): (u64, String)) -> Origin {
         Origin {
             object_bytes,

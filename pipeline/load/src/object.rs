@@ -1,4 +1,4 @@
-//! What an object's name says about how to load it.
+//! The information in an object's name about how to load it.
 
 use groma_names::ObjectName;
 use groma_spool::Name;
@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::LoadError;
 
-/// How members stand in an object.
+/// The form of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Tar.
@@ -34,7 +34,7 @@ pub struct Object {
     pub bundled: Date,
     /// The file's name without its endings, which names what comes of the object.
     pub stem: String,
-    /// How its members stand in it.
+    /// Its form.
     pub form: Form,
     /// Whether the name has the mark `-e` of an embargo.
     pub embargoed: bool,
@@ -121,7 +121,7 @@ fn strip_tar(file: &str) -> &str {
         .unwrap_or(file)
 }
 
-/// A part number or the embargo mark, which stand behind the experiment.
+/// Reports whether a component after the experiment is a part number or the embargo mark.
 fn is_mark(part: &str) -> bool {
     part == "e" || part.bytes().all(|b| b.is_ascii_digit())
 }

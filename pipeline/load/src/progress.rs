@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-/// Bytes that are read between two tellings; an object that is smaller is never told of.
+/// Bytes between two reports. Smaller objects are not reported.
 const STEP_BYTES: u64 = 1 << 20;
 
 /// How far an object is read.
@@ -10,20 +10,20 @@ const STEP_BYTES: u64 = 1 << 20;
 pub struct Progress {
     /// Bytes of the object that were read.
     pub read_bytes: u64,
-    /// Its size, where the archive tells.
+    /// Its size, if the archive knows it.
     pub object_bytes: Option<u64>,
 }
 
 /// Receives the name of an object and how far it is read.
 pub(crate) type Tell = dyn Fn(&str, Progress) + Send + Sync;
 
-/// Passes reads through and tells of them.
+/// A reader that reports its progress.
 pub(crate) struct Told<'a, R> {
     inner: R,
     name: &'a str,
     tell: Option<&'a Tell>,
     now: Progress,
-    /// Bytes at which it is told next.
+    /// The number of bytes of the next report.
     next: u64,
 }
 

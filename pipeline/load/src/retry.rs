@@ -1,4 +1,4 @@
-//! What failed and waits to be tried again.
+//! Objects that failed and wait for another attempt.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ const LONGEST_RETRY: Duration = Duration::from_mins(5);
 /// Most objects that wait for a retry. Beyond it the whole archive waits in their place.
 const MOST_RETRIES: usize = 1024;
 
-/// What waits for a sweep of everything; no object is called so.
+/// The entry that means a sweep of the whole archive. No object has this name.
 pub(crate) const WHOLE_ARCHIVE: &str = "";
 
-/// What failed and when to try it again.
+/// The failed objects, with the time of the next attempt.
 #[derive(Default)]
 pub(crate) struct Retries(HashMap<String, Retry>);
 

@@ -1,4 +1,4 @@
-//! Tables as a warehouse has them, where nothing stands in a path.
+//! Tables for a warehouse, in which rows have the values of the path.
 
 use groma_schema::{Field, Mode, Schema, Type};
 
@@ -13,7 +13,7 @@ const OBJECT: &str = "Archive object that the row was loaded from, without direc
 
 impl LoadDatatype {
     /// The table of this datatype for a warehouse: the columns of the lake's files, with the descriptions of the schema, behind
-    /// the two that stand in the path there, `date` and `object`.
+    /// the two that are in the path there, `date` and `object`.
     pub fn warehouse_schema(&self) -> Schema {
         let table = Table::new(self.clone());
         let columns = Schema::from_arrow(table.schema.fields());
@@ -75,7 +75,7 @@ fn place() -> Vec<Field> {
     };
     vec![
         column("date", Type::Date, DATE).with_mode(Mode::Required),
-        // Rows that somebody loads by hand have none.
+        // Rows that a person loads have none.
         column("object", Type::String, OBJECT),
     ]
 }

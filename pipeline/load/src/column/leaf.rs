@@ -10,7 +10,7 @@ const CAPACITY: usize = 64;
 pub struct Plain<T> {
     pub(super) values: Vec<T>,
     pub(super) valid: NullBufferBuilder,
-    /// What a row reads that nobody gave; NULL without it.
+    /// The value of a missing row; NULL without it.
     fill: Option<T>,
 }
 

@@ -1,4 +1,4 @@
-//! A record: its fields, and where each name stands.
+//! A record: its fields and their positions.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use arrow_schema::Fields;
 
 use super::{Column, Traits};
 
-/// What a key of an object is to a record.
+/// The meaning of an object key for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     /// The field at this place.
@@ -122,7 +122,7 @@ impl Record {
         }
         let found = self.key(key, guess);
         if let Some(Key::Field(place)) = found {
-            // Only where the names are the same to the letter does the length tell two constants at one address apart.
+            // Two constants at one address can differ in length, so the names must be compared.
             if self.fields[place].0 == key {
                 self.constants[place] = address;
             }
@@ -130,7 +130,7 @@ impl Record {
         found
     }
 
-    /// What a key is. Writers mostly keep the schema's order, so that the field at `guess` is mostly right.
+    /// Returns the meaning of a key. Writers mostly use the order of the schema, so that the field at `guess` usually matches.
     pub(super) fn key(&self, key: &str, guess: usize) -> Option<Key> {
         if self.fields.get(guess).is_some_and(|(name, _)| name == key) {
             return Some(Key::Field(guess));

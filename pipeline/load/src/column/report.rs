@@ -1,4 +1,4 @@
-//! What shaping says beside its result.
+//! Unknown fields, refusals and the cost of filling columns.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -9,7 +9,7 @@ const UNKNOWN_NAMES: usize = 64;
 /// Characters kept of one name: those of unknown fields are the object's own text.
 const NAME_CHARS: usize = 64;
 
-/// What shaping left out, and what it may still cost.
+/// The fields that were left out, and the number of column slots that a measurement may still fill.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// Dotted path → occurrences, of fields that the schema does not know.

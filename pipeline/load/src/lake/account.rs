@@ -1,4 +1,4 @@
-//! What became of the members of one object, published beside its rows.
+//! The number of loaded, failed and skipped members of one object, published beside its rows.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(crate) struct Account<'a> {
     pub(crate) loaded: u64,
     /// Members that could not be read; each has an entry in the error list.
     pub(crate) failed: u64,
-    /// Members that are no measurements of the datatype.
+    /// Members that are not measurements of the datatype.
     pub(crate) skipped: u64,
     /// Rows of the table.
     pub(crate) rows: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Account<'a> {
     /// Size of the object in bytes, and the SHA-256 of its bytes.
     pub(crate) object_bytes: u64,
     pub(crate) object_sha256: &'a str,
-    /// When the object was last changed before it was read; none of stores that do not tell.
+    /// When the object was last changed before it was read; none if the store does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) object_modified: Option<Timestamp>,
     /// Fields that the schema does not know: dotted path → occurrences.

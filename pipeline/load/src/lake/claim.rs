@@ -1,8 +1,8 @@
 //! The one date under which an object has its rows.
 //!
-//! Whoever is about to give an object rows first claims a date for it, by creating a file that only one can create; who comes
-//! second follows the first. The file's place follows from the name of the object's file, whose directories a download has lost,
-//! and from no date that anybody asked for.
+//! A loader claims a date for an object before it writes rows, by creating a file. Only one loader can create it; others use its
+//! date. The path of the claim depends only on the file name of the object: a downloaded object has lost its directories, and a
+//! caller may ask for another date.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -82,7 +82,7 @@ impl Lake {
         } = object;
         super::step();
         let live = self.live_path(experiment, datatype, date, stem);
-        // The account stands before the rows do, so that nobody can come between the two looks.
+        // The account is written before the rows, so that no other loader can act between the two checks.
         let account = self.account_path(experiment, datatype, date, stem);
         Ok(self.is_there(&live)? || self.is_there(&account)?)
     }

@@ -1,4 +1,4 @@
-//! What could not be made a row, as JSON lines beside the table.
+//! The members that could not become rows, as JSON lines beside the table.
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;

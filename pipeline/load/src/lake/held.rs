@@ -1,4 +1,4 @@
-//! What a lake already has of an object, and from which bytes.
+//! The rows of an object that a lake already has, and the identity of the bytes that they came from.
 
 use std::io;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(crate) struct HeldObject {
 }
 
 impl Lake {
-    /// What the lake has of an object under a date.
+    /// Returns the rows that the lake has of an object under a date.
     pub(crate) fn held(
         &self,
         sources: &Sources,
@@ -108,7 +108,7 @@ impl Lake {
         }
     }
 
-    /// The object that a table file was made from, as the file itself records it; `None` where there is no such file.
+    /// The object that a table file was made from, as the file itself records it; `None` if the file does not exist.
     fn origin(&self, path: PathBuf) -> Result<Option<HeldObject>, LoadError> {
         let file = match self.store().open_verified(&path) {
             Ok(file) => file,

@@ -34,11 +34,11 @@ pub(crate) struct ParquetFile {
     rows: u64,
 }
 
-/// The writer is made when the first rows are there, because they tell which columns are worth a compressor.
+/// The writer is made with the first rows, because they show which columns are worth compressing.
 enum State {
     Waiting(NewFile),
     Writing(Box<ArrowWriter<Hashed>>),
-    /// Making the writer failed, and that was told.
+    /// Making the writer failed, and the error was returned.
     Failed,
 }
 
@@ -82,7 +82,7 @@ impl ParquetFile {
         self.rows
     }
 
-    /// Where it will stand.
+    /// Returns its final path.
     pub(crate) fn path(&self) -> &Path {
         &self.target
     }
@@ -230,7 +230,7 @@ fn find_leaves<'a>(array: &'a ArrayRef, leaves: &mut Vec<&'a ArrayRef>) {
     }
 }
 
-/// Whether all numbers are the same; of other types than INTEGER nobody asks.
+/// Reports whether all integers are the same; `false` for other types.
 fn is_constant(leaf: &ArrayRef) -> bool {
     leaf.as_primitive_opt::<Int64Type>()
         .is_some_and(|numbers| numbers.values().windows(2).all(|two| two[0] == two[1]))

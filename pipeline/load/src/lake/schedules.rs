@@ -22,7 +22,7 @@ thread_local! {
     static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
 }
 
-/// What a loader waits for before a step.
+/// The turn that a loader waits for before a step.
 struct Turn {
     waiting: Sender<()>,
     go: Receiver<()>,
@@ -43,7 +43,7 @@ pub(super) fn wait_for_turn() {
 /// The end of a loader that was killed before a step.
 struct Died;
 
-/// A loader that takes its steps when it is told to.
+/// A loader whose steps the test controls.
 struct Stepped<'scope> {
     go: Option<Sender<()>>,
     waiting: Receiver<()>,
@@ -199,7 +199,7 @@ fn in_every_order(loads: [Load; 2], dies: bool) -> usize {
                 Err(error) => panic!("{error:?} by {taken:?}"),
             }
         }
-        // Whoever comes later finds the rows, or what the dead left undone, and makes it one date.
+        // A later loader finds the rows or the unfinished work of the dead loader, and uses one date.
         loader(dir.path()).load_object(OBJECT, None).unwrap();
         assert_eq!(dates(dir.path()).len(), 1, "by {taken:?}");
         runs += 1;

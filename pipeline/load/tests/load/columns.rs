@@ -1,4 +1,4 @@
-//! What other engines see of a table file.
+//! Table files in other engines.
 
 use std::fs::File;
 

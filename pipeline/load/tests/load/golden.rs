@@ -70,7 +70,7 @@ fn server_measurements(raw: &mut Value) -> impl Iterator<Item = &mut Value> {
         .flatten()
 }
 
-/// What the archive itself says, by UUID.
+/// Returns the measurements of the archive by UUID.
 fn sources(archive: &[u8]) -> HashMap<String, Value> {
     let mut tar = tar::Archive::new(MultiGzDecoder::new(archive));
     tar.entries()

@@ -58,7 +58,7 @@ fn one_bad_member_does_not_stop_the_others() {
     let (counts, list) = load(&gzip(&body));
     assert_eq!(counts, (2, 8, 0));
     let names: Vec<_> = list.iter().map(|(name, _)| name.as_str()).collect();
-    // Members that cannot be parsed come before those whose shape only the batch would tell.
+    // Members that cannot be parsed come before those that only the batch refuses.
     let expected = [
         "text.json",
         "type.json",
@@ -245,7 +245,7 @@ impl Store for Flaky {
     }
 }
 
-/// A store that does not tell sizes, and of what it was asked.
+/// A store that does not know sizes, and records its requests.
 struct Untold {
     body: Vec<u8>,
     asked: Mutex<Vec<&'static str>>,
@@ -277,7 +277,7 @@ impl Store for Untold {
 
 #[test]
 fn progress_is_no_reason_to_fail_and_asks_nothing_where_nobody_looks() {
-    // Larger than what is never told of, also compressed.
+    // Larger than the step of progress reports, also compressed.
     let member = [GOOD, vec![b' '; 2 << 20].as_slice()].concat();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     io::Write::write_all(&mut encoder, &tar(&[("a.json", &member)])).unwrap();

@@ -17,8 +17,8 @@ const ROOT: &str = "GROMA_TEST_ROOT";
 /// Megabytes of the archive, where it is to be as large as they get; without it as many as take a few seconds.
 const MEGABYTES: &str = "GROMA_TEST_LARGE_MB";
 
-/// What a loader may take: a row group (16 MB, and what its columns were before they were encoded), a batch (8 MB), a member,
-/// and the program itself, with its libraries and what its allocator keeps.
+/// The memory that a loader may use: a row group (16 MB, and its columns before encoding), a batch (8 MB), a member, and the
+/// program itself with its libraries and allocator.
 const PEAK_BYTES: u64 = 80 << 20;
 
 /// The loader whose memory is measured; a process of its own, because others would be measured with it.
@@ -58,7 +58,7 @@ fn noise() -> String {
     (0..4 << 20).map(|_| next()).collect()
 }
 
-/// Writes an archive of members of so many bytes, and gives how many there are.
+/// Writes an archive of members of this size and returns their number.
 fn write(path: &Path, megabytes: usize, member_bytes: usize) -> usize {
     let noise = noise();
     let members = (megabytes << 20).div_ceil(member_bytes);

@@ -173,14 +173,14 @@ fn what_was_loaded_before_there_were_claims_keeps_its_date() {
     // Its rows may have been compacted meanwhile.
     fs::remove_file(&own.path).unwrap();
     assert!(loader.load_object(PROBE_OBJECT, Some(first)).is_err());
-    // What is loaded again, after all, claims the date that it has.
+    // An object that is loaded again claims the date of its rows.
     fs::remove_file(&other.path).unwrap();
     let again = loader.load_object(&late, None).unwrap();
     assert_eq!((again.already, &again.path), (false, &other.path));
     assert!(table.join("claims").exists());
 }
 
-/// An object that was bundled after midnight, and its name without the directories that tell the date.
+/// An object that was bundled after midnight, and its name without the date directories.
 const NIGHT_OBJECT: &str =
     "lab/probe1/2024/05/05/20240506T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
 const NIGHT_FILE: &str = "20240506T000809.000000Z-probe1-mlab1-lga0t-lab.tgz";
@@ -212,7 +212,7 @@ fn a_download_and_its_object_are_one() {
     for (names, date) in [bare_first, full_first] {
         load_under_both_names(names, date, |_| ());
     }
-    // Of a lake from before there were claims, only the full name leads from one to the other.
+    // In a lake without claims, only the full name connects the two.
     load_under_both_names(bare_first.0, bare_first.1, |lab| {
         fs::remove_dir_all(lab.lake().root().join("lab/probe1/claims")).unwrap();
     });

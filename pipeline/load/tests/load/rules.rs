@@ -1,4 +1,4 @@
-//! What is written about rows holds: every rule and every derived column is documented, and the rules of tcpinfo.
+//! The documentation of rows: every rule and every derived column is in it. And the rules of tcpinfo.
 
 use serde_json::{Value, json};
 
