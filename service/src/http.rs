@@ -69,7 +69,7 @@ pub async fn serve_http(
                 continue;
             }
         };
-        let Some(id) = table.admit(client_of(peer), &limits) else {
+        let Some(id) = table.admit(client_of(peer.ip()), &limits) else {
             continue;
         };
         let connection = Connection {
@@ -89,9 +89,10 @@ pub async fn serve_http(
     .await;
 }
 
-/// Returns the part of an address that identifies a client: providers give a household an IPv6 /64 at least (RFC 6177).
-fn client_of(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
+/// Returns the part of an address that identifies a client: an IPv4 address, or the /64 of an IPv6 address. Providers give a
+/// household at least a /64 (RFC 6177).
+pub fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
     }

@@ -32,7 +32,7 @@ pub use descriptors::{DescriptorError, need_descriptors};
 pub use exposition::{OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE};
 pub use go_flags::{FlagNames, GoFlagError, GoFlags, parse_switch, value_error};
 pub use hangup::on_hangup;
-pub use http::{HttpLimits, serve_http};
+pub use http::{HttpLimits, client_of, serve_http};
 pub use lifecycle::{Lifecycle, Phase};
 pub use listen::listen_tcp;
 pub use logging::{LOG_LEVEL_VARIABLE, LogFormat, LogLevelError, init_logging};

@@ -1,11 +1,10 @@
 //! Limits for the tests or connections of one client at a time, so that no client takes all of them.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The length of the shortest usual prefix of one subscriber in bits (RFC 6177).
-const SUBSCRIBER_BITS: u32 = 64;
+use groma_service::client_of;
 
 /// A limit that applies to each client separately. A client is an IPv4 address, or the /64 of an IPv6 address.
 ///
@@ -37,7 +36,7 @@ impl ClientLimit {
 
     /// Acquires a permit until it is dropped; `None` if the client has all of its permits.
     pub fn try_acquire(self: &Arc<Self>, address: IpAddr) -> Option<ClientPermit> {
-        let client = client(address);
+        let client = client_of(address);
         let mut taken = self.taken();
         let count = taken.entry(client).or_default();
         if *count >= self.most {
@@ -55,16 +54,6 @@ impl ClientLimit {
 
     fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << (128 - SUBSCRIBER_BITS));
-            Ipv6Addr::from_bits(network).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
