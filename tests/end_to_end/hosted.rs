@@ -204,6 +204,35 @@ fn by_groma_sql(lake: &Path, table: &str, uuid: &str) {
     );
 }
 
+/// A program that a power cut left has the ports of the next start.
+#[test]
+fn a_left_program_does_not_keep_its_ports() {
+    if !has_python() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "exec python3 -c 'import os, socket, time; s = socket.create_server((os.environ[\"GROMA_LISTEN\"], \
+         int(os.environ[\"GROMA_PORT_POLICY\"]))); time.sleep(600)'\n";
+    let experiment = small(dir.path(), "left", script);
+    set_command(&experiment, "start_seconds = 1", "ready_port = \"policy\"");
+    let root = dir.path().join("lab");
+    let at = experiment.to_str().unwrap();
+    let flags = ["--experiment", at, "--port", "left/echo=0"];
+    let lab = Lab::start_with(&root, "200ms", &flags);
+    let policy = port(&lab, "left", "policy");
+    lab.kill();
+    let fixed = format!("left/policy={policy}");
+    let flags = [&flags[..], &["--port", &fixed]].concat();
+    let lab = Lab::start_with(&root, "200ms", &flags);
+    assert!(
+        lab.log()
+            .contains("ending the experiment of an earlier run")
+    );
+    assert!(lab.admin("/ready").contains("200 OK"), "{}", lab.log());
+    lab.ask_to_end();
+    assert!(lab.ended().success());
+}
+
 /// A small experiment with a program that the test chooses.
 fn small(root: &Path, name: &str, script: &str) -> PathBuf {
     let dir = copy_of_example("latency-python", root);
@@ -272,8 +301,12 @@ fn conflicts_and_missing_parts_are_reported_before_anything_starts() {
         field.contains("title: this key is missing") && field.contains("groma manifest check"),
         "{field}"
     );
-    set_command(&one, "\"sh\"", "\"./not-built\"");
-    assert!(with(&[&one_dir]).contains("there is no program ./not-built"));
+    set_command(&one, "name = \"latency1\"", "name = \"tcpinfo\"");
+    let same = refused(&[&both[..5], &[&one_dir]].concat());
+    assert!(same.contains("has a datatype tcpinfo too"), "{same}");
+    // The file is there, and is not a program.
+    set_command(&one, "\"sh\"", "\"./run.sh\"");
+    assert!(with(&[&one_dir]).contains("there is no program ./run.sh"));
     assert!(!root.join("started").exists());
 }
 

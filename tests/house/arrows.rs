@@ -86,3 +86,31 @@ fn an_arrow_against_the_way_is_seen() {
     let stranger = Crate::example("attic", &[]);
     assert_eq!(against_the_arrows(&stranger).len(), 1);
 }
+
+/// Folders whose code runs every experiment and sidecar, and must know none by name.
+const GENERIC: [&str; 3] = ["node", "lab", "sdk/sidecar"];
+
+#[test]
+fn code_that_runs_every_experiment_names_none() {
+    let mut named = Vec::new();
+    let mut folders: Vec<_> = GENERIC
+        .map(|folder| groma_tests::workspace().join(folder))
+        .into();
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
+            let words = ["ndt", "tcpinfo", "tcp_info", "tcp-info"];
+            let found = words.iter().find(|word| text.contains(**word));
+            named.extend(found.map(|word| format!("{}: {word}", path.display())));
+        }
+    }
+    assert!(files > 20, "only {files} files were read");
+    assert!(named.is_empty(), "{named:#?}");
+}

@@ -31,6 +31,10 @@ impl<R: Fn(&str) -> io::Result<String>> Rules<'_, '_, '_, R> {
 
     /// Checks everything, and returns the datatypes and the rules of metadata that are right.
     pub(crate) fn apply(&mut self, document: &Document) -> (Vec<Datatype>, Vec<MetadataRule>) {
+        if document.name.as_str() == "datatypes" {
+            let reason = "the spool has a directory of this name for schemas; choose another one";
+            self.problem("name", reason);
+        }
         if document.results.is_empty() || document.results.len() > 20 {
             self.problem("results", "1 to 20 values of the label of the run counter");
         }
@@ -86,6 +90,10 @@ impl<R: Fn(&str) -> io::Result<String>> Rules<'_, '_, '_, R> {
                 let reason = format!(
                     "{name:?} must be a lower-case letter, then lower-case letters, digits and _, at most 32 in all"
                 );
+                self.problem(&format!("port[{index}].name"), reason);
+            }
+            if port.name.as_deref() == Some("admin") {
+                let reason = "this name is taken by the port of metrics; choose another one";
                 self.problem(&format!("port[{index}].name"), reason);
             }
             let socket = (port.protocol, port.port);

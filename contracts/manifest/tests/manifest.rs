@@ -371,3 +371,23 @@ fn the_description_has_the_policy_of_the_operator_and_its_hash() {
         .unwrap();
     assert_eq!(same.consent.policy_version, alone.consent.policy_version);
 }
+
+#[test]
+fn names_that_the_platform_uses_itself_are_refused() {
+    for (from, to, key) in [
+        (
+            "name = \"echo\"\nversion",
+            "name = \"datatypes\"\nversion",
+            "name",
+        ),
+        (
+            "name = \"control\"\nservice",
+            "name = \"admin\"\nservice",
+            "port[1].name",
+        ),
+    ] {
+        assert!(FULL.contains(from), "{from} is not in the manifest");
+        let found = problems(&FULL.replacen(from, to, 1));
+        assert!(found.iter().any(|it| it.key == key), "{key}: {found:?}");
+    }
+}

@@ -40,7 +40,9 @@ pub enum ComposeError {
         missing: &'static str,
     },
     /// The program of an experiment does not exist.
-    #[error("{path}: run.command: there is no program {program}; build it, or correct the path")]
+    #[error(
+        "{path}: run.command: there is no program {program} that can be executed; build it, or correct the path"
+    )]
     NoProgram {
         /// The manifest.
         path: PathBuf,
@@ -50,6 +52,18 @@ pub enum ComposeError {
     /// Two experiments have one name.
     #[error("two experiments have the name {0}; rename one in its manifest")]
     SameName(String),
+    /// A datatype has the name of one of a sidecar.
+    #[error(
+        "{experiment}: the sidecar {sidecar} has a datatype {datatype} too; rename that of the experiment"
+    )]
+    SameDatatype {
+        /// The experiment.
+        experiment: String,
+        /// The datatype.
+        datatype: String,
+        /// The sidecar.
+        sidecar: String,
+    },
     /// Two experiments want one port.
     #[error(
         "{first} and {second} both want {transport} port {port}; choose another one with --port {second}=NUMBER"

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,11 +192,15 @@ fn probe(
     }
 }
 
-/// Whether a program exists: in the directory of the manifest if it has a `/`, else in one of the directories of `PATH`.
+/// Whether a program exists and can be executed: in the directory of the manifest if it has a `/`, else in one of the directories of `PATH`.
 fn is_program(program: &str, dir: &Path) -> bool {
     if program.contains('/') {
-        return dir.join(program).is_file();
+        return is_executable(&dir.join(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    std::env::split_paths(&path).any(|dir| is_executable(&dir.join(program)))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }

@@ -3,11 +3,18 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The name of the file with the number of the process, in the experiment's `run` directory.
 const FILE: &str = "pid";
+
+/// The longest wait for the end of a killed process.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two looks at it.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Remembers the process.
 pub(crate) fn remember(run_dir: &Path, pid: u32) -> io::Result<()> {
@@ -32,19 +39,29 @@ pub(crate) fn end(run_dir: &Path, data_dir: &Path) {
     let Some(pid) = number.and_then(Pid::from_raw) else {
         return;
     };
-    let environment =
-        fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-    let wanted = format!("GROMA_DATADIR={}", data_dir.display());
-    if environment
-        .split(|byte| *byte == 0)
-        .any(|it| it == wanted.as_bytes())
-    {
-        tracing::warn!(
-            pid = pid.as_raw_nonzero(),
-            "ending the experiment of an earlier run"
-        );
-        // It may end at this moment by itself.
-        let _ = kill_process_group(pid, Signal::KILL);
+    if !is_ours(pid, data_dir) {
+        return forget(run_dir);
+    }
+    tracing::warn!(
+        pid = pid.as_raw_nonzero(),
+        "ending the experiment of an earlier run"
+    );
+    // It may end at this moment by itself.
+    let _ = kill_process_group(pid, Signal::KILL);
+    // Its ports are free once it has ended. A process in the middle of a system call may take a moment.
+    let begun = Instant::now();
+    while is_ours(pid, data_dir) && begun.elapsed() < PATIENCE {
+        thread::sleep(STEP);
     }
     forget(run_dir);
+}
+
+/// Whether the process has this data directory in its environment. That of a process that has ended is empty.
+fn is_ours(pid: Pid, data_dir: &Path) -> bool {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
+    let wanted = format!("GROMA_DATADIR={}", data_dir.display());
+    environment.is_ok_and(|text| {
+        text.split(|byte| *byte == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    })
 }

@@ -23,7 +23,7 @@ use crate::ports::{HostedPort, PortChoice, Wanted, ports_of};
 use crate::process::Program;
 use crate::{
     ComposeError, Dirs, Hosted, InProcess, RunningExperiment, Setup, Worker, attach,
-    bundle_metadata, datatypes, published_datatypes,
+    bundle_metadata, datatypes, leftover, published_datatypes,
 };
 
 /// The settings of a node.
@@ -119,6 +119,15 @@ enum Plan<'a> {
     Process(&'a Hosted, Vec<HostedPort>),
 }
 
+impl Plan<'_> {
+    fn manifest(&self) -> &Manifest {
+        match self {
+            Self::InProcess(experiment) => experiment.manifest(),
+            Self::Process(experiment, _) => experiment.manifest(),
+        }
+    }
+}
+
 /// The state that all experiments of a node share while it starts.
 struct Shared<'a> {
     config: &'a Config,
@@ -146,6 +155,9 @@ impl Node {
         given_up: &UnboundedSender<GaveUp>,
     ) -> Result<Self, ComposeError> {
         let plans = plan(config, in_process, hosted)?;
+        for plan in &plans {
+            check_datatypes(plan.manifest(), sidecars)?;
+        }
         let name = groma_uuid::machine_name().unwrap_or_else(|| config.organization.clone());
         let shared = Shared {
             config,
@@ -263,6 +275,24 @@ async fn stop_server(server: Server, grace: Duration) -> bool {
     }
 }
 
+/// The files of a sidecar are in the directory of the experiment, so no datatype of both may have one name.
+fn check_datatypes(manifest: &Manifest, sidecars: &[Box<dyn Sidecar>]) -> Result<(), ComposeError> {
+    for sidecar in sidecars {
+        let recorded = sidecar.declaration().datatypes.iter();
+        if let Some(name) = recorded
+            .into_iter()
+            .find(|name| manifest.datatype(name.as_str()).is_some())
+        {
+            return Err(ComposeError::SameDatatype {
+                experiment: manifest.name.to_string(),
+                datatype: name.to_string(),
+                sidecar: sidecar.declaration().name.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Checks everything that can be checked before a start.
 fn plan<'a>(
     config: &Config,
@@ -290,6 +320,9 @@ fn plan<'a>(
             return Err(ComposeError::SameName(manifest.name.to_string()));
         }
         names.push(manifest.name.clone());
+        let name = manifest.name.as_str();
+        // A process of an earlier run may have the ports.
+        leftover::end(&config.dirs.run(name), &config.dirs.experiment(name));
         let mut ports = ports_of(manifest, &mut choices);
         for port in &mut ports {
             let socket = format!("{}/{}", manifest.name, port.name);
@@ -309,10 +342,7 @@ fn plan<'a>(
 
 impl Shared<'_> {
     fn start(&self, plan: Plan<'_>, off: &mut Vec<Off>) -> Result<RunningSet, ComposeError> {
-        let manifest = match &plan {
-            Plan::InProcess(experiment) => experiment.manifest(),
-            Plan::Process(experiment, _) => experiment.manifest(),
-        };
+        let manifest = plan.manifest();
         let manifest = match &self.config.operator {
             Some(operator) => manifest.clone().operated_by(operator.clone()),
             None => manifest.clone(),
