@@ -101,3 +101,59 @@ fn each_unsafe_block_says_why_it_is_sound() {
         }
     }
 }
+
+/// Directories whose code works for any experiment. `cli`, `sql`, `pipeline/find` and `contracts/schema` still name some.
+const GENERIC: [&str; 11] = [
+    "lab/src",
+    "node",
+    "pipeline/archive/src",
+    "pipeline/bigquery/src",
+    "pipeline/gate/src",
+    "pipeline/lake-store/src",
+    "pipeline/lake/src",
+    "pipeline/load/src",
+    "pipeline/publish/src",
+    "sdk",
+    "service/src",
+];
+const EXPERIMENTS: [&str; 3] = ["ndt", "ndt7", "tcpinfo"];
+
+/// Returns the lines of code that name an experiment or its datatype. Comments and unit tests may give examples, and the flags
+/// of M-Lab's programs keep their names.
+fn named_experiments(path: &Path, text: &str) -> Vec<String> {
+    let is_test = |part: &str| ["tests", "tests.rs", "compat", "fuzz.rs"].contains(&part);
+    let mut parts = path.components();
+    if parts.any(|part| is_test(&part.as_os_str().to_string_lossy())) {
+        return Vec::new();
+    }
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let is_word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    text[..end]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .filter(|code| code.split(is_word).any(|word| EXPERIMENTS.contains(&word)))
+        .map(|code| format!("{}: {}", path.display(), code.trim()))
+        .collect()
+}
+
+#[test]
+fn generic_code_names_no_experiment() {
+    let found: Vec<String> = GENERIC
+        .iter()
+        .flat_map(|dir| sources(&workspace().join(dir), &["rs"]))
+        .flat_map(|path| {
+            let below = path.strip_prefix(workspace()).unwrap().to_owned();
+            named_experiments(&below, &read(&path))
+        })
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_named_experiment_is_found() {
+    let found = |path: &str, text: &str| named_experiments(Path::new(path), text).len();
+    let code = "let name = \"ndt7\"; // ndt\nlet ndt = 1;\nlet ndt5 = 2;\n";
+    assert_eq!(found("pipeline/load/src/a.rs", code), 2);
+    assert_eq!(found("pipeline/load/tests/a.rs", code), 0);
+    assert_eq!(found("a.rs", "// ndt7\n/// tcpinfo\n"), 0);
+}

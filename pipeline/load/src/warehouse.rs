@@ -53,7 +53,7 @@ pub fn errors_schema() -> Schema {
     fields.extend([
         text(
             "datatype",
-            "Experiment and datatype of the object: `ndt/ndt7`.",
+            "Experiment and datatype of the object, separated by a slash.",
         ),
         text(
             "member",
