@@ -16,7 +16,7 @@ pub(crate) struct Journey {
     traced: Option<Duration>,
     /// The row, once it could be read.
     pub row: Option<Value>,
-    /// What was recorded of the connection, once a row of it could be read.
+    /// The record of the connection, once its row could be read.
     pub trace: Option<Trace>,
 }
 

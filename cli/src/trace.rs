@@ -1,4 +1,4 @@
-//! What was recorded of a test's connection, for people.
+//! Prints the record of a test's connection for people.
 
 use std::io;
 
@@ -26,7 +26,7 @@ pub(crate) struct Summary {
     pub total_retrans: i64,
 }
 
-/// `None` while there is no row of it.
+/// `None` until its first row is loaded.
 pub(crate) fn summary(trace: &Trace) -> Option<Summary> {
     let last = &trace.rows.last()?["a"];
     let (id, info) = (&last["SockID"], &last["FinalSnapshot"]["TCPInfo"]);

@@ -1,4 +1,4 @@
-//! `groma load --to bigquery`: every row once, whoever is killed, asks again or loads at the same time.
+//! `groma load --to bigquery` loads every row once, also after kills, repeated runs and concurrent loads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ struct Lab {
 }
 
 impl Lab {
-    /// An archive and an emulator whose jobs take so long, with the dataset `lab`.
+    /// An archive, and an emulator with the dataset `lab` whose jobs take this long.
     fn start(job: Duration) -> Option<Lab> {
         Lab::with_fault(job, "")
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Objects of the archive, and the rows of each; each has one member that is none, and one that nobody wants.
+/// Objects of the archive, and the rows of each. Each also has a member that cannot be read, and one that is skipped.
 const OBJECTS: usize = 24;
 const ROWS: usize = 5;
 
@@ -191,7 +191,7 @@ fn a_command_has_one_target_and_the_environment_may_name_more() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(told), "{error}");
     }
-    // Of the environment, the lake stands back.
+    // The lake of the environment does not count here.
     let schemas = lab.path("schemas");
     let mut command = Command::new(env!("CARGO_BIN_EXE_groma"));
     command

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 const SECRET: &str = "NotToBeSeen";
 const OBJECT: &str = "lab/ndt7/2026/01/01/20260101T000000.000000Z-ndt7-mlab1-lga0t-lab.tgz";
 
-/// A store that refuses everything, and says back what it was told.
+/// A store that refuses everything and returns the request in its answer.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,7 +28,7 @@ fn echo() -> SocketAddr {
     address
 }
 
-/// An address at which nobody listens.
+/// An address on which no process listens.
 fn dead() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()

@@ -124,7 +124,7 @@ fn write(template: &RecordBatch, path: &Path, first: usize, rows: usize) -> anyh
 
 /// Counters, times and sizes moved by this much, so that copies of a row are not the same to a compressor.
 fn vary(column: &ArrayRef, by: i64) -> ArrayRef {
-    /// What is less counts few things, and does so in every row.
+    /// Smaller values are counts that hardly vary between rows.
     const LARGE: i64 = 1000;
     match column.data_type() {
         DataType::Int64 => {

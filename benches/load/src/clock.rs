@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) struct CpuTime(Duration);
 
 impl CpuTime {
-    /// What was used until now.
+    /// The CPU time of the process until now.
     pub(crate) fn now() -> CpuTime {
         let spent = clock_gettime(ClockId::ProcessCPUTime);
         CpuTime(Duration::new(
@@ -19,7 +19,7 @@ impl CpuTime {
         ))
     }
 
-    /// What was used since.
+    /// The CPU time since.
     pub(crate) fn elapsed(self) -> Duration {
         CpuTime::now().0.saturating_sub(self.0)
     }

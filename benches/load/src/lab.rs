@@ -1,4 +1,4 @@
-//! What the lab made: tcpinfo as it archived it, and packets as they were captured meanwhile.
+//! Inputs from a lab: tcpinfo as it was archived, and packets that were captured meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 const FILE_HEADER: usize = 24;
 const PACKET_HEADER: usize = 16;
 
-/// Title, file name and path of each object; says what lacks.
+/// Title, file name and path of each object. Prints which are missing.
 #[allow(clippy::print_stdout, reason = "the report is the purpose")]
 pub(crate) fn objects(dir: &Path) -> anyhow::Result<Vec<(String, String, PathBuf)>> {
     let mut found = Vec::new();

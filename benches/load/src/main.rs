@@ -20,7 +20,7 @@ const REAL: &str = "20200318T003853.425987Z-ndt7-mlab3-syd03-ndt.tgz";
 #[derive(Parser)]
 #[command(about = "Loads archive objects on one core, beside the bare steps on the same bytes")]
 struct Arguments {
-    /// Where inputs are made and kept, and lakes are written and removed. The lab's files stand in `lab/` there.
+    /// The directory in which inputs are made and kept, and lakes are written and removed. `lab/` in it has the lab's files.
     dir: PathBuf,
     /// Tests of the archive that is made by perturbation.
     #[arg(long, default_value_t = 20_000)]

@@ -128,7 +128,7 @@ fn load_once(
     Ok(run)
 }
 
-/// What a row of the table holds many of: snapshots, packets.
+/// The repeated items of a row of the table: snapshots or packets.
 fn items(table: &Path) -> anyhow::Result<Option<(&'static str, u64)>> {
     use arrow_array::cast::AsArray as _;
     use arrow_array::types::Int64Type;

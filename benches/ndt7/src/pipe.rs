@@ -15,7 +15,7 @@ use rustls::{
     ServerConfig, ServerConnection, SideData, SignatureScheme,
 };
 
-/// What may be varied, and in which direction the bytes go.
+/// The parameters of a run, and the direction of the bytes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Shape {
     /// `download` or `upload`, as seen from the client.
@@ -36,7 +36,7 @@ pub(crate) struct Shape {
     /// Plaintext per call.
     #[arg(long, default_value_t = 1 << 16)]
     buffer: usize,
-    /// What is read from the kernel at one time, to be given to rustls piece by piece; 0 lets rustls read.
+    /// Bytes that are read from the kernel at one time and given to rustls in pieces; 0 lets rustls read.
     #[arg(long, default_value_t = 0)]
     read_buffer: usize,
 }
@@ -157,7 +157,7 @@ fn receive<S: SideData>(
     }
 }
 
-/// The benchmark's certificate is made for it and signed by nobody.
+/// Accepts the self-signed certificate of the benchmark.
 #[derive(Debug)]
 struct Anybody;
 

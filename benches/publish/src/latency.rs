@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let running = std::thread::spawn(move || publisher.run(told));
     let mut waits_ms = Vec::new();
     for number in 0..args.files {
-        // Every hundredth stands in a directory that is made for it.
+        // Every hundredth file is in a new directory.
         let path = format!(
             "ndt7/2026/{:02}/{:02}/{number}.json",
             number / 2800 % 12 + 1,

@@ -1,4 +1,4 @@
-//! What publishing costs: CPU, memory and time per file beside the cheapest way of doing the same without any promise.
+//! Measures publishing: CPU, memory and time per file, beside the cheapest way to do the same without its guarantees.
 
 mod latency;
 mod peer;
@@ -45,7 +45,7 @@ struct Throughput {
     /// The bundles' form; with jsonl the files are checked against a schema.
     #[arg(long, value_enum, default_value_t = Form::Tgz)]
     form: Form,
-    /// The files are gzip already: nobody compresses them again.
+    /// The files are gzip already, so they are not compressed again.
     #[arg(long)]
     packed: bool,
     /// Where files are made and archived; by default a directory on the disk of the temporary directory.

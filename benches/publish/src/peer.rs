@@ -1,4 +1,4 @@
-//! What has no promise to keep: tar, the compressor that we use, rm and sync.
+//! The peer without guarantees: tar, the same compressor, rm and sync.
 
 use std::fs::File;
 use std::io;

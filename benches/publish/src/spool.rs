@@ -41,7 +41,7 @@ pub(crate) fn fill(datatype: &Path, files: u64, bytes: u64, packed: bool) -> io:
     Ok(())
 }
 
-/// JSON of exactly so many bytes: a list of samples, and a word that fills the rest.
+/// Makes JSON of an exact size: a list of samples, and a word that fills the rest.
 fn for_each_piece(
     rng: &mut StdRng,
     bytes: u64,

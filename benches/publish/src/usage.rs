@@ -1,4 +1,4 @@
-//! What children cost.
+//! The resource usage of child processes.
 
 use std::process::Command;
 use std::time::Instant;

@@ -18,7 +18,7 @@ use crate::load::Load;
 const TICK: Duration = Duration::from_millis(10);
 /// On the machines that this runs on.
 const PAGE_BYTES: u64 = 4096;
-/// What the recorder needs until nothing is new to it: first snapshots, buffers that grow.
+/// The time in which the recorder reaches a steady state: first snapshots, growing buffers.
 const WARM_UP: Duration = Duration::from_secs(15);
 
 fn cpu(clock: ClockId) -> Duration {

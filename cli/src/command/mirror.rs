@@ -20,9 +20,10 @@ use crate::output::say;
 /// Copy a lake, or some of it, to a directory, for engines that read no bucket.
 ///
 /// The copy is a lake: `groma show`, `groma find`, `groma export`, `groma-sql` and every engine of docs/engines.md read it.
-/// What it has already is not copied again, other dates of the tables and what the lake has no more leave it, and it may be
-/// read at every moment. Parts are compared with the SHA-256 in the lake's log; of a date with a damaged one the rest waits for
-/// the next pass, and the exit code is then 1. A directory that holds another lake is refused. Of several passes into one copy, one works at a time.
+/// Files that it has are not copied again. Dates that were not asked for, and dates and tables that the lake no longer has, are
+/// removed from it. The copy can be read at any time. A data file whose SHA-256 differs from the lake's log is not copied; its
+/// date keeps its previous contents, and the exit code is 1. A directory with another lake is refused. One run at a time updates
+/// a copy; others wait.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The lake: a directory, or the URL of an S3 bucket in a build with the feature s3.
@@ -53,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MINUTES", default_value_t = 0)]
     linger: u32,
 
-    /// Go on until SIGTERM, with a pass every so many seconds.
+    /// Continue until SIGTERM, with a run every SECONDS.
     #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
     every: Option<u64>,
 

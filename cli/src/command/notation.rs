@@ -1,19 +1,19 @@
-//! What was typed and what is of the environment; M-Lab's flags in place of our own, which stand behind `--compat`.
+//! Distinguishes typed flags from those of the environment, and M-Lab's flags, which follow `--compat`, from our own.
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
-/// What the flag is called.
+/// The name of the flag.
 pub(crate) const COMPAT: &str = "compat";
 
-/// Whether a flag stands on the command line itself, and not in the environment alone.
+/// Whether a flag is on the command line itself, and not only in the environment.
 pub(crate) fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
     matches.value_source(flag) == Some(ValueSource::CommandLine)
 }
 
-/// Refuses flags of ours beside `--compat`, but for those `alongside`. Only what stands on the command line counts: the
-/// environment of a pod has variables of both notations.
+/// Refuses our flags beside `--compat`, except those `alongside`. Only the command line counts, because the environment of a
+/// pod has variables of both syntaxes.
 pub(crate) fn refuse_own<A: clap::Args>(
     matches: &ArgMatches,
     alongside: &[&str],

@@ -10,14 +10,14 @@ use crate::output;
 use crate::output::say;
 use crate::trace;
 
-/// Show where a test stands: in the spool, on its way, archived, or a row; and what was recorded of its connection.
+/// Show the stage of a test (in the spool, claimed, archived, or a row) and the record of its connection.
 ///
 /// The connection recorder (`groma tcp-info`) leaves snapshots of each test's
 /// connection, which become rows of the table tcpinfo with the same UUID.
 /// Exit code 0 if the platform knows the test, 1 if it does not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The UUID of a connection, as `groma measure` and every row tell it.
+    /// The UUID of a connection, which `groma measure` prints and every row has.
     uuid: String,
 
     #[command(flatten)]

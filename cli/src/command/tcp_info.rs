@@ -13,7 +13,7 @@ pub(super) use decode::PLOT_WIDTH;
 ///
 /// Writes one file per connection and ten minutes in M-Lab's format
 /// (`tcpinfo/YYYY/MM/DD/UUID.SEQUENCE.jsonl.zst`) into the experiment's spool, and
-/// tells other sidecars over a unix socket which connection opened and closed.
+/// reports opened and closed connections to other sidecars over a unix socket.
 ///
 /// Only tests are recorded, never people: in a network namespace of the
 /// experiment's own (--whole, --netns) everything but what is excluded; on a
@@ -38,7 +38,7 @@ enum Action {
 }
 
 impl Args {
-    /// Whether it runs until it is told to end.
+    /// Whether it runs until it gets a signal.
     pub(crate) fn is_service(&self) -> bool {
         self.action.is_none()
     }

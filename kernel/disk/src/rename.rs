@@ -3,7 +3,7 @@
 //! Linux offers `RENAME_NOREPLACE` (renameat2(2)), but not every file system implements it: NFS, most FUSE file systems and
 //! some container sandboxes refuse it. Two other methods are left:
 //!
-//! - A hard link. `linkat` fails on a taken name, whoever created it. But a watch of the directory sees a link appear, not a
+//! - A hard link. `linkat` fails on every taken name. But a watch of the directory sees a link appear, not a
 //!   finished file, and FUSE file systems report a stale link count for about a second after the old name is removed.
 //! - A check of the new name and a plain rename, both under a lock. Every program that uses this module takes the lock. A
 //!   program that does not could create the name between the check and the rename, and lose its file.

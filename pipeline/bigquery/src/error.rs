@@ -41,9 +41,9 @@ pub enum BigQueryError {
         /// `BigQuery`'s message.
         reason: String,
     },
-    /// There is no such dataset. Its owner must create it and choose the location of the data.
+    /// The dataset does not exist. Its owner must create it and choose the location of the data.
     #[error(
-        "there is no dataset {dataset}; make it where its data shall be, as with: bq mk --dataset --location=EU {dataset}"
+        "cannot find the dataset {dataset}; create it in a location of your choice, for instance with: bq mk --dataset --location=EU {dataset}"
     )]
     NoDataset {
         /// Project and dataset.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 
-/// What came: method, path with its query, and the whole text.
+/// A received request: method, path with its query, and the whole text.
 pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) path: String,

@@ -208,7 +208,7 @@ impl BigQuery {
         let done = self.send(&object, (rows, attempt), errors, &read);
         let files = [read.path.clone(), self.errors_path(&object, date)];
         for path in files {
-            // What stays goes with the scratch directory.
+            // A file that stays is removed with the scratch directory.
             let _ = std::fs::remove_file(path);
         }
         if !done? {

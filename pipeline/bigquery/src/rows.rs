@@ -29,7 +29,7 @@ const LARGEST_NUMBER: u64 = (1 << 53) - 1;
 /// Rows decoded and written at a time: all of them are in memory, as columns and as text, and text may be many times as long.
 const MOST_ROWS: usize = 16;
 
-/// Bytes of Parquet's values that are decoded at a time, but for a single row that has more.
+/// Bytes of Parquet's values that are decoded at a time, except for a single larger row.
 const BATCH_BYTES: i64 = 8 << 20;
 
 /// Writes the rows of a Parquet file, each with its date and object, to a file of JSON lines in gzip.
@@ -60,7 +60,7 @@ pub(crate) fn write_rows(parquet: &Path, date: Date, object: &str, out: &Path) -
     finish(lines.into_inner())
 }
 
-/// Rows that are decoded at a time of a row group with so many rows and bytes.
+/// The number of rows to decode at a time, for a row group of this many rows and bytes.
 fn batch_rows(rows: i64, bytes: i64) -> usize {
     let mean = bytes / rows.max(1);
     let fitting = BATCH_BYTES / mean.max(1);
@@ -88,7 +88,7 @@ fn finish(lines: BufWriter<GzEncoder<File>>) -> io::Result<()> {
     gzip.finish().map(drop)
 }
 
-/// The batch behind the columns that the path of its file stands for.
+/// The batch with the columns that the path of its file encodes in front.
 fn placed(batch: &RecordBatch, date: Date, object: &str) -> Result<RecordBatch, ArrowError> {
     let rows = batch.num_rows();
     let days = (date - Date::constant(1970, 1, 1)).get_days();

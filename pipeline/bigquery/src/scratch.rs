@@ -20,11 +20,11 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one below `parent`, and removes those of processes that died.
     pub(crate) fn create(parent: &Path) -> io::Result<Scratch> {
-        // What cannot be cleared is in nobody's way.
+        // A directory that cannot be cleared does no harm.
         let _ = clear_abandoned(parent);
         for _ in 0..MOST_RACES {
             let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            // Who clears has the lock, or had it, and then the directory is gone.
+            // A process that clears directories may have locked this one, or removed it.
             if let Ok(lock) = File::open(dir.path())
                 && lock.try_lock().is_ok()
                 && dir.path().exists()
@@ -48,7 +48,7 @@ fn clear_abandoned(parent: &Path) -> io::Result<()> {
         if !is_ours || !entry.file_type()?.is_dir() {
             continue;
         }
-        // Other people's cannot be opened, and whoever ends meanwhile takes its own away.
+        // Those of other users cannot be opened, and a process that ends removes its own.
         if let Ok(dir) = File::open(entry.path())
             && dir.try_lock().is_ok()
         {

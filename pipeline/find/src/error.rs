@@ -21,7 +21,7 @@ pub enum FindError {
     Receipts {
         /// The publisher's state directory.
         path: PathBuf,
-        /// What it said.
+        /// The reason.
         reason: String,
     },
     /// The lake cannot be read.
@@ -30,7 +30,7 @@ pub enum FindError {
     /// A network that is none.
     #[error("{text:?} is no network; write it as 192.0.2.0/24 or 2001:db8::/32")]
     Network {
-        /// What was given.
+        /// The given text.
         text: String,
     },
     /// No UUID can be this text.

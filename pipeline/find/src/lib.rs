@@ -85,7 +85,7 @@ pub struct Report {
     pub stage: Stage,
     /// The file in the spool or among the claimed.
     pub spool_file: Option<PathBuf>,
-    /// What the publisher put on record.
+    /// The publisher's receipt.
     pub receipt: Option<Receipt>,
     /// Its row in every table that has one, newest date first, and of one date in the order of the tables' names.
     pub rows: Vec<FoundRow>,
@@ -104,7 +104,7 @@ pub struct FoundRow {
     pub row: Value,
 }
 
-/// Looks for the test with this connection UUID. What sidecars recorded of its connection does not count; see [`trace`]. An
+/// Looks for the test with this connection UUID. Rows of sidecars about its connection do not count; see [`trace`]. An
 /// unreadable table file does not end the search.
 pub fn show(dirs: &Dirs, uuid: &str) -> Result<Report, FindError> {
     let uuid: Uuid = uuid.parse().map_err(|source| FindError::Uuid { source })?;

@@ -1,7 +1,7 @@
 //! A row group of which one row is read.
 //!
-//! Parquet's own reader makes a decompressor for each column, which costs more than the page that it is made for. Here one
-//! serves all columns: the reader is told that nothing is compressed, and what it gives is decompressed on the way.
+//! Parquet's own reader makes a decompressor for each column, which costs more than decompressing the page. Here one
+//! decompressor serves all columns: the reader sees uncompressed metadata, and pages are decompressed before it gets them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,7 +1,7 @@
 //! The pages that are needed, read in as few pieces as that takes.
 //!
 //! Parquet's reader asks for one page after the other, and a row has one of each column: hundreds of reads, or of requests to
-//! a bucket. Where they stand is known from the footer and the offset index before the first of them is read.
+//! a bucket. The footer and the offset index give their positions before the first of them is read.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Reads the pages of the columns of `mask` in which the row `offset` of a row group stands, with their dictionaries.
+    /// Reads the pages of the columns of `mask` that hold the row `offset` of a row group, with their dictionaries.
     pub(crate) fn of_row(
         file: &LakeFile,
         metadata: &ParquetMetaData,
@@ -79,7 +79,7 @@ impl Pages {
         })
     }
 
-    /// What is in memory from here on; none when nothing is.
+    /// The bytes in memory from this position on, if there are any.
     fn from(&self, start: u64) -> Option<Bytes> {
         let after = self.pieces.partition_point(|(begin, _)| *begin <= start);
         let (begin, bytes) = self.pieces.get(after.checked_sub(1)?)?;
@@ -88,7 +88,7 @@ impl Pages {
     }
 }
 
-/// The same bytes in fewer ranges, with gaps of at most so many bytes between them.
+/// Merges ranges whose gap is at most `gap_bytes`.
 fn joined(mut ranges: Vec<Range<u64>>, gap_bytes: u64) -> Vec<Range<u64>> {
     ranges.retain(|range| !range.is_empty());
     ranges.sort_unstable_by_key(|range| range.start);

@@ -101,7 +101,7 @@ fn read_rows_of(
     found.map_err(|error| text(&error))
 }
 
-/// What columns say of their values is of no use here, where their pages are is.
+/// Reads the positions of pages, but not the statistics of columns, which a look-up does not use.
 fn options() -> ArrowReaderOptions {
     ArrowReaderOptions::new()
         .with_offset_index_policy(PageIndexPolicy::Optional)

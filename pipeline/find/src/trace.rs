@@ -1,4 +1,4 @@
-//! What was recorded of a connection itself: the rows of `tcpinfo` with its UUID, one for each file of the recorder.
+//! The record of a connection: the rows of `tcpinfo` with its UUID, one for each file of the recorder.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub enum Detail {
     Whole,
 }
 
-/// What was found of a connection.
+/// The rows that were found of a connection.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// The furthest stage that a file of it has reached.
@@ -101,7 +101,7 @@ fn find_rows(
             .rows
             .extend(rows.into_iter().map(|row| with_date(row, date)));
     }
-    // Dates came newest first; of two copies the one of the first date stays, and what has no sequence stands last.
+    // Dates came newest first. Of two copies, that of the first date stays; rows without a sequence number come last.
     trace.rows.reverse();
     trace
         .rows
@@ -130,7 +130,7 @@ fn is_whole(rows: &[Value]) -> bool {
             .all(|(seen, wanted)| seen == wanted)
 }
 
-/// The columns of [`Detail::Summary`]. Between a list and its elements stand names that writers choose.
+/// The columns of [`Detail::Summary`]. Writers choose the names between a list and its elements.
 fn is_in_summary(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {

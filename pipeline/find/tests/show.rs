@@ -206,7 +206,7 @@ fn a_row_is_found_among_many() {
     assert_eq!(show(&dirs, "zzz").unwrap().stage, Stage::Unknown);
 }
 
-/// Of a sealed date the keys are read, and of a part that holds the row that row.
+/// For a sealed date the keys are read, and then only the row in the data file that holds it.
 #[test]
 fn a_sealed_row_is_found_by_its_key() {
     let lab = tempfile::tempdir().unwrap();

@@ -36,7 +36,7 @@ pub struct Object {
     pub stem: String,
     /// Its form.
     pub form: Form,
-    /// Whether the name has the mark `-e` of an embargo.
+    /// Whether the name has the flag `-e` of an embargo.
     pub embargoed: bool,
 }
 

@@ -14,7 +14,7 @@ use groma_service::{Access, parse_listen_address};
 use super::Args;
 use crate::command::notation::{COMPAT, refuse_own};
 
-/// What M-Lab's programs have no flag for; it may stand before `--compat`.
+/// Our flags that M-Lab's programs do not have; they may precede `--compat`.
 const ALONGSIDE: [&str; 4] = ["archive", "weak_store", "state", "admin_token_file"];
 
 /// A publisher in either notation.
@@ -24,7 +24,7 @@ pub(crate) enum Notation {
     Compat(Compat),
 }
 
-/// What stands on the command line of a publisher in M-Lab's notation.
+/// The command line of a publisher with M-Lab's flags.
 #[derive(Debug)]
 pub(crate) struct Compat {
     program: String,
@@ -35,7 +35,7 @@ pub(crate) struct Compat {
     admin_token_file: Option<PathBuf>,
 }
 
-/// What a publisher is told, whichever notation it came in.
+/// The settings of a publisher, from either syntax.
 pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) store: Arc<dyn Store>,
@@ -88,7 +88,7 @@ impl clap::Args for Notation {
                  -prometheusx.listen-address says otherwise. Unless --state says otherwise, it is .groma-publish in the experiment's directory.",
             );
         let own = <Args as clap::Args>::augment_args(command);
-        // Of what is required only without --compat clap would say nothing.
+        // clap does not mention flags that are required only without --compat.
         let usage = "groma publish [OPTIONS] --archive <DIR|URL> --state <DIR>\n       \
                      groma publish [--archive <DIR|URL>] [--state <DIR>] --compat pusher|jostler <FLAG>...";
         own.override_usage(usage)

@@ -37,7 +37,7 @@ pub(in super::super) fn open(
     Ok(loader)
 }
 
-/// What stops all objects stops them before the first.
+/// Checks everything that would fail for all objects, before the first is read.
 pub(in super::super) fn prepare(
     loader: &mut BigQuery,
     objects: &[String],
