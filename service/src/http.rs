@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request};
-use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -228,6 +229,9 @@ impl Connection {
 
     async fn answer(&self, mut app: Router, request: Request<hyper::body::Incoming>) -> Response {
         let (parts, body) = request.into_parts();
+        if !has_one_host(&parts) {
+            return close(StatusCode::BAD_REQUEST);
+        }
         // Without waiting for it, where its length is known.
         if body.size_hint().lower() > self.limits.body_bytes as u64 {
             return close(StatusCode::PAYLOAD_TOO_LARGE);
@@ -245,6 +249,12 @@ impl Connection {
         self.table.set_idle(self.id, true);
         answered.into_response()
     }
+}
+
+/// Returns whether at most one host is named, so that all checks look at the same one. A second `Host` header is an error (RFC
+/// 9112, section 3.2), and a target with a host, as proxies get it, takes precedence over the header.
+fn has_one_host(request: &Parts) -> bool {
+    request.headers.get_all(header::HOST).iter().count() <= 1 && request.uri.host().is_none()
 }
 
 fn close(status: StatusCode) -> Response {

@@ -116,6 +116,19 @@ async fn unfinished_requests_never_keep_others_out() {
 }
 
 #[tokio::test]
+async fn a_request_that_names_two_hosts_is_refused() {
+    let (address, lifecycle, _serving) = start().await;
+    lifecycle.ready();
+    for (path, header) in [
+        ("/ready", "Host: localhost\r\nHost: other.example"),
+        ("http://other.example/ready", "Host: localhost"),
+    ] {
+        assert_eq!(get_with(address, path, header).await.status, 400, "{path}");
+    }
+    assert_eq!(get(address, "/ready").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_end() {
     let (address, lifecycle, serving) = start().await;
     let mut half_asked = TcpStream::connect(address).await.unwrap();

@@ -510,6 +510,22 @@ fn malformed_requests_are_refused() {
         ),
         (b"\x16\x03\x01\x02\x00\n", 400),
         (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nHost: other.example\r\nContent-Length: 8\r\n\r\nSELECT 1",
+            400,
+        ),
+        (
+            b"POST http://other.example/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nSELECT 1",
+            400,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\nContent-Length: 9\r\n\r\nSELECT 1",
+            400,
+        ),
+        (
             b"POST /?format=csv HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\nSELECT 1 AS n",
             200,
         ),
