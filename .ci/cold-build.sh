@@ -5,7 +5,7 @@ set -euo pipefail
 most_s=900
 seen=$1/cold-build
 
-# Profiles and features stand in the manifests.
+# Profiles and features are in the manifests.
 lock=$(git ls-files '*Cargo.toml' Cargo.lock | xargs cat | sha256sum | cut -d' ' -f1)
 if [[ -f $seen ]] && read -r known cost_s <"$seen" && [[ $known == "$lock" ]]; then
     printf 'the same dependencies as when it cost %d s of CPU time\n' "$cost_s"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo.sh COMMAND…: the demo must end well, and soon enough that nobody turns away.
+# demo.sh COMMAND…: the demo must succeed within the patience of a newcomer.
 set -euo pipefail
 most_s=45
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh CACHE: installs what the tests need and this machine lacks.
+# tools.sh CACHE: installs the tools of the tests that this machine does not have.
 set -euo pipefail
 cache=$1
 

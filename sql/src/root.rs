@@ -1,4 +1,4 @@
-//! The directory of a lake, told from a directory of other files.
+//! Distinguishes the directory of a lake from a directory of other files.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Admission of tests stops while there is no room, whichever step finds that out.
+//! Admission of tests stops while the disk is full, whichever step finds that out.
 
 mod common;
 
@@ -103,7 +103,7 @@ fn the_stop_holds_for_as_long_as_the_grace() {
     assert!(!running.is_finished());
     std::fs::create_dir(&archive).unwrap();
     running.stop().unwrap();
-    // There is still no room, and the stop is no longer renewed.
+    // The disk is still full, and the stop is no longer renewed.
     std::fs::remove_file(&stop).unwrap();
     lab.assert_exactly_once();
 }
