@@ -5,6 +5,7 @@
 mod args;
 mod builtin;
 mod command;
+mod duration;
 mod journey;
 mod listen;
 mod output;

@@ -66,7 +66,7 @@ fn a_mistyped_directory_of_a_service_is_refused_and_not_created() {
         (publish(&spool, &state, &no_parent), "--archive"),
         (record(&no_spool, &state), "--directory"),
         (record(&spool, &no_parent), "--state"),
-        (refused(&["ndt7", "--datadir", &no_parent]), "--datadir"),
+        (refused(&["ndt7", "--directory", &no_parent]), "--directory"),
         (
             refused(&["quarantine", "--state", &no_spool, "list"]),
             "--state",

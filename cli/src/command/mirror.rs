@@ -14,6 +14,7 @@ use jiff::civil::Date;
 
 use super::export::pair;
 use super::node::stop_on_signal;
+use crate::duration::{minutes, seconds};
 use crate::output;
 use crate::output::say;
 
@@ -50,13 +51,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_byte_count, default_value = "10GB")]
     most: u64,
 
-    /// Minutes that replaced files stay for those who read them.
-    #[arg(long, value_name = "MINUTES", default_value_t = 0)]
-    linger: u32,
+    /// The time for which replaced files stay for their readers; a number alone means minutes.
+    #[arg(long, value_name = "DURATION", value_parser = minutes, default_value = "0")]
+    linger: Duration,
 
-    /// Continue until SIGTERM, with a run every SECONDS.
-    #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
-    every: Option<u64>,
+    /// Run until SIGTERM, with a run at this interval; a number alone means seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds, conflicts_with = "json")]
+    every: Option<Duration>,
 
     /// Print what was done as JSON.
     #[arg(long)]
@@ -75,9 +76,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         since: args.since,
         until: args.until,
         most_bytes: args.most,
-        linger: Duration::from_secs(u64::from(args.linger) * 60),
+        linger: args.linger,
     };
-    let Some(seconds) = args.every else {
+    let Some(every) = args.every else {
         print(&mirror(&args.lake, &args.to, &wanted)?, args)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -87,9 +88,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match mirror(&args.lake, &args.to, &wanted) {
             Ok(mirrored) if mirrored.files + mirrored.removed > 0 => print(&mirrored, args)?,
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a pass failed; the next one goes on"),
+            Err(error) => tracing::warn!(%error, "a run failed; the next one continues"),
         }
-        while begun.elapsed() < Duration::from_secs(seconds) && !stop.load(Ordering::Relaxed) {
+        while begun.elapsed() < every && !stop.load(Ordering::Relaxed) {
             thread::sleep(NOTICE);
         }
     }

@@ -26,14 +26,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     manifest: ManifestArgs,
 
-    /// The experiment's directory in the spool, where results go.
+    /// The experiment's directory in the spool, where results go. M-Lab's server calls the flag --datadir.
     #[arg(
         long,
+        alias = "datadir",
         env = "DATADIR",
         value_name = "DIR",
         default_value = "/var/spool/ndt"
     )]
-    datadir: PathBuf,
+    directory: PathBuf,
 
     /// Where ndt7 without TLS is served: ADDRESS:PORT, :PORT for all addresses of
     /// IPv4 and IPv6, or `off`.
@@ -176,13 +177,13 @@ fn experiment(
     lifecycle: &Lifecycle,
     registry: &mut Registry,
 ) -> anyhow::Result<Experiment> {
-    check_above(&args.datadir, "--datadir")?;
+    check_above(&args.directory, "--directory")?;
     let prefix = match &args.prefix.uuid_prefix_file {
         Some(path) => Prefix::read(path)?,
         None => Prefix::fallback(),
     };
     let settings = Settings {
-        data_dir: args.datadir.clone(),
+        data_dir: args.directory.clone(),
         prefix,
         require_policy: args.require_policy,
         max_tests: args.max_tests,

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::node::{AdminArgs, stop_on_signal};
 
+use crate::duration::{minutes, seconds};
 use crate::output::{self, say};
 
 /// Compact the live dates of a lake, seal the closed ones, and write its index page.
@@ -32,17 +33,17 @@ pub(crate) struct Args {
     #[arg(long, env = "GROMA_ARCHIVE", value_name = "DIR|URL")]
     archive: Option<String>,
 
-    /// Minutes after midnight UTC until a date is closed.
-    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
-    grace: u32,
+    /// The time after midnight UTC until a date is closed; a number alone means minutes.
+    #[arg(long, value_name = "DURATION", value_parser = minutes, default_value = "1h")]
+    grace: Duration,
 
-    /// Minutes that replaced files stay for those who read them.
-    #[arg(long, value_name = "MINUTES", default_value_t = 15)]
-    linger: u32,
+    /// The time for which replaced files stay for their readers; a number alone means minutes.
+    #[arg(long, value_name = "DURATION", value_parser = minutes, default_value = "15m")]
+    linger: Duration,
 
-    /// Run until SIGTERM, with a run over the lake at this interval.
-    #[arg(long, value_name = "SECONDS", conflicts_with = "json")]
-    every: Option<u64>,
+    /// Run until SIGTERM, with a run over the lake at this interval; a number alone means seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds, conflicts_with = "json")]
+    every: Option<Duration>,
 
     /// Print what was done as JSON.
     #[arg(long)]
@@ -88,8 +89,8 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::place::check_lake(&args.lake, "--lake")?;
     let settings = Settings {
-        grace: Duration::from_secs(u64::from(args.grace) * 60),
-        linger: Duration::from_secs(u64::from(args.linger) * 60),
+        grace: args.grace,
+        linger: args.linger,
         ..Settings::default()
     };
     let archive = args
@@ -104,8 +105,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(object), Some(reason)) = (&args.explain, &args.reason) {
         return explain(args, object, reason);
     }
-    if let Some(seconds) = args.every {
-        return serve(args, &settings, archive, Duration::from_secs(seconds));
+    if let Some(every) = args.every {
+        return serve(args, &settings, archive, every);
     }
     let pass = seal(
         args.lake.clone(),
