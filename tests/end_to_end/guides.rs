@@ -14,6 +14,8 @@ fn run(document: &str) {
         .arg(root.join("tests/guides/run.py"))
         .arg(program())
         .arg(root.join(document))
+        // A guide that asks groma-sql does so only where there is one.
+        .args(std::env::var_os("GROMA_SQL"))
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
