@@ -442,13 +442,18 @@ fn schedules_of_failure_lose_and_double_nothing() {
     println!("{count} schedules hold, from seed {base}");
 }
 
-/// Overrules, one by one, the syncs and checks that the schedules come by, and answers how many there are and those
-/// without which all schedules hold.
+/// Syncs that no schedule needs. The one of the last timestamp: the names of bundles and receipts show that timestamp too,
+/// until the receipts expire, and a schedule is too short for that.
+const OUT_OF_REACH: &str = "sync of a file in pipeline/publish/src/seal/naming.rs";
+
+/// Overrules, one by one, the syncs and checks that the schedules reach. Returns their number, and those without which all
+/// schedules hold.
 fn needless(schedules: u64) -> (usize, Vec<String>) {
     let mut seen: BTreeSet<_> = (0..40).flat_map(|seed| run(seed, None)).collect();
     if let Ok(part) = std::env::var("GROMA_OVERRULED_IN") {
         seen.retain(|what| what.contains(&part));
     }
+    seen.retain(|what| !what.starts_with(OUT_OF_REACH));
     let count = seen.len();
     let (waiting, needless) = (Mutex::new(seen), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
