@@ -1,34 +1,24 @@
 //! The admin ports of the services of a lake.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
+
+use groma_tests::http_get;
 
 use crate::groma::wait_for;
 use crate::lab::PATIENCE;
 use crate::parts::{Part, wait_for_log};
 use crate::publish::admin_of;
 
-fn ask(admin: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 fn status(admin: &str, path: &str) -> u16 {
-    let answer = ask(admin, path);
+    let answer = http_get(admin, path);
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 fn has_sample(admin: &str, sample: &str) -> bool {
-    ask(admin, "/metrics").lines().any(|line| line == sample)
+    http_get(admin, "/metrics")
+        .lines()
+        .any(|line| line == sample)
 }
 
 #[test]
@@ -103,7 +93,7 @@ fn a_sealer_that_runs_again_and_again_has_an_admin_port() {
         (status(&admin, "/ready") == 503).then_some(())
     });
     assert!(!has_sample(&admin, "groma_seal_failures_total 0"));
-    assert!(ask(&admin, "/ready").contains("seal"));
+    assert!(http_get(&admin, "/ready").contains("seal"));
     fs::remove_dir_all(temporary.path().join("lake/ndt")).unwrap();
     wait_for("a run that works again", PATIENCE, || {
         (status(&admin, "/ready") == 200).then_some(())

@@ -1,8 +1,7 @@
 //! A lab as a child process.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
@@ -124,16 +123,7 @@ impl Lab {
 
     /// Returns the admin port's answer, status line first.
     pub(crate) fn admin(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.address("admin")).expect("the admin port answers");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
-        stream
-            .write_all(request.as_bytes())
-            .expect("the admin port reads");
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .expect("the admin port answers");
-        answer
+        groma_tests::http_get(self.address("admin"), path)
     }
 
     /// The sum of a metric over its labels.

@@ -1,8 +1,7 @@
 //! The publisher alone, started with M-Lab's flags and observed over its admin port.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -31,14 +30,7 @@ pub(crate) fn admin_of(log: &Path) -> String {
 
 /// Status and body of what the admin port answers.
 fn ask(admin: &str, path: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = groma_tests::http_get(admin, path);
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     (status, serde_json::from_str(body).unwrap())

@@ -7,6 +7,8 @@ pub mod proxy;
 mod skip;
 pub mod stores;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 pub use skip::{skip, take_skipped};
@@ -16,6 +18,47 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("this crate stands one folder below the workspace")
+}
+
+/// Calls `take` with the first `most_bytes` of every real sample of M-Lab's datatypes. Skips the test where there are none.
+///
+/// # Panics
+///
+/// If a folder of samples cannot be read.
+pub fn for_each_sample(most_bytes: usize, mut take: impl FnMut(&[u8])) {
+    let Some(data) = real_data() else { return };
+    for folder in [
+        "annotation2",
+        "pcap",
+        "scamper1",
+        "scamper2",
+        "switch",
+        "tcpinfo",
+    ] {
+        for entry in std::fs::read_dir(data.join(folder)).expect("a folder of samples") {
+            let path = entry.expect("a folder of samples").path();
+            let bytes = std::fs::read(path).expect("a sample");
+            take(&bytes[..bytes.len().min(most_bytes)]);
+        }
+    }
+}
+
+/// Returns the answer to an HTTP request for `path`, status line first.
+///
+/// # Panics
+///
+/// If the server does not answer.
+pub fn http_get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the server reads");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("the server answers in text");
+    answer
 }
 
 /// The folder of real measurements: `GROMA_TEST_DATA`, else `../shared/data` beside the
