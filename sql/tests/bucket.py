@@ -80,7 +80,7 @@ def ask(folder, lake, uuid):
     asked = [groma_sql, "--lake", lake, *copies, "--format", "json"]
     assert json.loads(run(*asked, query).stdout) == [{"id": uuid}]
     large = run(*asked, "--cache-size", "1KB", query, code=1).stderr
-    assert "ask for fewer" in large, large
+    assert "select fewer" in large, large
     lacking = run(groma_sql, "--lake", lake, "--cache", f"{folder}/cache", "--groma", "/nowhere/groma", query, code=1)
     assert "--groma" in lacking.stderr, lacking.stderr
     assert "no lake" in run(groma_sql, "--lake", "gs://a/b", query, code=1).stderr
