@@ -23,7 +23,7 @@ table! {
         results: Vec<String> = Required,
         /// The web page that documents the experiment, its protocol and its data.
         documentation_url: Option<String> = Since2,
-        /// The first day on which the experiment takes tests of the public.
+        /// The first day on which the experiment accepts tests from the public.
         launch_date: Option<Date> = Since2,
         /// The largest number of bytes that one test transfers, both directions and all connections together.
         max_test_bytes: Option<u64> = Since2,
@@ -80,7 +80,7 @@ table! {
     pub struct Owner {
         /// The organisation, which controls the data.
         organization: String = Required,
-        /// The mail address of the organisation.
+        /// The e-mail address of the organisation.
         email: String = Required,
     }
 }
@@ -199,10 +199,10 @@ table! {
         service: String = Required,
         /// The transport.
         protocol: Transport = Required,
-        /// The port number on the node; 0 takes a free one.
+        /// The port number on the node; 0 selects a free one.
         port: u16 = Required,
         /// Whether clients speak TLS from their first byte; `false` if absent. A recorder then allows an unadmitted
-        /// connection 16 KiB for the handshake, beside `unadmitted_bytes`.
+        /// connection 16 KiB for the handshake, in addition to `unadmitted_bytes`.
         tls: bool = OptionalSince2,
     }
 }

@@ -8,7 +8,9 @@ use groma_sidecar::Sidecar;
 
 /// Returns the manifest of an experiment that these sidecars record: its policy names them, and has a higher version.
 ///
-/// Errors: the version of the policy gets too long.
+/// # Errors
+///
+/// The version of the policy becomes too long.
 pub fn attach(
     manifest: Manifest,
     sidecars: &[Box<dyn Sidecar>],
@@ -21,7 +23,7 @@ pub fn attach(
     manifest.attach(&declarations)
 }
 
-/// Whether the experiment has a port that the sidecar records.
+/// Returns whether the experiment has a port that the sidecar records.
 pub(crate) fn records(sidecar: &dyn Sidecar, manifest: &Manifest) -> bool {
     let transports = &sidecar.declaration().transports;
     let mut ports = manifest.ports.iter();
@@ -44,7 +46,7 @@ pub fn published_datatypes(
             .map(move |name| DatatypeConfig {
                 name: name.clone(),
                 form,
-                // The publisher checks files of one JSON value; files of sidecars have a form of their own.
+                // The publisher validates only files with one JSON value; sidecars have their own file formats.
                 schema: None,
             })
     });

@@ -1,13 +1,13 @@
-//! Why a node cannot start.
+//! The errors of a node that cannot start.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// An error of a part that the caller brought.
+/// An error of an experiment or sidecar that the caller passed in.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A node that cannot start; the message says what to do next where that is known.
+/// The reason why a node cannot start; the message names the next step if one is known.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// A file or a directory of the node.
@@ -26,10 +26,10 @@ pub enum ComposeError {
         /// Its problems.
         source: groma_manifest::ManifestError,
     },
-    /// The policy gets a version that is too long.
+    /// The version of the policy becomes too long.
     #[error(transparent)]
     Policy(#[from] groma_manifest::ManifestError),
-    /// A manifest does not say how the experiment is started.
+    /// A manifest does not define how the experiment is started.
     #[error(
         "{path}: to be started here, an experiment needs {missing} in its manifest; docs/manifest.md describes it"
     )]
@@ -49,10 +49,10 @@ pub enum ComposeError {
         /// The program.
         program: String,
     },
-    /// Two experiments have one name.
+    /// Two experiments have the same name.
     #[error("two experiments have the name {0}; rename one in its manifest")]
     SameName(String),
-    /// A datatype has the name of one of a sidecar.
+    /// A datatype of an experiment has the same name as one of a sidecar.
     #[error(
         "{experiment}: the sidecar {sidecar} has a datatype {datatype} too; rename that of the experiment"
     )]
@@ -64,7 +64,7 @@ pub enum ComposeError {
         /// The sidecar.
         sidecar: String,
     },
-    /// Two experiments want one port.
+    /// Two experiments use the same port.
     #[error(
         "{first} and {second} both want {transport} port {port}; choose another one with --port {second}=NUMBER"
     )]
@@ -78,7 +78,7 @@ pub enum ComposeError {
         /// The number.
         port: u16,
     },
-    /// A port of an experiment is taken or needs privileges.
+    /// A port of an experiment is in use or needs privileges.
     #[error(
         "{socket}: cannot listen on {address}: {source}; choose another port with --port {socket}=NUMBER"
     )]
@@ -90,7 +90,7 @@ pub enum ComposeError {
         /// The error of the system.
         source: io::Error,
     },
-    /// A choice of a port names no port.
+    /// A port number was chosen for a port that does not exist.
     #[error("--port {0}: no experiment here has this port")]
     NoSuchPort(String),
     /// The prefix of the UUIDs.

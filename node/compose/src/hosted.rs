@@ -1,4 +1,4 @@
-//! An experiment in a directory of its own, with a manifest and a program.
+//! An experiment in its own directory, with a manifest and a program.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use crate::probe::Probe;
 use crate::process::Program;
 use crate::{ComposeError, Config, Endpoint};
 
-/// An experiment in a directory of its own, with a manifest of format 2 whose `run.command` starts the server.
+/// An experiment in its own directory, with a manifest of format 2 whose `run.command` starts the server.
 #[derive(Debug, Clone)]
 pub struct Hosted {
     /// The absolute path of the manifest.
@@ -27,13 +27,13 @@ pub struct Hosted {
 /// The name of the manifest in the directory.
 const MANIFEST: &str = "experiment.toml";
 
-/// How long a program has after SIGTERM, where the manifest does not say.
+/// The default of `run.stop_seconds`.
 const STOP: Duration = Duration::from_secs(10);
-/// How long a program may take to become ready, where the manifest does not say.
+/// The default of `probes.start_seconds`.
 const START: Duration = Duration::from_secs(30);
 
 impl Hosted {
-    /// Reads the manifest in `dir` and checks that it says how the experiment is started.
+    /// Reads the manifest in `dir` and checks that it defines how the experiment is started.
     pub fn load(dir: &Path) -> Result<Self, ComposeError> {
         let given = dir.join(MANIFEST);
         let path = std::path::absolute(&given).map_err(|source| ComposeError::Directory {
@@ -192,7 +192,7 @@ fn probe(
     }
 }
 
-/// Whether a program exists and can be executed: in the directory of the manifest if it has a `/`, else in one of the directories of `PATH`.
+/// Returns whether a program exists and can be executed: in the directory of the manifest if it has a `/`, else in one of the directories of `PATH`.
 fn is_program(program: &str, dir: &Path) -> bool {
     if program.contains('/') {
         return is_executable(&dir.join(program));

@@ -1,4 +1,4 @@
-//! An experiment that is a part of the caller's process.
+//! An experiment that runs in the caller's process.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -26,12 +26,12 @@ pub struct Setup {
     pub lifecycle: Lifecycle,
 }
 
-/// An experiment that is a part of the caller's process.
+/// An experiment that runs in the caller's process.
 pub trait InProcess: Send {
     /// Returns its manifest.
     fn manifest(&self) -> &Manifest;
 
-    /// The fixed ports that it will listen on, so that conflicts are found before anything starts.
+    /// Returns the fixed ports that it will listen on, so that conflicts are found before anything starts.
     fn wanted_ports(&self) -> Vec<(String, Transport, u16)>;
 
     /// Starts it inside the runtime of the caller.
@@ -42,14 +42,14 @@ pub trait InProcess: Send {
     ) -> Result<Box<dyn RunningExperiment>, BoxError>;
 }
 
-/// An experiment that takes tests.
+/// A running experiment.
 pub trait RunningExperiment: Send {
     /// The addresses on which it listens.
     fn endpoints(&self) -> Vec<Endpoint>;
 
-    /// Whether it runs. One that ended by itself does not start again.
+    /// Returns whether the experiment is running. An experiment that ended by itself is not restarted.
     fn is_running(&self) -> bool;
 
-    /// Takes no more tests and lets running ones end, for `grace` at most. Returns `false` if tests were still running then.
+    /// Refuses new tests and waits for running ones, for at most `grace`. Returns `false` if tests were still running then.
     fn drain(self: Box<Self>, grace: Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>;
 }

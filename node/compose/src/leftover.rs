@@ -13,17 +13,17 @@ const FILE: &str = "pid";
 
 /// The longest wait for the end of a killed process.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two looks at it.
+/// The interval at which its end is checked.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Remembers the process.
+/// Records the process in the file.
 pub(crate) fn remember(run_dir: &Path, pid: u32) -> io::Result<()> {
     fs::write(run_dir.join(FILE), pid.to_string())
 }
 
-/// Forgets the process, which has ended.
+/// Removes the file after the process has ended.
 pub(crate) fn forget(run_dir: &Path) {
-    // A file that stays names a process that does not exist.
+    // A file that cannot be removed is harmless: it names a process that no longer exists.
     let _ = fs::remove_file(run_dir.join(FILE));
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn end(run_dir: &Path, data_dir: &Path) {
     forget(run_dir);
 }
 
-/// Whether the process has this data directory in its environment. That of a process that has ended is empty.
+/// Returns whether the environment of the process has this data directory. The environment of an ended process is empty.
 fn is_ours(pid: Pid, data_dir: &Path) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
     let wanted = format!("GROMA_DATADIR={}", data_dir.display());

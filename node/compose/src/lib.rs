@@ -1,8 +1,8 @@
 //! Runs experiments from their manifests, each with its spool, sidecars and publisher.
 //!
-//! The caller hands over experiments, as parts of its own process ([`InProcess`]) or as directories with a manifest
-//! ([`Hosted`]), and sidecars. [`Node::start`] checks everything first, starts it, and [`Node::stop`] lets running tests end
-//! and publishes what was closed. Nothing here knows an experiment or a sidecar by name.
+//! The caller passes in sidecars and experiments. An experiment runs in the caller's process ([`InProcess`]) or is a directory
+//! with a manifest ([`Hosted`]). [`Node::start`] checks everything before it starts anything. [`Node::stop`] lets running tests
+//! end and publishes closed files. This crate never names a particular experiment or sidecar.
 
 mod datatypes;
 mod dirs;

@@ -29,13 +29,13 @@ use crate::{
 /// The settings of a node.
 #[derive(Clone)]
 pub struct Config {
-    /// The directories; absolute, because experiments run in directories of their own.
+    /// The directories; absolute, because experiments run in their own directories.
     pub dirs: Dirs,
     /// The archive.
     pub store: Arc<dyn Store>,
     /// The organization in the names of JSON-line objects.
     pub organization: String,
-    /// Bundle form of every datatype; without it each has the form of its manifest.
+    /// The bundle format of every datatype; `None` uses the format in its manifest.
     pub form: Option<Form>,
     /// A bundle is archived when its oldest file is this old.
     pub flush_age: Duration,
@@ -69,25 +69,25 @@ pub struct Endpoint {
     pub address: SocketAddr,
 }
 
-/// A part that this machine cannot run.
+/// A service that this machine cannot run.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Off {
-    /// The part.
+    /// The name of the service.
     pub part: String,
-    /// The loss without it.
+    /// The consequence of running without it.
     pub lost: String,
-    /// How to get it.
+    /// The step that makes it available.
     pub remedy: String,
 }
 
-/// Experiments that run, each with its sidecars and publisher.
+/// Running experiments, each with its sidecars and publisher.
 pub struct Node {
     experiments: Vec<RunningSet>,
     off: Vec<Off>,
     lifecycle: Lifecycle,
 }
 
-/// One experiment that runs, with everything around it.
+/// One running experiment, with its sidecars and publisher.
 struct RunningSet {
     manifest: Manifest,
     endpoints: Vec<Endpoint>,
@@ -136,15 +136,15 @@ struct Shared<'a> {
     registries: &'a Registries,
     lifecycle: &'a Lifecycle,
     given_up: &'a UnboundedSender<GaveUp>,
-    /// The share of each experiment of the bytes that are set aside.
+    /// The share of the reserved bytes that each experiment gets.
     reserve_bytes: u64,
 }
 
 impl Node {
     /// Checks manifests, names and ports; then starts every experiment inside the runtime of the caller.
     ///
-    /// Hosted experiments may still be starting when it returns; see [`Node::settled`]. `given_up` hears of publishers that
-    /// failed too often.
+    /// Hosted experiments may still be starting when it returns; see [`Node::settled`]. `given_up` receives publishers
+    /// that failed too often.
     pub fn start(
         config: &Config,
         in_process: &[Box<dyn InProcess>],
@@ -180,12 +180,12 @@ impl Node {
         Ok(node)
     }
 
-    /// The manifests of the experiments, with the policies of the attached sidecars.
+    /// Returns the manifests of the experiments, with the policies of the attached sidecars.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.experiments.iter().map(|it| &it.manifest)
     }
 
-    /// The addresses of an experiment.
+    /// Returns the addresses of an experiment.
     pub fn endpoints(&self, experiment: &str) -> &[Endpoint] {
         self.experiments
             .iter()
@@ -193,7 +193,7 @@ impl Node {
             .map_or(&[], |it| &it.endpoints)
     }
 
-    /// Whether an experiment has sidecars that record it.
+    /// Returns whether sidecars record an experiment.
     pub fn is_recorded(&self, experiment: &str) -> bool {
         self.experiments
             .iter()

@@ -1,4 +1,4 @@
-//! Limits for the tests or connections of one client at a time, so that no client takes all of them.
+//! Limits on the concurrent tests or connections of one client, so that no client can use all of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use groma_service::client_of;
 #[derive(Debug)]
 pub struct ClientLimit {
     most: usize,
-    /// Clients that have at least one permit; other clients need no memory.
+    /// Clients that hold at least one permit; other clients use no memory.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -34,7 +34,7 @@ impl ClientLimit {
         })
     }
 
-    /// Acquires a permit until it is dropped; `None` if the client has all of its permits.
+    /// Acquires a permit, which is returned when it is dropped. Returns `None` if the client already holds all of its permits.
     pub fn try_acquire(self: &Arc<Self>, address: IpAddr) -> Option<ClientPermit> {
         let client = client_of(address);
         let mut taken = self.taken();

@@ -1,4 +1,4 @@
-//! A mark for results that were dated by a clock that cannot be right.
+//! A flag for results whose date comes from an implausible clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::NameValue;
 
-/// The name of the mark in the server's metadata.
+/// The name of the flag in the server's metadata.
 const CLOCK: &str = "clock";
 const IMPLAUSIBLE: &str = "implausible";
 /// Clocks are stepped by seconds when they are set.
@@ -21,7 +21,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Looks at what an earlier run left; to be called before this run creates files.
+    /// Reads the time of the last file of an earlier run. Call it before this run creates files.
     pub(crate) fn open(dir: &ExperimentDir) -> Self {
         let found = dir.tmp_dir().metadata();
         let clock = Self {
@@ -36,7 +36,7 @@ impl Clock {
         clock
     }
 
-    /// Returns the server's entry about the clock if it cannot be right: before the release of this program, after 2099, or
+    /// Returns the server's entry about the clock if the clock is implausible: before the release of this program, after 2099, or
     /// before a time that it has shown already.
     pub(crate) fn mark(&self) -> Option<NameValue> {
         let now = SystemTime::now();

@@ -8,7 +8,7 @@ use groma_manifest::Datatype;
 
 use crate::SetupError;
 
-/// Writes `<spool>/datatypes/<datatype>.json`, M-Lab's place for them, where it is
+/// Writes each schema to `<spool>/datatypes/<datatype>.json`, M-Lab's location for schemas, if the file is
 /// missing or differs.
 pub(crate) fn write_schemas(data_dir: &Path, datatypes: &[Datatype]) -> Result<(), SetupError> {
     let spool = spool_of(data_dir)?;

@@ -1,4 +1,4 @@
-//! The state of the spool: after a result that could not be written, no tests until the spool works again, and none while the
+//! The state of the spool. The experiment refuses tests after a failed write until the spool works again, and while the
 //! publisher reports that the disk is nearly full.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,14 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use crate::Refusal;
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// A living publisher renews its stop every second; the stop of a dead one ends after this time.
+/// A running publisher renews its stop file every second; a stop file that is older than this is ignored.
 const STOP_HOLDS: Duration = Duration::from_secs(90);
-/// Room that an admitted test takes for its result. Results of ndt7 have 30 to 130 kB; a larger one takes more as it is
-/// written, if there is more.
+/// Bytes that an admitted test reserves for its result. Results of ndt7 have 30 to 130 kB; a larger result takes more space
+/// when it is written, if the disk has it.
 const ROOM_BYTES: u64 = 256 * 1024;
-/// A huge result must not make the probe fill the room that others need.
+/// A huge result must not make the probe fill the space that other results need.
 const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
-/// The part of the process in `/ready`.
+/// The name of this component in `/ready`.
 const PART: &str = "spool";
 
 /// Whether results can be written.
@@ -33,7 +33,7 @@ pub(crate) struct Disk {
     fault: Mutex<Option<Fault>>,
 }
 
-/// Why results cannot be written, and what a probe must write to show that they can.
+/// The reason why results cannot be written, and the size that a probe must write to show that they can.
 #[derive(Debug, Clone)]
 struct Fault {
     is_full: bool,
@@ -91,7 +91,7 @@ impl Disk {
         ago <= STOP_HOLDS
     }
 
-    /// Takes room for the result of one test on every volume that it may be written to, and creates the directory of the
+    /// Reserves space for the result of one test on every volume that it may be written to, and creates the directory of the
     /// date under which it will be filed.
     pub(crate) fn reserve(self: &Arc<Self>) -> Result<Vec<Room>, Refusal> {
         let reserved = self.try_reserve(ROOM_BYTES);
@@ -194,7 +194,7 @@ impl Disk {
     }
 }
 
-/// Room for one result on one volume.
+/// Space reserved for one result on one volume.
 #[derive(Debug)]
 pub(crate) struct Room {
     volume: Volume,
@@ -203,7 +203,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Returns the room on the volume of a datatype.
+    /// Returns the reserved space on the volume of a datatype.
     pub(crate) fn of<'a>(
         rooms: &'a mut [Room],
         dir: &ExperimentDir,

@@ -1,4 +1,4 @@
-//! One experiment in one process, and which tests it admits.
+//! One experiment in one process, and the admission of its tests.
 
 use std::io;
 use std::path::PathBuf;
@@ -26,13 +26,13 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The prefix of this machine's connection UUIDs.
     pub prefix: Prefix,
-    /// Whether a test needs the manifest's `policy_version`, accepted by the person.
+    /// Whether the experiment refuses clients that do not send the manifest's `policy_version` as accepted.
     pub require_policy: bool,
     /// The most tests at one time; at least 1.
     pub max_tests: usize,
     /// The event socket of the connection recorder (`groma tcp-info`), where the experiment announces the connections
-    /// of admitted tests; `None` where nothing records connections. The recorder publishes no connection in full that
-    /// was not announced. The socket does not need to exist yet.
+    /// of admitted tests; `None` if nothing records connections. The recorder publishes only announced connections
+    /// in full. The socket does not need to exist yet.
     pub event_socket: Option<PathBuf>,
 }
 
@@ -75,10 +75,10 @@ pub enum Refusal {
     /// of the manifest.
     #[error("the policy_version of the manifest was not sent as accepted")]
     PolicyNotAccepted,
-    /// `max_tests` are going on.
+    /// `max_tests` tests are running.
     #[error("as many tests as are allowed are going on")]
     Busy,
-    /// A result found no room on the disk, and no write has succeeded since; or the publisher reports that the disk is
+    /// A result did not fit on the disk, and no write has succeeded since; or the publisher reports that the disk is
     /// nearly full.
     #[error("the disk is full")]
     DiskFull,
@@ -141,7 +141,7 @@ pub(crate) struct Shared {
 }
 
 impl Experiment {
-    /// Opens the data directory, removes what a crash left half-written, writes the
+    /// Opens the data directory, removes incomplete files that a crash left, writes the
     /// schema files that changed, and registers the metrics `groma_experiment_*`.
     ///
     /// Blocking. One experiment per registry: a second one would repeat the metrics' names.
@@ -200,8 +200,8 @@ impl Experiment {
     /// Admits a test, or returns the reason for which it is refused. `query` holds the decoded parameters of the
     /// client, in their order. Creates a file, which takes a few system calls.
     ///
-    /// A lame duck still admits tests, as M-Lab's servers do, because clients that were sent here before are on
-    /// their way; [`drain`](Experiment::drain) refuses them with [`Refusal::Draining`], and so does a stopped process.
+    /// A lame duck still admits tests, as M-Lab's servers do, because clients may already have been directed to this
+    /// server; [`drain`](Experiment::drain) refuses them with [`Refusal::Draining`], and so does a stopped process.
     /// Every refusal is counted.
     pub fn admit(&self, query: &[(String, String)]) -> Result<Test, Refusal> {
         self.check(query).inspect_err(|refusal| {
@@ -222,7 +222,7 @@ impl Experiment {
         if shared.require_policy && consent != Consent::Given {
             return Err(Refusal::PolicyNotAccepted);
         }
-        // Last, so that a refused test never takes a place, not even for a moment.
+        // Last, so that a refused test never takes a permit, not even briefly.
         let place = shared.active.try_enter(shared.max_tests);
         let place = place.ok_or(Refusal::Busy)?;
         let rooms = shared.disk.reserve()?;

@@ -1,4 +1,4 @@
-//! The installation that runs an experiment, as environment variables describe it.
+//! The host that runs an experiment, described by environment variables.
 
 use std::env;
 use std::ffi::OsString;
@@ -34,13 +34,13 @@ const POLICY_LIMITS: HttpLimits = HttpLimits {
     keep_alive: false,
 };
 const MAX_TESTS: usize = 64;
-/// How often the end looks for running tests.
+/// The interval at which shutdown checks for running tests.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long the running tests have after SIGTERM. The host ends the process when its own time, `run.stop_seconds` of the
-/// manifest, is over.
+/// How long running tests may continue after SIGTERM. The host kills the process earlier if `run.stop_seconds` of the
+/// manifest is shorter.
 const GRACE: Duration = Duration::from_mins(10);
 
-/// An experiment in the place that its host gives it.
+/// An experiment with the directories, ports and policy that its host assigns.
 ///
 /// `groma up --experiment DIR` starts the program in the directory of the manifest with these variables:
 ///
@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_mins(10);
 /// | `GROMA_DATADIR` | the directory for results, `<spool>/<experiment>` |
 /// | `GROMA_UUID_PREFIX_FILE` | the prefix of this machine's UUIDs |
 /// | `GROMA_EVENT_SOCKET` | the socket on which admitted tests are announced; optional |
-/// | `GROMA_POLICY_VERSION`, `GROMA_POLICY_FILE` | the policy of this server, with the parts of sidecars and operator; optional |
+/// | `GROMA_POLICY_VERSION`, `GROMA_POLICY_FILE` | the policy of this server, including the text of sidecars and operator; optional |
 /// | `GROMA_REQUIRE_POLICY` | `1`: refuse tests of people who did not accept the policy; optional |
 /// | `GROMA_MAX_TESTS` | the most tests at one time; by default 64 |
 /// | `GROMA_DESCRIPTION_FILE` | the description to publish on the TCP port `policy`, if the manifest has it; optional |
@@ -65,7 +65,7 @@ pub struct Host {
     runtime: Runtime,
 }
 
-/// An installation that cannot run the experiment.
+/// The reason why the host cannot run the experiment.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// A variable is missing.
@@ -185,7 +185,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The manifest does not declare the port, or it is taken.
+    /// The manifest does not declare the port, or the port is in use.
     pub fn listen(&self, port: &str) -> Result<TcpListener, HostError> {
         let ports = &self.experiment.manifest().ports;
         let declared = ports
@@ -199,7 +199,7 @@ impl Host {
         listen_tcp(address).map_err(io_error("listen on", &address))
     }
 
-    /// Reports that the server takes tests, waits for SIGTERM or SIGINT, then for the running tests.
+    /// Reports that the server accepts tests, waits for SIGTERM or SIGINT, then for the running tests.
     ///
     /// The caller's listeners live in its own threads, which end with the process.
     pub fn until_stopped(self) {
@@ -267,7 +267,7 @@ fn needed(variable: &'static str) -> Result<OsString, HostError> {
     env::var_os(variable).ok_or(HostError::Missing(variable))
 }
 
-/// The value of a variable; `None` where it is not set or empty.
+/// Returns the value of a variable; `None` if it is unset or empty.
 fn parsed<T: std::str::FromStr>(variable: &str) -> Result<Option<T>, HostError> {
     let Some(value) = env::var_os(variable).filter(|value| !value.is_empty()) else {
         return Ok(None);

@@ -3,7 +3,7 @@
 //! A server asks the [`Experiment`] to [`admit`](Experiment::admit) each test. The [`Test`] that it gets filters the client's
 //! metadata, records consent, names the connections, counts bytes and errors, and writes the one result file at the end.
 //!
-//! An experiment needs no other crate of Groma: the types that its code names are exported here. This is a whole server,
+//! An experiment needs no other crate of Groma: the types that its code names are exported here. This is a complete server,
 //! which `groma up --experiment DIR` runs:
 //!
 //! ```no_run

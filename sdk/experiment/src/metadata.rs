@@ -12,7 +12,7 @@ pub const POLICY_NOT_SENT: &str = "not-sent";
 /// The most pairs of client metadata that one test keeps.
 pub const MAX_PAIRS: usize = 32;
 
-/// The longest key of client metadata in bytes, whatever pattern allowed it.
+/// The maximum length of a client metadata key in bytes, even if a pattern allows longer keys.
 pub const MAX_KEY_BYTES: usize = 64;
 
 const ACCESS_TOKEN: &str = "access_token";
@@ -38,7 +38,7 @@ pub(crate) enum Dropped {
     Value,
     /// The key or the value is too long.
     Length,
-    /// The key was kept already.
+    /// An earlier pair has the same key.
     Duplicate,
     /// The test has [`MAX_PAIRS`] already.
     Count,
@@ -68,13 +68,13 @@ impl Dropped {
     }
 }
 
-/// Whether the platform uses the parameter itself, so that it is not metadata:
+/// Returns whether the platform itself uses the parameter, so that it is not metadata:
 /// the access token is a secret, and consent is recorded once, by the server.
 fn is_ours(key: &str) -> bool {
     key == ACCESS_TOKEN || key == POLICY_VERSION
 }
 
-/// Whether a manifest's rules would let access tokens into the published data.
+/// Returns whether a manifest's rules would allow access tokens in published data.
 pub(crate) fn allows_token(manifest: &Manifest) -> bool {
     manifest.metadata_rule(ACCESS_TOKEN).is_some()
 }
@@ -102,7 +102,7 @@ fn check(kept: &[NameValue], key: &str, value: &str, manifest: &Manifest) -> Res
     if key.len() > MAX_KEY_BYTES {
         return Err(Dropped::Length);
     }
-    // The prefix is the server's own in ndt7; a client must not speak for it.
+    // ndt7 reserves the prefix for the server; a client must not set such keys.
     if key.starts_with(SERVER_PREFIX) {
         return Err(Dropped::Key);
     }
@@ -134,7 +134,7 @@ pub(crate) enum Consent {
 }
 
 impl Consent {
-    /// Looks at the first `policy_version` of the query.
+    /// Reads the first `policy_version` of the query.
     pub(crate) fn of(query: &[(String, String)], manifest: &Manifest) -> Self {
         let sent = query.iter().find(|(key, _)| key == POLICY_VERSION);
         match sent {
@@ -144,8 +144,8 @@ impl Consent {
         }
     }
 
-    /// Returns the server's entry about it. The published value is always the manifest's or
-    /// ours, never the client's.
+    /// Returns the server's entry about consent. The published value is the manifest's version or a constant, never
+    /// the client's text.
     pub(crate) fn entry(self, manifest: &Manifest) -> NameValue {
         let value = match self {
             Self::Given => &manifest.consent.policy_version,

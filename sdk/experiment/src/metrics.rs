@@ -23,7 +23,7 @@ pub(crate) const ABORTED: &str = "aborted";
 pub(crate) const WRITE_RESULT: &str = "write_result";
 pub(crate) const SOCKET_COOKIE: &str = "socket_cookie";
 
-// Around the 10 s of M-Lab's tests, with the early exits below and the time-outs above.
+// Centred on the 10 s of M-Lab's tests; shorter values are early exits, longer ones are timeouts.
 const DURATION_BUCKETS_S: [f64; 14] = [
     0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 11.0, 13.0, 15.0, 30.0, 60.0,
 ];
@@ -34,7 +34,7 @@ pub(crate) struct Load {
     pub(crate) active: Active,
     pub(crate) max_tests: usize,
     pub(crate) disk: Arc<Disk>,
-    /// The registry may outlive the experiment, with which the announcer ends.
+    /// Weak, because the registry may outlive the experiment and its announcer.
     pub(crate) announcer: Option<Weak<Announcer>>,
 }
 
@@ -157,7 +157,7 @@ impl Metrics {
         metrics
     }
 
-    /// A rate over a counter needs its zero: every label known beforehand exists from the start.
+    /// Creates every known label at the start, because `rate()` needs an initial zero.
     fn begin_at_zero(&self, declared: &[String]) {
         let declared = declared.iter().map(String::as_str);
         let results = declared.chain([ABORTED]);

@@ -21,8 +21,8 @@ use crate::disk::Room;
 use crate::experiment::Shared;
 use crate::metrics::{ABORTED, SOCKET_COOKIE, WRITE_RESULT};
 
-/// How long a result waits before each further try: 3.1 s in all. File descriptors run out when clients come faster than
-/// they go, and come back as tests end. A full disk has room again when the publisher gives its reserve away.
+/// The delay before each retry of writing a result: 3.1 s in total. File descriptors can run out when many clients arrive,
+/// and become free as tests end. A full disk has space again when the publisher releases its reserve.
 const WAITS: [Duration; 5] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
@@ -61,20 +61,20 @@ impl Outcome {
     }
 }
 
-/// The one file in which a test leaves its result.
+/// The result file of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultFile {
     /// A datatype that the manifest declares.
     pub datatype: Name,
     /// The file's name; it must hold a UUID or something else that never repeats.
     pub name: FileName,
-    /// The UTC date under which it is filed: M-Lab takes that of the writing.
+    /// The UTC date of the file's directory; M-Lab uses the date on which the file is written.
     pub date: Date,
-    /// Its content, in the form that the datatype's schema describes.
+    /// The content, which must follow the datatype's schema.
     pub body: Vec<u8>,
 }
 
-/// Why a result file was not written. The test is counted under its outcome all the same.
+/// The reason why a result file was not written. The test is still counted under its outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum FinishError {
     /// The manifest declares no such datatype.
@@ -91,26 +91,26 @@ pub enum FinishError {
     /// The name of the file breaks a rule of the spool.
     #[error(transparent)]
     FileName(NameError),
-    /// The spool did not take it.
+    /// The file could not be written into the spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
 }
 
-/// An admitted test. It holds one of the experiment's places until it is finished.
+/// An admitted test. It holds one of the experiment's `max_tests` permits until it is finished.
 ///
-/// Dropped without [`finish`](Test::finish) it is counted as `aborted`.
+/// A test that is dropped without [`finish`](Test::finish) is counted as `aborted`.
 #[derive(Debug)]
 pub struct Test {
     shared: Arc<Shared>,
-    // Held for its Drop, which gives the place back.
+    // Held for its Drop, which returns the permit.
     _place: ActiveGuard,
-    /// Room for the result.
+    /// Space reserved for the result.
     rooms: Vec<Room>,
     client_metadata: Vec<NameValue>,
-    /// The policy version first, then the mark of a wrong clock.
+    /// The policy version first, then the flag of an implausible clock.
     server_metadata: Vec<NameValue>,
     uuids: Vec<Uuid>,
-    // Held for their Drop, which says that the test has ended.
+    // Held for their Drop, which reports that the test has ended.
     announced: Vec<Announced>,
     began: Instant,
     counted: bool,
@@ -137,16 +137,16 @@ impl Test {
         }
     }
 
-    /// Adds a connection to the test and returns its UUID, the key by which the result
-    /// joins what the sidecars record. A connection may be given more than once.
+    /// Adds a connection to the test and returns its UUID, the key that joins the result with the
+    /// records of the sidecars. A connection may be added more than once.
     ///
     /// Where [`event_socket`](crate::Settings::event_socket) is set, this announces the connection as one of an
     /// admitted test, with the test's id (the UUID of its first connection) and the policy version. It does not wait
-    /// for the announcement to arrive. Call it as soon as the test is admitted: the recorder publishes nothing of a
-    /// connection that it did not hear of within some seconds of the connection's end.
+    /// for the announcement to arrive. Call it as soon as the test is admitted: the recorder does not publish a connection
+    /// in full if the announcement arrives more than a few seconds after the connection's end.
     ///
-    /// When the kernel returns no socket cookie, the UUID is `INVALID_UUID`, as M-Lab's
-    /// library has it: the result is kept, but nothing can be joined to it.
+    /// If the kernel returns no socket cookie, the UUID is `INVALID_UUID`, as in M-Lab's
+    /// library: the result is kept, but nothing can be joined to it.
     pub fn connection(&mut self, fd: impl AsFd) -> Uuid {
         let uuid = match groma_sock::cookie(fd) {
             Ok(cookie) => self.shared.prefix.uuid(cookie),
@@ -180,7 +180,7 @@ impl Test {
         }));
     }
 
-    /// The UUIDs of all its connections so far, each once, in the order of their coming.
+    /// Returns the UUIDs of all connections of the test so far, each once, in the order in which they were added.
     pub fn uuids(&self) -> &[Uuid] {
         &self.uuids
     }
@@ -191,12 +191,12 @@ impl Test {
     }
 
     /// Returns the server's entries about the test. The first is `policy_version`: the manifest's if the client sent that one
-    /// as accepted, else `not-sent`. `clock` is `implausible` where the clock cannot be right.
+    /// as accepted, else `not-sent`. The entry `clock` is `implausible` if the clock is.
     pub fn server_metadata(&self) -> &[NameValue] {
         &self.server_metadata
     }
 
-    /// Adds measured bytes to `groma_experiment_bytes_total`: what came since the last call.
+    /// Adds the bytes measured since the last call to `groma_experiment_bytes_total`.
     pub fn bytes(&self, sent: u64, received: u64) {
         self.shared.metrics.sent.inc_by(sent);
         self.shared.metrics.received.inc_by(received);
@@ -211,9 +211,9 @@ impl Test {
     /// Ends the test: counts it under `outcome`, and writes its file if it has one. Returns the file's path.
     ///
     /// Blocking (`fsync`): from asynchronous code call it inside `spawn_blocking`.
-    /// The result goes into the room that admission took for it. Where file descriptors or room are missing all the same, it
-    /// is tried again for about 3 s. The experiment logs the error; the SDK counts it, and admits no test until the spool
-    /// takes files again.
+    /// The result is written into the space that admission reserved for it. If file descriptors or disk space are still
+    /// missing, the write is retried for about 3 s. The experiment logs the error; the SDK counts it, and admits no test
+    /// until the spool can be written again.
     pub fn finish(
         mut self,
         outcome: &Outcome,
