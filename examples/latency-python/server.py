@@ -10,6 +10,7 @@ A `hello` is as long as the longest answer, so that nobody can make the server s
 probe is sent alone, and the others follow only after its echo, which carries its token.
 """
 
+import contextlib
 import datetime
 import json
 import logging
@@ -80,7 +81,9 @@ def answer(experiment, listener, message, peer, running):
         test = experiment.admit(query)
     except groma.Refused as refusal:
         refused = {"type": "refused", "reason": refusal.reason, "policy_version": experiment.manifest.policy_version}
-        listener.sendto(json.dumps(refused).encode(), peer)
+        # The address may be forged, and no answer can reach it.
+        with contextlib.suppress(OSError):
+            listener.sendto(json.dumps(refused).encode(), peer)
         return
     running.add(peer)
     threading.Thread(target=run, args=(listener, test, peer, probes, running), daemon=True).start()

@@ -3,23 +3,9 @@
 Copy this file beside your server. The manifest describes the experiment; `groma up --experiment DIR` describes the
 installation by environment variables: GROMA_MANIFEST, GROMA_DATADIR, GROMA_UUID_PREFIX_FILE, GROMA_EVENT_SOCKET,
 GROMA_POLICY_VERSION, GROMA_REQUIRE_POLICY, GROMA_MAX_TESTS, GROMA_ADMIN_ADDRESS, GROMA_LISTEN and one GROMA_PORT_<NAME>
-per port. People see the policy of the server at `/.well-known/groma/experiment.json` of the port `policy`, if there is one.
+per port. A port named `policy` shows the policy of the server at `/.well-known/groma/experiment.json`.
 
-A server admits each test, names its connection, and finishes it with a result:
-
-    experiment = groma.Experiment.from_environment()
-    while True:
-        connection, _ = listener.accept()
-        try:
-            test = experiment.admit({"policy_version": "1"})
-        except groma.Refused as refusal:
-            connection.close()
-            continue
-        with test:
-            uuid = test.connection(connection)
-            test.finish("okay", {"UUID": uuid, "Latency": 12.5})
-
-A test that leaves its `with` block without `finish` is counted as `aborted`.
+A server admits each test, names its connection, and finishes it with a result; sdk/python/README.md has an example.
 """
 
 import bisect
@@ -68,11 +54,8 @@ class Refused(Exception):
     def __init__(self, reason):
         super().__init__(self.REASONS[reason])
         self.reason = reason
-
-    @property
-    def http_status(self):
-        """403 where the policy was not accepted, else 503, after which M-Lab's clients try the next server."""
-        return 403 if self.reason == "policy" else 503
+        # After 503, M-Lab's clients try the next server.
+        self.http_status = 403 if reason == "policy" else 503
 
 
 def read_prefix(path):
@@ -166,13 +149,14 @@ class Manifest:
             if key in ("access_token", "policy_version"):
                 continue
             longest, pattern = self.rules.get(key, (0, None))
-            if len(key.encode()) > 64:
+            # JSON can hold lone surrogates, which are not text.
+            if len(key.encode(errors="replace")) > 64:
                 dropped("length")
             elif key.startswith("server_") or not pattern:
                 dropped("key")
-            elif len(value.encode()) > longest:
+            elif len(value.encode(errors="replace")) > longest:
                 dropped("length")
-            elif not pattern.fullmatch(value):
+            elif not pattern.fullmatch(value) or value.encode(errors="replace").decode() != value:
                 dropped("value")
             elif key in kept:
                 dropped("duplicate")
@@ -192,8 +176,7 @@ def _name(text, field):
 class Spool:
     """The directory of one experiment: each file in it is complete and durable, or not there."""
 
-    ROOM_BYTES = 256 * 1024
-    STOP_SECONDS = 90
+    ROOM_BYTES, STOP_SECONDS = 256 * 1024, 90
 
     def __init__(self, directory, datatypes):
         self.dir, self.datatypes, self.fault = Path(directory), list(datatypes), None
@@ -651,15 +634,14 @@ class Experiment:
                 raise Refused("busy")
             self._active += 1
         try:
+            client = self.manifest.client_metadata(pairs, functools.partial(self.metrics.add, "metadata_dropped"))
             rooms = self.spool.reserve()
-        except Refused:
+        except BaseException:
             self._left()
             raise
-        client = self.manifest.client_metadata(pairs, functools.partial(self.metrics.add, "metadata_dropped"))
         if sent is not None and not accepted:
             self.metrics.add("metadata_dropped", "policy")
-        policy = self.manifest.policy_version if accepted else "not-sent"
-        return Test(self, rooms, client, policy)
+        return Test(self, rooms, client, self.manifest.policy_version if accepted else "not-sent")
 
     def clock_is_implausible(self):
         """Whether the clock shows a time before 2026, after 2099, or before a time that it has shown already."""
@@ -693,8 +675,8 @@ class Experiment:
         def ready():
             fault = "draining" if self._draining else self.spool.refusal()
             return (503, f"{Refused.REASONS[fault]}\n") if fault else (200, "ready\n")
-        metrics, health = lambda: (200, self.metrics_text()), lambda: (200, "ok\n")
-        return _serve(address, {"/metrics": metrics, "/health": health, "/ready": ready})
+        metrics = lambda: (200, self.metrics_text())
+        return _serve(address, {"/metrics": metrics, "/health": lambda: (200, "ok\n"), "/ready": ready})
 
     def _left(self):
         with self._lock:
@@ -718,9 +700,27 @@ def _serve(address, pages):
             log.debug("http: %s", arguments[0] % arguments[1:])
 
     host, _, port = address.rpartition(":")
-    server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+    server = _Server((host.strip("[]"), int(port)), Handler)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     return server.server_address[:2]
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves at most 32 connections, so that slow clients leave descriptors to tests."""
+
+    def __init__(self, address, handler):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._slots = threading.Semaphore(32)
+        super().__init__(address, handler)
+
+    def verify_request(self, request, address):
+        return self._slots.acquire(blocking=False)
+
+    def process_request_thread(self, request, address):
+        try:
+            super().process_request_thread(request, address)
+        finally:
+            self._slots.release()
 
 
 class Test:
@@ -762,7 +762,7 @@ class Test:
         if self._ended:
             raise RuntimeError("this test was finished before")
         experiment = self._experiment
-        experiment.metrics.test_ended(outcome, time.monotonic() - self._began)
+        experiment.metrics.test_ended(outcome, time.monotonic() - self._began)  # raises for an undeclared outcome
         self._ended = True
         try:
             if result is None:

@@ -241,12 +241,33 @@ fn operator(args: &Args) -> anyhow::Result<Operator> {
         std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the policy text {}", file.display()))
     });
+    let text = text.transpose()?;
+    let is_line = |text: &str| !text.chars().any(char::is_control);
+    for (flag, value) in [
+        ("--controller", &args.controller),
+        ("--privacy-contact", &args.privacy_contact),
+    ] {
+        let is_plain = value.as_deref().is_none_or(is_line);
+        anyhow::ensure!(
+            is_plain,
+            "{flag} must be one line without control characters"
+        );
+    }
+    let is_plain = text.as_deref().is_none_or(|text| text.lines().all(is_line));
+    let size = text.as_ref().map_or(0, String::len);
+    anyhow::ensure!(
+        is_plain && size <= POLICY_TEXT_BYTES,
+        "the policy text must have at most {POLICY_TEXT_BYTES} bytes and no control characters; people read it on a terminal"
+    );
     Ok(Operator {
         controller: args.controller.clone(),
         contact: args.privacy_contact.clone(),
-        text: text.transpose()?,
+        text,
     })
 }
+
+/// The largest policy text of an operator. Clients read descriptions of at most 256 KiB.
+const POLICY_TEXT_BYTES: usize = 64 * 1024;
 
 fn config(args: Args) -> anyhow::Result<LabConfig> {
     Ok(LabConfig {

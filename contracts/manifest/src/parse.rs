@@ -1,7 +1,7 @@
 //! Reads and checks `experiment.toml`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -11,17 +11,38 @@ use crate::document::Document;
 use crate::read::Check;
 use crate::{Admission, Consent, FORMAT, Manifest, ManifestError, Problems};
 
+/// The largest manifest, in bytes.
+const MANIFEST_BYTES: u64 = 64 * 1024;
+/// The largest file that a manifest names, in bytes.
+const FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads a regular file of at most `most_bytes`: opening a pipe waits, and a device never ends.
+fn read_small(path: &Path, most_bytes: u64) -> io::Result<String> {
+    let refused = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    if !fs::metadata(path)?.is_file() {
+        return refused("it is not a regular file".to_owned());
+    }
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(most_bytes + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > most_bytes {
+        return refused(format!("it is larger than {most_bytes} bytes"));
+    }
+    Ok(text)
+}
+
 impl Manifest {
     /// Reads `experiment.toml` and the files that it names, with paths relative to it.
     ///
     /// Errors: the file cannot be read, or it has problems, which the error lists all.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
-        let text = fs::read_to_string(path).map_err(|source| ManifestError::Read {
+        let text = read_small(path, MANIFEST_BYTES).map_err(|source| ManifestError::Read {
             path: path.to_owned(),
             source,
         })?;
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&text, |name| fs::read_to_string(dir.join(name)))
+        Self::parse(&text, |name| read_small(&dir.join(name), FILE_BYTES))
     }
 
     /// Reads a manifest from text; `read_file` returns the text of a file beside it.

@@ -1,5 +1,7 @@
 //! The manifest that ships, and ways to get one wrong.
 
+use std::path::Path;
+
 use groma_manifest::{
     Admission, BundleForm, Description, Manifest, ManifestError, Operator, Problem, Sidecar,
 };
@@ -389,5 +391,25 @@ fn names_that_the_platform_uses_itself_are_refused() {
         assert!(FULL.contains(from), "{from} is not in the manifest");
         let found = problems(&FULL.replacen(from, to, 1));
         assert!(found.iter().any(|it| it.key == key), "{key}: {found:?}");
+    }
+}
+
+#[test]
+fn a_pipe_a_device_and_a_huge_file_are_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let huge = dir.path().join("huge");
+    std::fs::write(&huge, "#\n".repeat(100_000)).unwrap();
+    for (path, reason) in [
+        (pipe.as_path(), "not a regular file"),
+        (Path::new("/dev/zero"), "not a regular file"),
+        (huge.as_path(), "larger than"),
+    ] {
+        let error = Manifest::load(path).unwrap_err();
+        let text = std::error::Error::source(&error)
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        assert!(text.contains(reason), "{text}");
     }
 }

@@ -214,6 +214,27 @@ class Tests(Lab):
         self.assertEqual(get("/other"), 404)
 
 
+    def test_text_that_is_not_unicode_is_dropped_and_no_error_keeps_a_place(self):
+        experiment = self.experiment(max_tests=1)
+        for query in ({"\ud800": "x"}, {"client_name": "\ud800"}, {"policy_version": "\ud800"}):
+            with experiment.admit(query) as test:
+                self.assertEqual(test.client_metadata, [], query)
+        with self.assertRaises(AttributeError):
+            experiment.admit([("client_name", 5)])
+        with experiment.admit() as test:
+            test.finish("okay", {})
+
+    def test_slow_clients_of_a_page_leave_descriptors_to_tests_and_ipv6_works(self):
+        host, port = self.experiment().serve_admin("[::1]:0")
+        slow = [socket.create_connection((host, port)) for _ in range(100)]
+        try:
+            time.sleep(0.5)
+            open_here = len(os.listdir("/proc/self/fd"))
+            self.assertLess(open_here, 100 + 32 + 40)
+        finally:
+            for sock in slow:
+                sock.close()
+
     def test_only_results_of_the_manifest_can_be_recorded(self):
         experiment = self.experiment()
         with self.assertRaisesRegex(groma.Error, "no result 'oops'"), experiment.admit() as test:
