@@ -48,16 +48,6 @@ fn set_command(dir: &Path, from: &str, to: &str) {
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-fn has_python() -> bool {
-    let is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
-    let python = Command::new("python3").args(["-c", is_new_enough]).status();
-    let found = python.is_ok_and(|status| status.success());
-    if !found {
-        groma_tests::skip("there is no python3 of version 3.11 or later");
-    }
-    found
-}
-
 fn port(lab: &Lab, experiment: &str, name: &str) -> String {
     let address = lab.experiment(experiment)[name].as_str();
     let address = address.unwrap_or_else(|| panic!("no {experiment}/{name}"));
@@ -74,7 +64,7 @@ fn uuid_from(client: &mut Command) -> String {
 
 #[test]
 fn both_examples_beside_ndt7_become_rows_that_every_tool_finds() {
-    if !has_python() {
+    if !groma_tests::python_for_the_sdk() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -207,7 +197,7 @@ fn by_groma_sql(lake: &Path, table: &str, uuid: &str) {
 /// A program that a power cut left has the ports of the next start.
 #[test]
 fn a_left_program_does_not_keep_its_ports() {
-    if !has_python() {
+    if !groma_tests::python_for_the_sdk() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -391,7 +381,7 @@ fn the_manifests_of_the_examples_have_no_problems() {
 
 #[test]
 fn an_experiment_of_groma_new_becomes_rows() {
-    if !has_python() {
+    if !groma_tests::python_for_the_sdk() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

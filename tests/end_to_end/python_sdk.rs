@@ -4,10 +4,8 @@ use std::process::Command;
 
 #[test]
 fn its_tests_pass() {
-    let is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
-    let python = Command::new("python3").args(["-c", is_new_enough]).status();
-    if !python.is_ok_and(|status| status.success()) {
-        return groma_tests::skip("there is no python3 of version 3.11 or later");
+    if !groma_tests::python_for_the_sdk() {
+        return;
     }
     let output = Command::new("python3")
         .args(["-B", "-m", "unittest", "discover", "-s", "sdk/python/tests"])

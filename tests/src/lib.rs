@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
-pub use skip::{skip, take_skipped};
+pub use skip::{python_for_the_sdk, skip, take_skipped};
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Skips the running test, for this reason: the caller returns. Where nothing may be skipped (`GROMA_REQUIRE_ALL=1`, as in
 /// CI) that is a failure.
@@ -16,6 +17,17 @@ pub fn skip(reason: &str) {
         "nothing may be skipped here, but: {reason}"
     );
     record(reason);
+}
+
+/// Whether `python3` is of version 3.11 or later, which the Python SDK needs. Skips the test where it is not.
+pub fn python_for_the_sdk() -> bool {
+    let is_new_enough = "import sys; sys.exit(sys.version_info < (3, 11))";
+    let python = Command::new("python3").args(["-c", is_new_enough]).status();
+    let is_there = python.is_ok_and(|status| status.success());
+    if !is_there {
+        skip("there is no python3 of version 3.11 or later");
+    }
+    is_there
 }
 
 /// Reports a skipped test at once, and for the list at the end.
